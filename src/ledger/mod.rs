@@ -1,0 +1,304 @@
+//! Durable memory: the last agreed value of every tag, the writes under way, and everything that was ever changed.
+//!
+//! The order is the point: an intent is on disk before its call leaves, and a record follows only from a known outcome.
+//! Losing all of it is harmless: without records nothing can be moved or deleted. A [`Ledger`] is a trait because several
+//! hosts may one day share a store; [`SqliteLedger`] is the one that exists.
+
+mod sqlite;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use uuid::Uuid;
+
+pub use sqlite::SqliteLedger;
+
+use crate::provider::Identity;
+use crate::tag::{TagName, Value};
+
+/// One source and one remote under one job: what a record belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pair {
+    /// The job's name.
+    pub job: String,
+    /// The repository's name.
+    pub repository: String,
+    /// The remote's name.
+    pub remote: String,
+}
+
+impl fmt::Display for Pair {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { job, repository, remote } = self;
+        write!(f, "{job}: {repository} -> {remote}")
+    }
+}
+
+/// How a tag came to be ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// We made it.
+    Created,
+    /// It was there already with the value that it should have.
+    Adopted,
+}
+
+/// A tag's last agreed value on one remote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// What the tag was called there.
+    pub remote_name: TagName,
+    /// What both sides had.
+    pub value: Value,
+    /// How it came to be ours.
+    pub ownership: Ownership,
+}
+
+/// The kind of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// The name did not exist.
+    Create,
+    /// The name had another value.
+    Move,
+    /// The name goes.
+    Delete,
+}
+
+impl Action {
+    /// The word of the command line, of JSON and of the ledger.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Create => "create",
+            Self::Move => "move",
+            Self::Delete => "delete",
+        }
+    }
+}
+
+/// A write announced before its call: enough to finish or to judge it after a crash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Intent {
+    /// The source's name for the tag.
+    pub tag: TagName,
+    /// The remote's name for it.
+    pub remote_name: TagName,
+    /// What is about to happen.
+    pub action: Action,
+    /// The value that the remote has now; `None` for a create.
+    pub old: Option<Value>,
+    /// The value that it should have; `None` for a delete.
+    pub new: Option<Value>,
+    /// The message of the annotated tag that is to be made, so that a gap can be closed without the source.
+    pub message: Option<String>,
+    /// The message of the tag that is replaced, as far as it is known, so that a failed move can put it back.
+    pub old_message: Option<String>,
+    /// Why: `drift`, `approved`, … ; empty for the ordinary case.
+    pub reason: String,
+}
+
+/// Names one announced intent until it is settled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct IntentId(pub i64);
+
+/// How a write ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Outcome {
+    /// It took effect.
+    Done,
+    /// The remote was there already.
+    Already,
+    /// The remote refused it.
+    Rejected,
+    /// It had no effect because it never arrived, was throttled, or was not begun.
+    NotSent,
+    /// Half of a move failed and the old value was put back.
+    Restored,
+    /// Half of a move failed and the tag is gone, or nobody could tell.
+    Lost,
+}
+
+impl Outcome {
+    /// The word of JSON and of the ledger.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Already => "already",
+            Self::Rejected => "rejected",
+            Self::NotSent => "not_sent",
+            Self::Restored => "restored",
+            Self::Lost => "lost",
+        }
+    }
+}
+
+/// What is known at the end of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settlement {
+    /// How it ended; goes to the history, except [`Outcome::NotSent`], which changed nothing.
+    pub outcome: Outcome,
+    /// What the record becomes.
+    pub record: RecordChange,
+    /// Whether the intent stays because the truth is not known yet; the next pass reads the tag and settles it.
+    pub keep_intent: bool,
+    /// What the history says besides the intent's reason: the server's words on a refusal.
+    pub detail: Option<String>,
+    /// Remembers a refusal, so that the same value is not offered again with every pass.
+    pub refusal: Option<RefusalKind>,
+}
+
+/// What becomes of a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RecordChange {
+    /// It stays as it is.
+    Keep,
+    /// It is written.
+    Put(Record),
+    /// It goes.
+    Drop,
+}
+
+/// Why a remote refused a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusalKind {
+    /// The remote does not have the target yet.
+    TargetMissing,
+    /// A rule of the remote: protection, hook, name.
+    Policy,
+}
+
+/// A remembered refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// The value that was refused.
+    pub value: Value,
+    /// Why.
+    pub kind: RefusalKind,
+    /// The server's words.
+    pub detail: String,
+    /// The first refusal of this value.
+    pub first: Timestamp,
+    /// The latest.
+    pub last: Timestamp,
+}
+
+/// Destructive writes of the last 24 hours, and how many tags were owned at most: what the budgets count with.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Deletes that took effect or may have, approved ones left out.
+    pub deletes: u32,
+    /// Moves that took effect or may have, approved ones left out.
+    pub moves: u32,
+    /// The most records at one time.
+    pub high_water: u32,
+}
+
+/// Changes that a guard parked, under their plan id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// The id of exactly this set.
+    pub plan: String,
+    /// The changes, one per line: `action tag old new`, sorted.
+    pub changes: String,
+    /// How many.
+    pub count: u32,
+    /// When this set was first parked.
+    pub since: Timestamp,
+}
+
+/// All that is remembered about a pair.
+#[derive(Clone, Debug, Default)]
+pub struct PairState {
+    /// The last agreed values by source name.
+    pub records: BTreeMap<TagName, Record>,
+    /// Writes whose end is not known.
+    pub intents: Vec<(IntentId, Intent)>,
+    /// Refusals that are remembered, by source name.
+    pub refusals: BTreeMap<TagName, Refusal>,
+    /// What the budgets have used.
+    pub usage: Usage,
+    /// The fingerprint of the source that the records belong to.
+    pub source: Option<String>,
+    /// The identity that the records belong to, and when it was last confirmed.
+    pub identity: Option<(Identity, Timestamp)>,
+    /// Whether an `exact` pass has completed here, so that its overwrites need no approval any more.
+    pub exact_begun: bool,
+    /// What is parked.
+    pub parked: Option<Parked>,
+}
+
+/// Changes to records that need no call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    /// Which tag.
+    pub tag: TagName,
+    /// What becomes of its record.
+    pub record: RecordChange,
+}
+
+/// How a pass over a pair ended, for `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PassEnd {
+    /// When it began.
+    pub began: Timestamp,
+    /// When it ended.
+    pub ended: Timestamp,
+    /// The pair's state word (`in_sync`, `changed`, …).
+    pub state: String,
+    /// Whether both sides agree on every name that is not held and not waiting.
+    pub converged: bool,
+    /// The error that ended it, if one did.
+    pub error: Option<String>,
+    /// The pair's part of the JSON report, for commands that show the last pass.
+    pub report: String,
+}
+
+/// The ledger could not be read or written. Nothing follows from it but a stop.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct LedgerFault {
+    /// What happened, with the file.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// The memory of all pairs.
+#[async_trait]
+pub trait Ledger: Send + Sync {
+    /// Everything about a pair; an unknown pair has the empty state.
+    async fn read_pair(&self, pair: &Pair, now: Timestamp) -> Result<PairState, LedgerFault>;
+
+    /// Voids the records, refusals and parked changes of a pair and binds it to these identities. Intents stay.
+    async fn bind(
+        &self,
+        pair: &Pair,
+        source: &str,
+        identity: &Identity,
+        now: Timestamp,
+        void: bool,
+    ) -> Result<(), LedgerFault>;
+
+    /// Writes an intent. It is durable when this returns; intents that arrive together share one flush to disk.
+    async fn announce(&self, pair: &Pair, run: Uuid, intent: &Intent, now: Timestamp) -> Result<IntentId, LedgerFault>;
+
+    /// Settles an intent: record, history, refusal. Ordered after everything before it; durable with the next flush.
+    async fn settle(
+        &self,
+        pair: &Pair,
+        id: IntentId,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<(), LedgerFault>;
+
+    /// Changes records that need no call (adopt, record, forget, release); forgetting counts into the high-water mark first.
+    async fn note(&self, pair: &Pair, notes: &[Note], now: Timestamp) -> Result<(), LedgerFault>;
+
+    /// Remembers what a guard parked, or that nothing is parked any more. A set with the same id keeps its `since`.
+    async fn park(&self, pair: &Pair, parked: Option<&Parked>) -> Result<(), LedgerFault>;
+
+    /// Ends a pass: times and state for `status`, and everything before it is durable.
+    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), LedgerFault>;
+}

@@ -1,0 +1,3 @@
+//! The ledger in SQLite.
+/// The ledger in SQLite.
+pub struct SqliteLedger;

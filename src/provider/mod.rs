@@ -1,0 +1,165 @@
+//! The remote tag APIs: one trait, one static descriptor and one file or folder per provider.
+//!
+//! A provider knows `tag`, `http` and the vocabulary of `config`; never `plan`, `ledger` or another provider.
+//! Adding one is a file here and the two lines below that name it.
+
+mod capability;
+mod fault;
+pub mod gitlab;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use capability::{Annotations, Capabilities, Deletes, Lease, Moves, NameRules};
+pub use fault::{Fault, FaultKind};
+
+use crate::config::{Problems, Table};
+use crate::http::Transport;
+use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
+
+/// Every provider, in the order in which `tagsyncd providers` shows them.
+pub const PROVIDERS: &[&Descriptor] = &[&gitlab::DESCRIPTOR];
+
+/// A kind of API as data: what it is called, what it can do, how its keys are read.
+#[derive(Debug)]
+pub struct Descriptor {
+    /// What `provider = "…"` says.
+    pub name: &'static str,
+    /// The product, for people.
+    pub title: &'static str,
+    /// What its tags are and can do.
+    pub capabilities: Capabilities,
+    /// Reads this provider's own keys (those common to all remotes are taken out before). `None` when there were problems.
+    pub read: fn(Table, &mut Problems) -> Option<Arc<dyn RemoteKeys>>,
+}
+
+/// The provider of this name.
+pub fn try_find(name: &str) -> Option<&'static Descriptor> {
+    PROVIDERS.iter().copied().find(|descriptor| descriptor.name == name)
+}
+
+/// One remote's own keys, checked and not yet connected.
+#[async_trait]
+pub trait RemoteKeys: fmt::Debug + Send + Sync {
+    /// Says for people which tag space this is: `https://gitlab.example.com infra/core`.
+    fn describe(&self) -> String;
+
+    /// The names that deletions and re-creations may strip of what the remote attached to them.
+    fn allows_loss(&self, name: &TagName) -> bool;
+
+    /// Reads the credentials and makes the client. Sends nothing yet.
+    async fn connect(&self, connection: Connection) -> Result<Arc<dyn Provider>, Fault>;
+}
+
+/// What a provider needs besides its own keys.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    /// Limits, deadlines and the request counter.
+    pub transport: Transport,
+    /// Whether annotations are part of the values that it reports.
+    pub compare_annotations: bool,
+}
+
+/// Who answers behind a URL, and what the credential may do there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// A stable id of the tag space: survives renames, differs after deletion and re-creation under the same path.
+    pub space: String,
+    /// What the credential may do.
+    pub access: Access,
+}
+
+/// What a credential may do in a tag space.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Creates and deletes tags.
+    Write,
+    /// Reads only; what it is and what is needed instead, for people.
+    ReadOnly {
+        /// The role or scope found.
+        found: String,
+        /// The role or scope needed.
+        needed: String,
+    },
+    /// The API does not tell; the first write will.
+    Untold,
+}
+
+/// A tag to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewTag {
+    /// Its name on the remote.
+    pub name: TagName,
+    /// The value that it will have when it is done.
+    pub value: Value,
+    /// The annotated tag's message; `None` creates a lightweight tag.
+    pub message: Option<String>,
+}
+
+impl NewTag {
+    /// What it will point at.
+    pub fn target(&self) -> &Target {
+        &self.value.target
+    }
+}
+
+/// One write of a batch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// The name must not exist.
+    Create(NewTag),
+    /// The name must be at the lease.
+    Move {
+        /// The value that it must have.
+        lease: Value,
+        /// What it becomes.
+        to: NewTag,
+    },
+    /// The name must be at the lease.
+    Delete {
+        /// Which.
+        name: TagName,
+        /// The value that it must have.
+        lease: Value,
+    },
+}
+
+/// The tags of one remote repository. One method is one API operation: no diffing, no retrying, no sleeping, no policy.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Stable id of the tag space, access level.
+    async fn identity(&self) -> Result<Identity, Fault>;
+
+    /// All tags: complete, or an error.
+    async fn list_tags(&self) -> Result<RemoteSnapshot, Fault>;
+
+    /// One tag; `None` only when the server says that this tag, in a tag space that it does show, is not there.
+    async fn get_tag(&self, name: &TagName) -> Result<Option<RemoteTag>, Fault>;
+
+    /// Whether the remote has what a tag would point at.
+    async fn has_target(&self, target: &Target) -> Result<bool, Fault>;
+
+    /// Creates a tag that does not exist yet; must not overwrite one that does (see [`Capabilities::create_refuses_existing`]).
+    async fn create_tag(&self, new: &NewTag) -> Result<RemoteTag, Fault>;
+
+    /// Deletes a tag. `lease` is checked by the server where the protocol can, otherwise the caller has just looked.
+    async fn delete_tag(&self, name: &TagName, lease: &Value) -> Result<(), Fault>;
+
+    /// Moves a tag in place. Providers that can only delete and create answer [`FaultKind::Unsupported`].
+    async fn move_tag(&self, name: &TagName, lease: &Value, to: &NewTag) -> Result<RemoteTag, Fault>;
+
+    /// Applies several changes; the answers come in their order. One by one, unless the protocol has a batch.
+    async fn apply_batch(&self, changes: &[Change]) -> Vec<Result<Option<RemoteTag>, Fault>> {
+        let mut outcomes = Vec::with_capacity(changes.len());
+        for change in changes {
+            outcomes.push(match change {
+                Change::Create(new) => self.create_tag(new).await.map(Some),
+                Change::Move { lease, to } => self.move_tag(&to.name, lease, to).await.map(Some),
+                Change::Delete { name, lease } => self.delete_tag(name, lease).await.map(|()| None),
+            });
+        }
+        outcomes
+    }
+}

@@ -1,0 +1,19 @@
+//! The nouns of a pass: names, targets and values, snapshots of both sides, which names count, what they are called remotely.
+//!
+//! Everything here is pure: no clock, no file, no network.
+
+mod mapping;
+mod name;
+mod selection;
+mod snapshot;
+mod target;
+
+pub use mapping::NameMapping;
+pub use name::{InvalidTagName, TagName};
+pub use selection::{InvalidPattern, NamePatterns, Selection};
+pub use snapshot::{
+    Attachment, End, Listing, ListingFault, Peeled, RemoteSnapshot, RemoteTag, SourceSnapshot, SourceTag,
+};
+pub use target::{
+    Annotation, CommitId, InvalidId, InvalidValue, MessageDigest, ObjectId, TagId, Target, TargetKind, Value, normalise,
+};
