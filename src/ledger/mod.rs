@@ -3,8 +3,23 @@
 //! The order is the point: an intent is on disk before its call leaves, and a record follows only from a known outcome.
 //! Losing all of it is harmless: without records nothing can be moved or deleted. A [`Ledger`] is a trait because several
 //! hosts may one day share a store; [`SqliteLedger`] is the one that exists.
+//!
+//! ```text
+//! StateDirectory ──lock──> StateLock ──open──> SqliteLedger   reads and writes, one process at a time
+//!        └────────────────────────────open──> SqliteReader    reads beside it, leaves nothing behind
+//! ```
+//!
+//! A ledger that cannot be trusted (damaged, foreign, newer) is a [`LedgerFault`], never a shorter list of records.
 
+mod checksum;
+mod directory;
+mod fault;
+mod read;
+mod reader;
+mod schema;
 mod sqlite;
+mod write;
+mod writer;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +28,9 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use uuid::Uuid;
 
+pub use directory::{LockFault, StateDirectory, StateLock};
+pub use fault::LedgerFault;
+pub use reader::SqliteReader;
 pub use sqlite::SqliteLedger;
 
 use crate::provider::Identity;
@@ -43,6 +61,16 @@ pub enum Ownership {
     Created,
     /// It was there already with the value that it should have.
     Adopted,
+}
+
+impl Ownership {
+    /// The word of the ledger.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Created => "created",
+            Self::Adopted => "adopted",
+        }
+    }
 }
 
 /// A tag's last agreed value on one remote.
@@ -169,10 +197,20 @@ pub enum RefusalKind {
     Policy,
 }
 
+impl RefusalKind {
+    /// The word of the ledger.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::TargetMissing => "target_missing",
+            Self::Policy => "policy",
+        }
+    }
+}
+
 /// A remembered refusal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {
-    /// The value that was refused.
+    /// The value that was refused; where a delete was refused, the value that stays.
     pub value: Value,
     /// Why.
     pub kind: RefusalKind,
@@ -185,6 +223,8 @@ pub struct Refusal {
 }
 
 /// Destructive writes of the last 24 hours, and how many tags were owned at most: what the budgets count with.
+///
+/// Writes whose intent is still open count too, whatever their age, and each intent counts once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Deletes that took effect or may have, approved ones left out.
@@ -255,23 +295,86 @@ pub struct PassEnd {
     pub report: String,
 }
 
-/// The ledger could not be read or written. Nothing follows from it but a stop.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("{message}")]
-pub struct LedgerFault {
-    /// What happened, with the file.
-    pub message: String,
-    /// What to do.
-    pub hint: String,
+/// One line of the history: a write and its end. The history is only ever appended to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HistoryEntry {
+    /// When the write ended.
+    pub time: Timestamp,
+    /// The run that announced it.
+    pub run: Uuid,
+    /// Where.
+    pub pair: Pair,
+    /// The source's name for the tag.
+    pub tag: TagName,
+    /// The remote's name for it.
+    pub remote_name: TagName,
+    /// What was done.
+    pub action: Action,
+    /// The value before; `None` for a create.
+    pub old: Option<Value>,
+    /// The value after; `None` for a delete.
+    pub new: Option<Value>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The intent's reason; empty for the ordinary case.
+    pub reason: String,
+    /// What else is known, such as the server's words.
+    pub detail: Option<String>,
 }
 
-/// The memory of all pairs.
+/// Which part of the history is wanted; everything, unless a field says otherwise.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct HistoryQuery {
+    /// Only this job.
+    pub job: Option<String>,
+    /// Only this run.
+    pub run: Option<Uuid>,
+    /// Only this tag, by its source name.
+    pub tag: Option<TagName>,
+    /// Only what ended at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only so many of the latest.
+    pub limit: Option<u32>,
+}
+
+/// How a pair stands, for `status`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PairStatus {
+    /// Which.
+    pub pair: Pair,
+    /// The latest pass, whatever came of it.
+    pub last: PassEnd,
+    /// When a pass last ended without an error.
+    pub last_success: Option<Timestamp>,
+    /// When the first of the latest unbroken row of converged passes ended; `None` when the latest did not converge.
+    pub in_sync_since: Option<Timestamp>,
+}
+
+/// What can be asked of the memory of all pairs.
 #[async_trait]
-pub trait Ledger: Send + Sync {
+pub trait LedgerRead: Send + Sync {
     /// Everything about a pair; an unknown pair has the empty state.
     async fn read_pair(&self, pair: &Pair, now: Timestamp) -> Result<PairState, LedgerFault>;
 
-    /// Voids the records, refusals and parked changes of a pair and binds it to these identities. Intents stay.
+    /// The history, oldest first; with a limit, the latest of it.
+    async fn read_history(&self, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, LedgerFault>;
+
+    /// How every pair stands that has ended a pass, ordered by name; also pairs that the configuration has no more.
+    async fn read_status(&self) -> Result<Vec<PairStatus>, LedgerFault>;
+}
+
+/// The memory of all pairs.
+///
+/// What is written is seen by every later read through the same ledger. The first write that fails ends writing: from
+/// then on every write returns that fault, until the ledger is dropped and opened again. So a write that has been
+/// accepted without waiting for the disk cannot get lost in silence.
+#[async_trait]
+pub trait Ledger: LedgerRead {
+    /// Binds a pair to these identities. With `void`, what belonged to the former ones goes first: records, refusals,
+    /// parked changes, the high-water mark and the approval of an `exact` pass.
+    ///
+    /// The history stays, and so does what the budgets have used. Intents stay while the tag space is the same, since a
+    /// gap in it must still be closed; those for another tag space mean nothing any more and enter the history as `lost`.
     async fn bind(
         &self,
         pair: &Pair,
@@ -285,6 +388,8 @@ pub trait Ledger: Send + Sync {
     async fn announce(&self, pair: &Pair, run: Uuid, intent: &Intent, now: Timestamp) -> Result<IntentId, LedgerFault>;
 
     /// Settles an intent: record, history, refusal. Ordered after everything before it; durable with the next flush.
+    ///
+    /// An intent that is not there, or is another pair's, is a fault.
     async fn settle(
         &self,
         pair: &Pair,
@@ -294,9 +399,12 @@ pub trait Ledger: Send + Sync {
     ) -> Result<(), LedgerFault>;
 
     /// Changes records that need no call (adopt, record, forget, release); forgetting counts into the high-water mark first.
+    ///
+    /// A note also ends a refusal of its tag, whatever becomes of the record. Durable with the next flush.
     async fn note(&self, pair: &Pair, notes: &[Note], now: Timestamp) -> Result<(), LedgerFault>;
 
     /// Remembers what a guard parked, or that nothing is parked any more. A set with the same id keeps its `since`.
+    /// Durable with the next flush.
     async fn park(&self, pair: &Pair, parked: Option<&Parked>) -> Result<(), LedgerFault>;
 
     /// Ends a pass: times and state for `status`, and everything before it is durable.

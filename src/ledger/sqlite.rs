@@ -1,3 +1,180 @@
-//! The ledger in SQLite.
-/// The ledger in SQLite.
-pub struct SqliteLedger;
+//! The ledger in SQLite: one connection reads, one thread writes.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use jiff::Timestamp;
+use rusqlite::Connection;
+use uuid::Uuid;
+
+use super::fault::{Failure, LedgerFault};
+use super::read::{self, IntentRow};
+use super::reader::in_background;
+use super::writer::Writer;
+use super::{
+    HistoryEntry, HistoryQuery, Intent, IntentId, Ledger, LedgerRead, Note, Pair, PairState, PairStatus, Parked,
+    PassEnd, Settlement, SqliteReader, StateDirectory, StateLock, schema,
+};
+use crate::provider::Identity;
+
+/// The ledger in SQLite, open for writing.
+///
+/// Dropping it writes what still rides along, waits for that (one flush), and leaves a single file behind.
+/// [`close`](Self::close) does the same and tells how it went.
+pub struct SqliteLedger {
+    path: PathBuf,
+    // In the order in which they must go: the last connection to close folds the log into the file, and only a writer can.
+    reading: Reading,
+    writer: Writer,
+    next_intent: AtomicI64,
+    _lock: StateLock,
+}
+
+impl SqliteLedger {
+    /// Opens the ledger of the locked directory; makes it (mode 0600) when there is none.
+    ///
+    /// A file that cannot be trusted is a fault and is left as it is.
+    pub fn open(lock: &StateLock) -> Result<Self, LedgerFault> {
+        let path = lock.directory().ledger();
+        let writing = schema::open_for_writing(&path)?;
+        let last: i64 = writing
+            .query_row("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'intents'", [], |row| row.get(0))
+            .map_err(|error| Failure::from(error).at(&path))?;
+        let next =
+            last.checked_add(1).ok_or_else(|| Failure::Corrupt("an intent with the last of all ids").at(&path))?;
+        let reading = schema::open_for_reading(&path).map_err(|failure| failure.at(&path))?;
+        Ok(Self {
+            reading: Reading(Arc::new(Mutex::new(Some(reading)))),
+            writer: Writer::start(writing, path.clone())?,
+            next_intent: AtomicI64::new(next),
+            _lock: lock.clone(),
+            path,
+        })
+    }
+
+    /// The ledger of this directory for commands that must change nothing; `None` where there is none yet.
+    pub fn open_read_only(directory: &StateDirectory) -> Result<Option<SqliteReader>, LedgerFault> {
+        SqliteReader::open(directory)
+    }
+
+    /// Writes what still rides along and closes the ledger.
+    pub async fn close(self) -> Result<(), LedgerFault> {
+        self.writer.barrier().await?;
+        in_background(move || {
+            drop(self);
+            Ok(())
+        })
+        .await
+    }
+
+    /// How many transactions were committed since it was opened: for tests and measurements, which show with it how
+    /// many writes shared a flush.
+    pub fn commits(&self) -> u64 {
+        self.writer.commits()
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, LedgerFault> {
+        // What was accepted before is seen, or the reason why it was not written is.
+        self.writer.barrier().await?;
+        let reading = Arc::clone(&self.reading.0);
+        let path = self.path.clone();
+        in_background(move || {
+            let reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
+            match reading.as_ref() {
+                Some(connection) => question(connection).map_err(|failure| failure.at(&path)),
+                None => Err(Failure::Misuse("anything after it was closed".into()).at(&path)),
+            }
+        })
+        .await
+    }
+}
+
+impl fmt::Debug for SqliteLedger {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteLedger").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// The connection that reads. Closed when this is dropped, even if somebody who no longer waits still asks something.
+struct Reading(Arc<Mutex<Option<Connection>>>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+#[async_trait]
+impl LedgerRead for SqliteLedger {
+    async fn read_pair(&self, pair: &Pair, now: Timestamp) -> Result<PairState, LedgerFault> {
+        let pair = pair.clone();
+        self.read(move |connection| read::pair_state(connection, &pair, now)).await
+    }
+
+    async fn read_history(&self, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, LedgerFault> {
+        let query = query.clone();
+        self.read(move |connection| read::history(connection, &query)).await
+    }
+
+    async fn read_status(&self) -> Result<Vec<PairStatus>, LedgerFault> {
+        self.read(read::status).await
+    }
+}
+
+#[async_trait]
+impl Ledger for SqliteLedger {
+    async fn bind(
+        &self,
+        pair: &Pair,
+        source: &str,
+        identity: &Identity,
+        now: Timestamp,
+        void: bool,
+    ) -> Result<(), LedgerFault> {
+        let (pair, source, identity) = (pair.clone(), source.to_owned(), identity.clone());
+        self.writer.ride(move |book| book.bind(&pair, &source, &identity, now, void))
+    }
+
+    async fn announce(&self, pair: &Pair, run: Uuid, intent: &Intent, now: Timestamp) -> Result<IntentId, LedgerFault> {
+        let id = self.next_intent.fetch_add(1, Ordering::Relaxed);
+        let row = IntentRow { id, time: now, run: run.to_string(), intent: intent.clone() };
+        let pair = pair.clone();
+        self.writer.flush(move |book| book.announce(&pair, &row)).await?;
+        Ok(IntentId(id))
+    }
+
+    async fn settle(
+        &self,
+        pair: &Pair,
+        id: IntentId,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<(), LedgerFault> {
+        let (pair, settlement) = (pair.clone(), settlement.clone());
+        self.writer.ride(move |book| book.settle(&pair, id, &settlement, now))
+    }
+
+    async fn note(&self, pair: &Pair, notes: &[Note], now: Timestamp) -> Result<(), LedgerFault> {
+        if notes.is_empty() {
+            return Ok(());
+        }
+        let (pair, notes) = (pair.clone(), notes.to_vec());
+        self.writer.ride(move |book| book.note(&pair, &notes, now))
+    }
+
+    async fn park(&self, pair: &Pair, parked: Option<&Parked>) -> Result<(), LedgerFault> {
+        let (pair, parked) = (pair.clone(), parked.cloned());
+        self.writer.ride(move |book| book.park(&pair, parked.as_ref()))
+    }
+
+    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), LedgerFault> {
+        let (pair, end) = (pair.clone(), end.clone());
+        self.writer.flush(move |book| book.end_pass(&pair, &end, exact_begun)).await
+    }
+}

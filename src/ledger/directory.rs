@@ -1,0 +1,192 @@
+//! The state directory, and the lock that makes one process its writer.
+
+use std::env;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{self, Read as _, Seek as _, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::LedgerFault;
+
+/// Where the ledger and its lock live. Only a name: nothing is made before [`lock`](Self::lock).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateDirectory(PathBuf);
+
+impl StateDirectory {
+    /// `--state`, else the configuration, else `$STATE_DIRECTORY` (systemd; the first of several), else
+    /// `$XDG_STATE_HOME/tagsyncd`, else `~/.local/state/tagsyncd`.
+    pub fn resolve(explicit: Option<&Path>, configured: Option<&Path>) -> Result<Self, LedgerFault> {
+        Self::resolve_in(explicit, configured, |name| env::var_os(name).filter(|value| !value.is_empty()))
+    }
+
+    fn resolve_in(
+        explicit: Option<&Path>,
+        configured: Option<&Path>,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, LedgerFault> {
+        let systemd = || {
+            variable("STATE_DIRECTORY")
+                .and_then(|list| env::split_paths(&list).next())
+                .filter(|path| path.is_absolute())
+        };
+        // The base directory specification has relative paths ignored.
+        let user = || variable("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+        let home = || variable("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+        let path = explicit
+            .or(configured)
+            .map(Path::to_path_buf)
+            .or_else(systemd)
+            .or_else(|| user().or_else(home).map(|base| base.join("tagsyncd")))
+            .ok_or_else(|| LedgerFault {
+                message: "there is no place for the state directory: neither $STATE_DIRECTORY, $XDG_STATE_HOME nor $HOME is set".into(),
+                hint: "Name one with --state, or with `state` under [daemon].".into(),
+            })?;
+        // Absolute, so that it stays the same directory wherever the process goes.
+        std::path::absolute(&path)
+            .map(Self)
+            .map_err(|error| LedgerFault::file("find the state directory", &path, &error))
+    }
+
+    /// Its path, absolute.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The ledger's file.
+    pub fn ledger(&self) -> PathBuf {
+        self.0.join("ledger.db")
+    }
+
+    /// Makes this process the one that may write here; makes the directory (mode 0700) when it is missing.
+    ///
+    /// The lock is the kernel's: it ends with the process, however that ends, and leaves nothing to clean up.
+    pub fn lock(&self) -> Result<StateLock, LockFault> {
+        DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(&self.0)
+            .map_err(|error| LedgerFault::file("make the state directory", &self.0, &error))?;
+        let path = self.0.join("lock");
+        let failed = |error| LedgerFault::file("take the lock", &path, &error);
+        let mut file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                return Err(LockFault::Held { directory: self.clone(), process: read_process(&mut file) });
+            }
+            Err(TryLockError::Error(error)) => return Err(failed(error).into()),
+        }
+        write_process(&mut file).map_err(failed)?;
+        Ok(StateLock { directory: self.clone(), held: Arc::new(file) })
+    }
+}
+
+impl fmt::Display for StateDirectory {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.display().fmt(f)
+    }
+}
+
+/// The process id is there for the message to others; the lock itself does not depend on it.
+fn write_process(file: &mut File) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    writeln!(file, "{}", std::process::id())
+}
+
+fn read_process(file: &mut File) -> Option<u32> {
+    let mut text = String::new();
+    file.take(20).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok().filter(|&process| process > 0)
+}
+
+/// Proof that this process is the only one that may write in a state directory, for as long as a clone of it lives.
+#[derive(Clone, Debug)]
+pub struct StateLock {
+    directory: StateDirectory,
+    // Closing the last one releases the lock.
+    #[expect(dead_code, reason = "held, not used")]
+    held: Arc<File>,
+}
+
+impl StateLock {
+    /// What is locked.
+    pub fn directory(&self) -> &StateDirectory {
+        &self.directory
+    }
+}
+
+/// The lock could not be taken.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum LockFault {
+    /// Another process has it.
+    #[error("another tagsyncd{} holds the state directory {directory}", Process(*process))]
+    Held {
+        /// What it holds.
+        directory: StateDirectory,
+        /// Its process id, where it could be read.
+        process: Option<u32>,
+    },
+    /// The directory or the lock file could not be made.
+    #[error(transparent)]
+    Unusable(#[from] LedgerFault),
+}
+
+impl LockFault {
+    /// What to do about it.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::Held { process: Some(process), .. } => format!(
+                "Wait until it is done; or, if it is the daemon, ask it for a pass over all jobs: kill -USR1 {process}"
+            ),
+            Self::Held { process: None, .. } => {
+                "Wait until it is done; or, if it is the daemon, ask it for a pass over all \
+                 jobs: systemctl kill --signal=USR1 tagsyncd"
+                    .into()
+            }
+            Self::Unusable(fault) => fault.hint.clone(),
+        }
+    }
+}
+
+struct Process(Option<u32>);
+
+impl fmt::Display for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.map_or(Ok(()), |process| write!(f, " (process {process})"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_wish_decides() {
+        let all = [("STATE_DIRECTORY", "/s/one:/s/two"), ("XDG_STATE_HOME", "/x"), ("HOME", "/h")];
+        let resolve = |explicit: Option<&str>, configured: Option<&str>, variables: &[(&str, &str)]| {
+            StateDirectory::resolve_in(explicit.map(Path::new), configured.map(Path::new), |name| {
+                variables.iter().find(|(known, _)| *known == name).map(|(_, value)| OsString::from(value))
+            })
+            .map(|directory| directory.path().display().to_string())
+        };
+        assert_eq!(resolve(Some("/e"), Some("/c"), &all).unwrap(), "/e");
+        assert_eq!(resolve(None, Some("/c"), &all).unwrap(), "/c");
+        assert_eq!(resolve(None, None, &all).unwrap(), "/s/one");
+        assert_eq!(resolve(None, None, &all[1..]).unwrap(), "/x/tagsyncd");
+        assert_eq!(resolve(None, None, &all[2..]).unwrap(), "/h/.local/state/tagsyncd");
+        assert_eq!(resolve(None, None, &[("XDG_STATE_HOME", "x"), all[2]]).unwrap(), "/h/.local/state/tagsyncd");
+        assert!(resolve(Some("relative"), None, &[]).unwrap().starts_with('/'));
+        assert!(resolve(None, None, &[]).unwrap_err().hint.contains("--state"));
+    }
+}

@@ -1,0 +1,415 @@
+//! From rows to what they mean. A row that cannot have been written by us is a failure, never left out.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use jiff::Timestamp;
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, OptionalExtension as _, Row, params};
+
+use super::checksum::Checksum;
+use super::fault::Failure;
+use super::{
+    Action, HistoryEntry, HistoryQuery, Intent, IntentId, Outcome, Ownership, Pair, PairState, PairStatus, Parked,
+    PassEnd, Record, Refusal, RefusalKind, Usage,
+};
+use crate::provider::{Access, Identity};
+use crate::tag::{TagName, Value};
+
+/// How long a write counts into the budgets, and a mark into the high-water mark.
+pub(super) const DAY: i64 = 24 * 60 * 60 * 1_000_000;
+
+/// What is kept about a pair itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct PairRow {
+    pub(super) source: Option<String>,
+    pub(super) identity: Option<(Identity, Timestamp)>,
+    pub(super) exact_begun: bool,
+}
+
+/// An [`Access`] as columns: the word, what was found, what is needed.
+pub(super) fn access_columns(access: &Access) -> (&'static str, Option<&str>, Option<&str>) {
+    match access {
+        Access::Write => ("write", None, None),
+        Access::ReadOnly { found, needed } => ("read_only", Some(found), Some(needed)),
+        Access::Untold => ("untold", None, None),
+    }
+}
+
+impl PairRow {
+    /// The checksum that the row must carry.
+    pub(super) fn checksum(&self, id: i64, pair: &Pair) -> i64 {
+        let sum =
+            Checksum::of("pairs", pair).number(id).optional(self.source.as_deref()).number(i64::from(self.exact_begun));
+        match &self.identity {
+            None => sum.number(0),
+            Some((identity, confirmed)) => {
+                let (access, found, needed) = access_columns(&identity.access);
+                sum.number(1)
+                    .text(&identity.space)
+                    .text(access)
+                    .optional(found)
+                    .optional(needed)
+                    .number(confirmed.as_microsecond())
+            }
+        }
+        .sum()
+    }
+}
+
+/// The checksum of a record.
+pub(super) fn record_checksum(pair: Checksum, tag: &[u8], remote_name: &[u8], value: &str, ownership: &str) -> i64 {
+    pair.bytes(tag).bytes(remote_name).text(value).text(ownership).sum()
+}
+
+/// In the order in which [`intent`] reads them.
+macro_rules! select_intents {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, time, run, tag, remote_name, action, old, new, message, old_message, reason, checksum FROM intents ",
+            $rest
+        )
+    };
+}
+
+/// Reads one intent for [`intent`], by its id and its pair's.
+pub(super) const SELECT_INTENT: &str = select_intents!("WHERE id = ?1 AND pair = ?2");
+
+/// An intent with what the table keeps besides.
+pub(super) struct IntentRow {
+    pub(super) id: i64,
+    pub(super) time: Timestamp,
+    pub(super) run: String,
+    pub(super) intent: Intent,
+}
+
+impl IntentRow {
+    /// The checksum that the row must carry.
+    pub(super) fn checksum(&self, pair: &Pair) -> i64 {
+        let Intent { tag, remote_name, action, old, new, message, old_message, reason } = &self.intent;
+        let record = |value: &Option<Value>| value.as_ref().map(Value::to_record);
+        Checksum::of("intents", pair)
+            .number(self.id)
+            .number(self.time.as_microsecond())
+            .text(&self.run)
+            .bytes(tag.as_bytes())
+            .bytes(remote_name.as_bytes())
+            .text(action.word())
+            .optional(record(old).as_deref())
+            .optional(record(new).as_deref())
+            .optional(message.as_deref())
+            .optional(old_message.as_deref())
+            .text(reason)
+            .sum()
+    }
+}
+
+/// Reads an intent's row.
+pub(super) fn intent(row: &Row<'_>, pair: &Pair) -> Result<IntentRow, Failure> {
+    let read = IntentRow {
+        id: number(row, 0)?,
+        time: time(row, 1)?,
+        run: text(row, 2)?.to_owned(),
+        intent: Intent {
+            tag: name(row, 3)?,
+            remote_name: name(row, 4)?,
+            action: action(row, 5)?,
+            old: optional_value(row, 6)?,
+            new: optional_value(row, 7)?,
+            message: optional_text(row, 8)?.map(str::to_owned),
+            old_message: optional_text(row, 9)?.map(str::to_owned),
+            reason: text(row, 10)?.to_owned(),
+        },
+    };
+    if read.checksum(pair) == number(row, 11)? { Ok(read) } else { Err(Failure::Corrupt("a changed intent")) }
+}
+
+/// A pair's id and row, if it has any.
+pub(super) fn pair_row(connection: &Connection, pair: &Pair) -> Result<Option<(i64, PairRow)>, Failure> {
+    let mut statement = connection.prepare(
+        "SELECT id, source, space, access, access_found, access_needed, confirmed, exact_begun, checksum
+         FROM pairs WHERE job = ?1 AND repository = ?2 AND remote = ?3",
+    )?;
+    let mut rows = statement.query([&pair.job, &pair.repository, &pair.remote])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let id = number(row, 0)?;
+    let identity = match optional_text(row, 2)? {
+        None => None,
+        Some(space) => {
+            let access = match text(row, 3)? {
+                "write" => Access::Write,
+                "untold" => Access::Untold,
+                "read_only" => Access::ReadOnly { found: text(row, 4)?.into(), needed: text(row, 5)?.into() },
+                _ => return Err(Failure::Corrupt("an access level that does not exist")),
+            };
+            Some((Identity { space: space.into(), access }, time(row, 6)?))
+        }
+    };
+    let read =
+        PairRow { source: optional_text(row, 1)?.map(str::to_owned), identity, exact_begun: number(row, 7)? != 0 };
+    if read.checksum(id, pair) != number(row, 8)? {
+        return Err(Failure::Corrupt("a changed pair"));
+    }
+    Ok(Some((id, read)))
+}
+
+/// Everything about a pair, as of one moment.
+pub(super) fn pair_state(connection: &Connection, pair: &Pair, now: Timestamp) -> Result<PairState, Failure> {
+    // One transaction, so that what the parts say belongs together whatever is written meanwhile.
+    let moment = connection.unchecked_transaction()?;
+    let Some((id, row)) = pair_row(&moment, pair)? else { return Ok(PairState::default()) };
+    let records = records(&moment, id, pair)?;
+    let intents = intents(&moment, id, pair)?;
+    let owned = u32::try_from(records.len()).unwrap_or(u32::MAX);
+    Ok(PairState {
+        usage: usage(&moment, id, owned, now)?,
+        records,
+        intents: intents.into_iter().map(|row| (IntentId(row.id), row.intent)).collect(),
+        refusals: refusals(&moment, id)?,
+        source: row.source,
+        identity: row.identity,
+        exact_begun: row.exact_begun,
+        parked: parked(&moment, id)?,
+    })
+}
+
+fn records(connection: &Connection, id: i64, pair: &Pair) -> Result<BTreeMap<TagName, Record>, Failure> {
+    let sum = Checksum::of("records", pair);
+    let mut statement = connection
+        .prepare("SELECT tag, remote_name, value, ownership, checksum FROM records WHERE pair = ?1 ORDER BY tag")?;
+    let mut rows = statement.query([id])?;
+    let mut records = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let (tag, remote_name) = (blob(row, 0)?, blob(row, 1)?);
+        let (value, ownership) = (text(row, 2)?, text(row, 3)?);
+        if record_checksum(sum.clone(), tag, remote_name, value, ownership) != number(row, 4)? {
+            return Err(Failure::Corrupt("a changed record"));
+        }
+        let tag = name(row, 0)?;
+        let record = Record {
+            // Most remotes call a tag what the source calls it: one allocation serves both.
+            remote_name: if remote_name == tag.as_bytes() { tag.clone() } else { name(row, 1)? },
+            value: value_of(value)?,
+            ownership: match ownership {
+                "created" => Ownership::Created,
+                "adopted" => Ownership::Adopted,
+                _ => return Err(Failure::Corrupt("an ownership that does not exist")),
+            },
+        };
+        if records.insert(tag, record).is_some() {
+            return Err(Failure::Corrupt("two records of one tag"));
+        }
+    }
+    Ok(records)
+}
+
+/// A pair's open intents, in the order in which they were announced.
+pub(super) fn intents(connection: &Connection, id: i64, pair: &Pair) -> Result<Vec<IntentRow>, Failure> {
+    let mut statement = connection.prepare(select_intents!("WHERE pair = ?1 ORDER BY id"))?;
+    let mut rows = statement.query([id])?;
+    let mut intents = Vec::new();
+    while let Some(row) = rows.next()? {
+        intents.push(intent(row, pair)?);
+    }
+    Ok(intents)
+}
+
+fn refusals(connection: &Connection, id: i64) -> Result<BTreeMap<TagName, Refusal>, Failure> {
+    let mut statement =
+        connection.prepare("SELECT tag, value, kind, detail, first, last FROM refusals WHERE pair = ?1")?;
+    let mut rows = statement.query([id])?;
+    let mut refusals = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let refusal = Refusal {
+            value: value_of(text(row, 1)?)?,
+            kind: match text(row, 2)? {
+                "target_missing" => RefusalKind::TargetMissing,
+                "policy" => RefusalKind::Policy,
+                _ => return Err(Failure::Corrupt("a refusal of no kind")),
+            },
+            detail: text(row, 3)?.to_owned(),
+            first: time(row, 4)?,
+            last: time(row, 5)?,
+        };
+        refusals.insert(name(row, 0)?, refusal);
+    }
+    Ok(refusals)
+}
+
+/// What the budgets have used.
+///
+/// Counts intents, not lines of the history: one that stays open may be settled more than once. What lies in the future
+/// counts as well, so that a clock that was set back frees no budget.
+fn usage(connection: &Connection, id: i64, owned: u32, now: Timestamp) -> Result<Usage, Failure> {
+    let since = now.as_microsecond().saturating_sub(DAY);
+    let count = |action: Action| -> Result<u32, Failure> {
+        Ok(connection.query_row(
+            "SELECT count(*) FROM (
+                 SELECT intent FROM history
+                 WHERE pair = ?1 AND time > ?2 AND action <> 'create' AND action = ?3
+                   AND outcome IN ('done', 'restored', 'lost') AND reason <> 'approved'
+                 UNION
+                 SELECT id FROM intents WHERE pair = ?1 AND action = ?3 AND reason <> 'approved'
+             )",
+            params![id, since, action.word()],
+            |row| row.get(0),
+        )?)
+    };
+    let marked: Option<u32> = connection.query_row(
+        "SELECT max(owned) FROM marks WHERE pair = ?1 AND time > ?2",
+        params![id, since],
+        |row| row.get(0),
+    )?;
+    Ok(Usage {
+        deletes: count(Action::Delete)?,
+        moves: count(Action::Move)?,
+        high_water: owned.max(marked.unwrap_or_default()),
+    })
+}
+
+/// What is parked for a pair.
+pub(super) fn parked(connection: &Connection, id: i64) -> Result<Option<Parked>, Failure> {
+    let row = connection
+        .query_row("SELECT plan, changes, count, since FROM parked WHERE pair = ?1", [id], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
+        .optional()?;
+    row.map(|(plan, changes, count, since)| Ok(Parked { plan, changes, count, since: timestamp(since)? })).transpose()
+}
+
+/// The history, oldest first.
+pub(super) fn history(connection: &Connection, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, Failure> {
+    let HistoryQuery { job, run, tag, since, limit } = query;
+    // Only the conditions that are asked for, so that SQLite finds the index of the narrowest.
+    let conditions = [
+        job.is_some().then_some("pairs.job = ?1"),
+        run.is_some().then_some("history.run = ?2"),
+        tag.is_some().then_some("history.tag = ?3"),
+        since.is_some().then_some("history.time >= ?4"),
+    ];
+    let conditions: Vec<&str> = conditions.into_iter().flatten().collect();
+    let wanted = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
+    let mut statement = connection.prepare(&format!(
+        "SELECT history.time, run, job, repository, remote, tag, remote_name, action, old, new, outcome, reason, detail
+         FROM history JOIN pairs ON pairs.id = history.pair
+         WHERE {wanted}
+         ORDER BY history.time DESC, history.id DESC LIMIT ?5",
+    ))?;
+    let mut rows = statement.query(params![
+        job,
+        run.map(|run| run.to_string()),
+        tag.as_ref().map(TagName::as_bytes),
+        since.map(Timestamp::as_microsecond),
+        limit.map_or(-1, i64::from),
+    ])?;
+    let mut entries = Vec::new();
+    while let Some(row) = rows.next()? {
+        entries.push(HistoryEntry {
+            time: time(row, 0)?,
+            run: text(row, 1)?.parse().map_err(|_| Failure::Corrupt("a run without an id"))?,
+            pair: pair(row, 2)?,
+            tag: name(row, 5)?,
+            remote_name: name(row, 6)?,
+            action: action(row, 7)?,
+            old: optional_value(row, 8)?,
+            new: optional_value(row, 9)?,
+            outcome: outcome(text(row, 10)?)?,
+            reason: text(row, 11)?.to_owned(),
+            detail: optional_text(row, 12)?.map(str::to_owned),
+        });
+    }
+    entries.reverse();
+    Ok(entries)
+}
+
+/// How every pair stands.
+pub(super) fn status(connection: &Connection) -> Result<Vec<PairStatus>, Failure> {
+    let mut statement = connection.prepare(
+        "SELECT job, repository, remote, began, ended, state, converged, error, report, last_success, in_sync_since
+         FROM passes JOIN pairs ON pairs.id = passes.pair ORDER BY job, repository, remote",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut status = Vec::new();
+    while let Some(row) = rows.next()? {
+        status.push(PairStatus {
+            pair: pair(row, 0)?,
+            last: PassEnd {
+                began: time(row, 3)?,
+                ended: time(row, 4)?,
+                state: text(row, 5)?.to_owned(),
+                converged: number(row, 6)? != 0,
+                error: optional_text(row, 7)?.map(str::to_owned),
+                report: text(row, 8)?.to_owned(),
+            },
+            last_success: optional_time(row, 9)?,
+            in_sync_since: optional_time(row, 10)?,
+        });
+    }
+    Ok(status)
+}
+
+fn blob<'row>(row: &'row Row<'_>, column: usize) -> Result<&'row [u8], Failure> {
+    Ok(row.get_ref(column)?.as_blob()?)
+}
+
+fn text<'row>(row: &'row Row<'_>, column: usize) -> Result<&'row str, Failure> {
+    Ok(row.get_ref(column)?.as_str()?)
+}
+
+fn optional_text<'row>(row: &'row Row<'_>, column: usize) -> Result<Option<&'row str>, Failure> {
+    Ok(row.get_ref(column)?.as_str_or_null()?)
+}
+
+fn number(row: &Row<'_>, column: usize) -> Result<i64, Failure> {
+    Ok(row.get_ref(column)?.as_i64()?)
+}
+
+fn timestamp(microseconds: i64) -> Result<Timestamp, Failure> {
+    Timestamp::from_microsecond(microseconds).map_err(|_| Failure::Corrupt("a time that does not exist"))
+}
+
+fn time(row: &Row<'_>, column: usize) -> Result<Timestamp, Failure> {
+    timestamp(number(row, column)?)
+}
+
+fn optional_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Failure> {
+    match row.get_ref(column)? {
+        ValueRef::Null => Ok(None),
+        _ => time(row, column).map(Some),
+    }
+}
+
+fn name(row: &Row<'_>, column: usize) -> Result<TagName, Failure> {
+    TagName::new(blob(row, column)?).map_err(|_| Failure::Corrupt("a name that git would not accept"))
+}
+
+fn pair(row: &Row<'_>, column: usize) -> Result<Pair, Failure> {
+    Ok(Pair {
+        job: text(row, column)?.to_owned(),
+        repository: text(row, column + 1)?.to_owned(),
+        remote: text(row, column + 2)?.to_owned(),
+    })
+}
+
+fn value_of(record: &str) -> Result<Value, Failure> {
+    Value::from_str(record).map_err(|_| Failure::Corrupt("a value that means nothing"))
+}
+
+fn optional_value(row: &Row<'_>, column: usize) -> Result<Option<Value>, Failure> {
+    optional_text(row, column)?.map(value_of).transpose()
+}
+
+fn action(row: &Row<'_>, column: usize) -> Result<Action, Failure> {
+    let word = text(row, column)?;
+    [Action::Create, Action::Move, Action::Delete]
+        .into_iter()
+        .find(|action| action.word() == word)
+        .ok_or(Failure::Corrupt("an action that does not exist"))
+}
+
+fn outcome(word: &str) -> Result<Outcome, Failure> {
+    [Outcome::Done, Outcome::Already, Outcome::Rejected, Outcome::NotSent, Outcome::Restored, Outcome::Lost]
+        .into_iter()
+        .find(|outcome| outcome.word() == word)
+        .ok_or(Failure::Corrupt("an outcome that does not exist"))
+}

@@ -1,0 +1,234 @@
+//! The tables, their versions, and what makes a file a ledger of ours.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+
+use super::fault::{Failure, LedgerFault};
+
+/// "tags" in ASCII; `file ledger.db` shows it.
+const APPLICATION_ID: i64 = 0x7461_6773;
+
+/// The statements that lead from each version to the next; their number is the version of the schema.
+///
+/// A published one is never changed. Times are microseconds since 1970 in UTC. Tag names are blobs, since git allows
+/// bytes that are no text.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE pairs (
+        id INTEGER PRIMARY KEY,
+        job TEXT NOT NULL, repository TEXT NOT NULL, remote TEXT NOT NULL,
+        source TEXT,
+        space TEXT, access TEXT, access_found TEXT, access_needed TEXT, confirmed INTEGER,
+        exact_begun INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        UNIQUE (job, repository, remote)
+    ) STRICT;
+
+    CREATE TABLE records (
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        tag BLOB NOT NULL, remote_name BLOB NOT NULL, value TEXT NOT NULL, ownership TEXT NOT NULL,
+        checksum INTEGER NOT NULL,
+        PRIMARY KEY (pair, tag)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Ids are never used twice, so that a late settlement cannot meet another intent.
+    CREATE TABLE intents (
+        id INTEGER PRIMARY KEY AUTOINCREMENT,
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        time INTEGER NOT NULL, run TEXT NOT NULL,
+        tag BLOB NOT NULL, remote_name BLOB NOT NULL, action TEXT NOT NULL, old TEXT, new TEXT,
+        message TEXT, old_message TEXT, reason TEXT NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT;
+    CREATE INDEX intents_by_pair ON intents (pair);
+
+    CREATE TABLE refusals (
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        tag BLOB NOT NULL, value TEXT NOT NULL, kind TEXT NOT NULL, detail TEXT NOT NULL,
+        first INTEGER NOT NULL, last INTEGER NOT NULL,
+        PRIMARY KEY (pair, tag)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE history (
+        id INTEGER PRIMARY KEY,
+        time INTEGER NOT NULL, run TEXT NOT NULL,
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        intent INTEGER NOT NULL,
+        tag BLOB NOT NULL, remote_name BLOB NOT NULL, action TEXT NOT NULL, old TEXT, new TEXT,
+        outcome TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT
+    ) STRICT;
+    CREATE INDEX history_by_time ON history (time);
+    CREATE INDEX history_by_run ON history (run);
+    CREATE INDEX history_by_pair ON history (pair, time);
+    CREATE INDEX history_by_tag ON history (tag, time);
+    -- The budgets count here; creates, which may be a hundred thousand a day, stay out of it.
+    CREATE INDEX history_of_losses ON history (pair, time) WHERE action <> 'create';
+
+    -- How many tags were owned before a record went.
+    CREATE TABLE marks (
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        time INTEGER NOT NULL, owned INTEGER NOT NULL,
+        PRIMARY KEY (pair, time)
+    ) STRICT, WITHOUT ROWID;
+
+    CREATE TABLE parked (
+        pair INTEGER PRIMARY KEY REFERENCES pairs (id),
+        plan TEXT NOT NULL, changes TEXT NOT NULL, count INTEGER NOT NULL, since INTEGER NOT NULL
+    ) STRICT;
+
+    CREATE TABLE passes (
+        pair INTEGER PRIMARY KEY REFERENCES pairs (id),
+        began INTEGER NOT NULL, ended INTEGER NOT NULL,
+        last_success INTEGER, in_sync_since INTEGER,
+        state TEXT NOT NULL, converged INTEGER NOT NULL, error TEXT, report TEXT NOT NULL
+    ) STRICT;
+"];
+
+/// How long to wait for a program that has the file open for writing, such as a shell.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Opens the ledger for writing: makes it when it is missing, brings an older one to this version.
+///
+/// The caller holds the lock of the state directory.
+pub(super) fn open_for_writing(path: &Path) -> Result<Connection, LedgerFault> {
+    if !exists(path)? {
+        create(path)?;
+    }
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    prepare_for_writing(&connection).map_err(|failure| failure.at(path))?;
+    Ok(connection)
+}
+
+/// Opens a file or `file:` URI that is for reading only.
+pub(super) fn open_for_reading(path: &Path) -> Result<Connection, Failure> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI)?;
+    if version(&connection)? < latest() {
+        return Err(Failure::Older);
+    }
+    Ok(connection)
+}
+
+/// Whether there is a ledger; anything at its place that cannot be one is a fault.
+pub(super) fn exists(path: &Path) -> Result<bool, LedgerFault> {
+    match fs::metadata(path) {
+        Ok(found) if !found.is_file() => Err(LedgerFault::untrusted(path, "is not a file")),
+        // SQLite would take it for a new database.
+        Ok(found) if found.len() == 0 => Err(LedgerFault::untrusted(path, "is empty: its content was lost")),
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(LedgerFault::file("read the ledger", path, &error)),
+    }
+}
+
+/// The file that SQLite keeps beside the ledger under this ending.
+pub(super) fn beside(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
+/// Makes the ledger under another name and gives it its own when it is complete, so that a crash in between leaves none.
+fn create(path: &Path) -> Result<(), LedgerFault> {
+    let log = beside(path, "-wal");
+    if log.try_exists().map_err(|error| LedgerFault::file("read", &log, &error))? {
+        // SQLite would play the log of the former ledger into the new one.
+        return Err(LedgerFault {
+            message: format!("the ledger {} is gone, but its log {} is still there", path.display(), log.display()),
+            hint: format!(
+                "Put the ledger back; or, to start afresh, move the log away too. {}",
+                super::fault::START_AFRESH
+            ),
+        });
+    }
+    let fresh = beside(path, ".new");
+    for leftover in [fresh.clone(), beside(&fresh, "-journal"), beside(&fresh, "-wal"), beside(&fresh, "-shm")] {
+        match fs::remove_file(&leftover) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(LedgerFault::file("remove", &leftover, &error));
+            }
+            _ => {}
+        }
+    }
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&fresh)
+        .map_err(|error| LedgerFault::file("make the ledger", &fresh, &error))?;
+    fill(&fresh).map_err(|failure| failure.at(&fresh))?;
+    fs::rename(&fresh, path).map_err(|error| LedgerFault::file("make the ledger", path, &error))?;
+    let directory = path.parent().unwrap_or(Path::new("/"));
+    File::open(directory)
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| LedgerFault::file("write the directory", directory, &error))
+}
+
+fn fill(fresh: &Path) -> Result<(), Failure> {
+    let connection = open(fresh, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    migrate(&connection, 0)?;
+    // Last, so that everything is in the file itself when the log begins.
+    connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;
+    connection.close().map_err(|(_, error)| error.into())
+}
+
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection, LedgerFault> {
+    open(path, flags).map_err(|failure| failure.at(path))
+}
+
+fn open(path: &Path, flags: OpenFlags) -> Result<Connection, Failure> {
+    let connection = Connection::open_with_flags(path, flags | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(PATIENCE)?;
+    // The file may be hostile or damaged: its schema runs nothing, and pages are looked at before they are believed.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    Ok(connection)
+}
+
+fn prepare_for_writing(connection: &Connection) -> Result<(), Failure> {
+    let version = version(connection)?;
+    let journal: String = connection.pragma_update_and_check(None, "journal_mode", "wal", |row| row.get(0))?;
+    if journal != "wal" {
+        return Err(Failure::Misuse(format!("a write-ahead log (it keeps `{journal}`)")));
+    }
+    // A commit is on disk when it returns.
+    connection.pragma_update(None, "synchronous", "full")?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    // After a pass that wrote much, the log shrinks again.
+    connection.pragma_update_and_check(None, "journal_size_limit", 16 << 20, |_| Ok(()))?;
+    if version < latest() { migrate(connection, version) } else { Ok(()) }
+}
+
+/// The file's version, once it is known to be a ledger that this program can read.
+fn version(connection: &Connection) -> Result<usize, Failure> {
+    let application_id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    if application_id != APPLICATION_ID {
+        return Err(Failure::Corrupt("another program's data"));
+    }
+    let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    match usize::try_from(version) {
+        Ok(version) if (1..=latest()).contains(&version) => Ok(version),
+        Ok(version) if version > latest() => Err(Failure::Newer { version, latest: latest() }),
+        _ => Err(Failure::Corrupt("a version that never was")),
+    }
+}
+
+fn latest() -> usize {
+    MIGRATIONS.len()
+}
+
+fn migrate(connection: &Connection, from: usize) -> Result<(), Failure> {
+    let transaction = rusqlite::Transaction::new_unchecked(connection, TransactionBehavior::Exclusive)?;
+    for statements in &MIGRATIONS[from..] {
+        transaction.execute_batch(statements)?;
+    }
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", i64::try_from(latest()).unwrap_or(i64::MAX))?;
+    transaction.commit()?;
+    Ok(())
+}

@@ -1,0 +1,366 @@
+//! From what happened to rows. Everything here runs inside the transaction that the writer has open.
+
+use std::collections::HashMap;
+
+use jiff::Timestamp;
+use rusqlite::{Connection, Params, Statement, params};
+
+use super::checksum::Checksum;
+use super::fault::Failure;
+use super::read::{self, DAY, IntentRow, PairRow};
+use super::{IntentId, Note, Outcome, Pair, Parked, PassEnd, Record, RecordChange, Settlement};
+use crate::provider::Identity;
+use crate::tag::TagName;
+
+/// How exactly the high-water mark remembers when it was passed; bounds the marks of a day to 1440 for each pair.
+const MARK: i64 = 60 * 1_000_000;
+
+/// The ledger, open for writing: the statements and counts that are worth keeping between transactions.
+///
+/// Valid as long as every transaction is committed; the writer drops it with the first that is not.
+pub(super) struct Book<'connection> {
+    connection: &'connection Connection,
+    statements: HashMap<&'static str, Statement<'connection>>,
+    ids: HashMap<Pair, i64>,
+    owned: HashMap<i64, i64>,
+}
+
+impl<'connection> Book<'connection> {
+    pub(super) fn new(connection: &'connection Connection) -> Self {
+        Self { connection, statements: HashMap::new(), ids: HashMap::new(), owned: HashMap::new() }
+    }
+
+    pub(super) fn bind(
+        &mut self,
+        pair: &Pair,
+        source: &str,
+        identity: &Identity,
+        now: Timestamp,
+        void: bool,
+    ) -> Result<(), Failure> {
+        let id = self.id(pair)?;
+        let former = self.row(pair)?;
+        let mut row = PairRow {
+            source: Some(source.to_owned()),
+            identity: Some((identity.clone(), now)),
+            exact_begun: former.exact_begun,
+        };
+        if void {
+            row.exact_begun = false;
+            self.execute("DELETE FROM records WHERE pair = ?1", [id])?;
+            self.execute("DELETE FROM refusals WHERE pair = ?1", [id])?;
+            self.execute("DELETE FROM parked WHERE pair = ?1", [id])?;
+            self.execute("DELETE FROM marks WHERE pair = ?1", [id])?;
+            self.owned.insert(id, 0);
+            if former.identity.is_some_and(|(bound, _)| bound.space != identity.space) {
+                self.void_intents(id, pair, now)?;
+            }
+        }
+        self.put_row(id, pair, &row)
+    }
+
+    /// Ends intents that nobody can resolve any more, because the tag space they were for is not behind the remote.
+    fn void_intents(&mut self, id: i64, pair: &Pair, now: Timestamp) -> Result<(), Failure> {
+        for open in read::intents(self.connection, id, pair)? {
+            let detail = "the tag space was replaced before the outcome was known";
+            self.append_history(id, &open, Outcome::Lost, Some(detail), now)?;
+            self.execute("DELETE FROM intents WHERE id = ?1", [open.id])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn announce(&mut self, pair: &Pair, row: &IntentRow) -> Result<(), Failure> {
+        let pair_id = self.id(pair)?;
+        let IntentRow { id, time, run, intent } = row;
+        self.execute(
+            "INSERT INTO intents (id, pair, time, run, tag, remote_name, action, old, new, message, old_message, reason, checksum)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            params![
+                id,
+                pair_id,
+                time.as_microsecond(),
+                run,
+                intent.tag.as_bytes(),
+                intent.remote_name.as_bytes(),
+                intent.action.word(),
+                intent.old.as_ref().map(|value| value.to_record()),
+                intent.new.as_ref().map(|value| value.to_record()),
+                intent.message,
+                intent.old_message,
+                intent.reason,
+                row.checksum(pair),
+            ],
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn settle(
+        &mut self,
+        pair: &Pair,
+        IntentId(id): IntentId,
+        settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let pair_id = self.id(pair)?;
+        let open = self.open_intent(id, pair_id, pair)?;
+        let Settlement { outcome, record, keep_intent, detail, refusal } = settlement;
+        let tag = &open.intent.tag;
+        if *outcome != Outcome::NotSent {
+            self.append_history(pair_id, &open, *outcome, detail.as_deref(), now)?;
+        }
+        self.change_record(pair_id, pair, tag, record, now)?;
+        match (refusal, open.intent.new.as_ref().or(open.intent.old.as_ref())) {
+            (Some(kind), Some(value)) => {
+                self.execute(
+                    "INSERT INTO refusals (pair, tag, value, kind, detail, first, last) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?6)
+                     ON CONFLICT (pair, tag) DO UPDATE SET
+                         first = iif(value = excluded.value, first, excluded.first),
+                         value = excluded.value, kind = excluded.kind, detail = excluded.detail, last = excluded.last",
+                    params![
+                        pair_id,
+                        tag.as_bytes(),
+                        value.to_record(),
+                        kind.word(),
+                        detail.as_deref().unwrap_or_default(),
+                        now.as_microsecond(),
+                    ],
+                )?;
+            }
+            (Some(_), None) => return Err(Failure::Misuse("a value that was refused".into())),
+            (None, _) if matches!(outcome, Outcome::Done | Outcome::Already) => self.end_refusal(pair_id, tag)?,
+            (None, _) => {}
+        }
+        if !keep_intent {
+            self.execute("DELETE FROM intents WHERE id = ?1", [id])?;
+        }
+        Ok(())
+    }
+
+    fn open_intent(&mut self, id: i64, pair_id: i64, pair: &Pair) -> Result<IntentRow, Failure> {
+        let mut rows = self.statement(read::SELECT_INTENT)?.query([id, pair_id])?;
+        match rows.next()? {
+            Some(row) => read::intent(row, pair),
+            None => Err(Failure::Misuse(format!("intent {id} of {pair}"))),
+        }
+    }
+
+    fn append_history(
+        &mut self,
+        pair_id: i64,
+        IntentRow { id, run, intent, .. }: &IntentRow,
+        outcome: Outcome,
+        detail: Option<&str>,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        self.execute(
+            "INSERT INTO history (time, run, pair, intent, tag, remote_name, action, old, new, outcome, reason, detail)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            params![
+                now.as_microsecond(),
+                run,
+                pair_id,
+                id,
+                intent.tag.as_bytes(),
+                intent.remote_name.as_bytes(),
+                intent.action.word(),
+                intent.old.as_ref().map(|value| value.to_record()),
+                intent.new.as_ref().map(|value| value.to_record()),
+                outcome.word(),
+                intent.reason,
+                detail,
+            ],
+        )?;
+        Ok(())
+    }
+
+    pub(super) fn note(&mut self, pair: &Pair, notes: &[Note], now: Timestamp) -> Result<(), Failure> {
+        let id = self.id(pair)?;
+        for Note { tag, record } in notes {
+            self.change_record(id, pair, tag, record, now)?;
+            self.end_refusal(id, tag)?;
+        }
+        Ok(())
+    }
+
+    fn change_record(
+        &mut self,
+        id: i64,
+        pair: &Pair,
+        tag: &TagName,
+        change: &RecordChange,
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        match change {
+            RecordChange::Keep => Ok(()),
+            RecordChange::Put(record) => self.put_record(id, pair, tag, record),
+            RecordChange::Drop => self.drop_record(id, tag, now),
+        }
+    }
+
+    fn put_record(&mut self, id: i64, pair: &Pair, tag: &TagName, record: &Record) -> Result<(), Failure> {
+        let owned = self.owned(id)?;
+        let (tag, remote_name) = (tag.as_bytes(), record.remote_name.as_bytes());
+        let (value, ownership) = (record.value.to_record(), record.ownership.word());
+        let sum = read::record_checksum(Checksum::of("records", pair), tag, remote_name, &value, ownership);
+        let columns = params![id, tag, remote_name, value, ownership, sum];
+        let inserted = self.execute(
+            "INSERT INTO records (pair, tag, remote_name, value, ownership, checksum) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+             ON CONFLICT DO NOTHING",
+            columns,
+        )?;
+        if inserted > 0 {
+            self.owned.insert(id, owned.saturating_add(1));
+        } else {
+            self.execute(
+                "UPDATE records SET remote_name = ?3, value = ?4, ownership = ?5, checksum = ?6 WHERE pair = ?1 AND tag = ?2",
+                columns,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Drops a record. How many there were before is kept: the most that were owned within a day is the most that were
+    /// owned just before one of them went, or now.
+    fn drop_record(&mut self, id: i64, tag: &TagName, now: Timestamp) -> Result<(), Failure> {
+        let owned = self.owned(id)?;
+        let dropped = self.execute("DELETE FROM records WHERE pair = ?1 AND tag = ?2", params![id, tag.as_bytes()])?;
+        if dropped == 0 {
+            return Ok(());
+        }
+        self.owned.insert(id, owned.saturating_sub(1));
+        let now = now.as_microsecond();
+        // Rounded up, so that a mark lasts a day at least.
+        let time = now.div_euclid(MARK).saturating_add(1).saturating_mul(MARK);
+        let marked = self.execute(
+            "INSERT INTO marks (pair, time, owned) VALUES (?1, ?2, ?3)
+             ON CONFLICT (pair, time) DO UPDATE SET owned = excluded.owned WHERE owned < excluded.owned",
+            params![id, time, owned],
+        )?;
+        if marked > 0 {
+            self.execute("DELETE FROM marks WHERE pair = ?1 AND time <= ?2", params![id, now.saturating_sub(DAY)])?;
+        }
+        Ok(())
+    }
+
+    fn end_refusal(&mut self, id: i64, tag: &TagName) -> Result<(), Failure> {
+        self.execute("DELETE FROM refusals WHERE pair = ?1 AND tag = ?2", params![id, tag.as_bytes()])?;
+        Ok(())
+    }
+
+    pub(super) fn park(&mut self, pair: &Pair, parked: Option<&Parked>) -> Result<(), Failure> {
+        let id = self.id(pair)?;
+        match parked {
+            None => self.execute("DELETE FROM parked WHERE pair = ?1", [id])?,
+            Some(Parked { plan, changes, count, since }) => self.execute(
+                "INSERT INTO parked (pair, plan, changes, count, since) VALUES (?1, ?2, ?3, ?4, ?5)
+                 ON CONFLICT (pair) DO UPDATE SET
+                     plan = excluded.plan, changes = excluded.changes, count = excluded.count, since = excluded.since
+                 WHERE plan <> excluded.plan",
+                params![id, plan, changes, count, since.as_microsecond()],
+            )?,
+        };
+        Ok(())
+    }
+
+    pub(super) fn end_pass(&mut self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), Failure> {
+        let id = self.id(pair)?;
+        let row = self.row(pair)?;
+        if row.exact_begun != exact_begun {
+            self.put_row(id, pair, &PairRow { exact_begun, ..row })?;
+        }
+        let PassEnd { began, ended, state, converged, error, report } = end;
+        let ended = ended.as_microsecond();
+        self.execute(
+            "INSERT INTO passes (pair, began, ended, last_success, in_sync_since, state, converged, error, report)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (pair) DO UPDATE SET
+                 began = excluded.began, ended = excluded.ended,
+                 last_success = coalesce(excluded.last_success, last_success),
+                 in_sync_since = iif(excluded.converged, coalesce(in_sync_since, excluded.in_sync_since), NULL),
+                 state = excluded.state, converged = excluded.converged, error = excluded.error, report = excluded.report",
+            params![
+                id,
+                began.as_microsecond(),
+                ended,
+                error.is_none().then_some(ended),
+                converged.then_some(ended),
+                state,
+                converged,
+                error,
+                report,
+            ],
+        )?;
+        Ok(())
+    }
+
+    /// How many records a pair has; counted once, then kept.
+    fn owned(&mut self, id: i64) -> Result<i64, Failure> {
+        if let Some(&owned) = self.owned.get(&id) {
+            return Ok(owned);
+        }
+        let owned =
+            self.connection.query_row("SELECT count(*) FROM records WHERE pair = ?1", [id], |row| row.get(0))?;
+        self.owned.insert(id, owned);
+        Ok(owned)
+    }
+
+    /// A pair's id; it gets one when it has none yet.
+    fn id(&mut self, pair: &Pair) -> Result<i64, Failure> {
+        if let Some(&id) = self.ids.get(pair) {
+            return Ok(id);
+        }
+        let id = match read::pair_row(self.connection, pair)? {
+            Some((id, _)) => id,
+            None => {
+                self.execute(
+                    "INSERT INTO pairs (job, repository, remote, exact_begun, checksum) VALUES (?1, ?2, ?3, 0, 0)",
+                    params![pair.job, pair.repository, pair.remote],
+                )?;
+                let id = self.connection.last_insert_rowid();
+                self.put_row(id, pair, &PairRow::default())?;
+                id
+            }
+        };
+        self.ids.insert(pair.clone(), id);
+        Ok(id)
+    }
+
+    fn row(&self, pair: &Pair) -> Result<PairRow, Failure> {
+        let found = read::pair_row(self.connection, pair)?;
+        found.map(|(_, row)| row).ok_or(Failure::Corrupt("a pair that vanished"))
+    }
+
+    fn put_row(&mut self, id: i64, pair: &Pair, row: &PairRow) -> Result<(), Failure> {
+        let identity = row.identity.as_ref();
+        let access = identity.map(|(identity, _)| read::access_columns(&identity.access));
+        self.execute(
+            "UPDATE pairs SET source = ?2, space = ?3, access = ?4, access_found = ?5, access_needed = ?6, confirmed = ?7,
+                 exact_begun = ?8, checksum = ?9 WHERE id = ?1",
+            params![
+                id,
+                row.source,
+                identity.map(|(identity, _)| &identity.space),
+                access.map(|(word, _, _)| word),
+                access.and_then(|(_, found, _)| found),
+                access.and_then(|(_, _, needed)| needed),
+                identity.map(|(_, confirmed)| confirmed.as_microsecond()),
+                row.exact_begun,
+                row.checksum(id, pair),
+            ],
+        )?;
+        Ok(())
+    }
+
+    fn execute(&mut self, sql: &'static str, parameters: impl Params) -> Result<usize, Failure> {
+        Ok(self.statement(sql)?.execute(parameters)?)
+    }
+
+    /// A statement, prepared the first time it is asked for.
+    fn statement(&mut self, sql: &'static str) -> Result<&mut Statement<'connection>, Failure> {
+        use std::collections::hash_map::Entry;
+        match self.statements.entry(sql) {
+            Entry::Occupied(prepared) => Ok(prepared.into_mut()),
+            Entry::Vacant(empty) => Ok(empty.insert(self.connection.prepare(sql)?)),
+        }
+    }
+}
