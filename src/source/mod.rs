@@ -1,1 +1,103 @@
-//! source
+//! A local git repository, as far as tags are concerned: from a path to a [`SourceSnapshot`].
+//!
+//! The only user of the repository library's types. Everything here reads, nothing writes; no hook, no process, no
+//! network, no configuration but the repository's own file. Calls block.
+//!
+//! A name is *absent* only when both places where git keeps refs were read in full and in one state; whatever could not
+//! be read is an *unknown* name or a [`SourceFault`].
+
+mod annotation;
+mod fault;
+mod format;
+mod listing;
+mod loose;
+mod objects;
+mod open;
+mod packed;
+mod reference;
+
+use std::path::{Path, PathBuf};
+
+pub use annotation::{AnnotatedTag, SignatureKind};
+pub use fault::SourceFault;
+
+use crate::tag::{SourceSnapshot, SourceTag, TagId, TagName};
+use objects::Objects;
+
+/// A repository that was opened and is of a kind that can be read.
+///
+/// Cheap to open (well under a millisecond), so a pass opens its own. It may be shared between threads.
+#[derive(Debug)]
+pub struct Repository {
+    /// As the configuration names it.
+    path: PathBuf,
+    inner: gix::ThreadSafeRepository,
+    /// How ids are made here.
+    hash: gix::hash::Kind,
+    fingerprint: String,
+}
+
+/// Whether annotated tags are read with their messages, which means to open each tag object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Messages {
+    /// Messages stay `None`.
+    Skip,
+    /// Every annotated tag has its message.
+    Read,
+}
+
+impl Repository {
+    /// Opens the repository at exactly this path: bare, with a work tree, or a linked work tree.
+    ///
+    /// Who owns it does not matter, because nothing that its configuration names is ever executed or included.
+    pub fn open(path: &Path) -> Result<Self, SourceFault> {
+        let inner = open::open(path)?;
+        let fingerprint = open::fingerprint(&inner)
+            .map_err(|fault| SourceFault::new(path, format!("its directory cannot be read: {fault}"), open::ACCESS))?;
+        let hash = inner.to_thread_local().object_hash();
+        Ok(Self { path: path.to_owned(), inner, hash, fingerprint })
+    }
+
+    /// A stable identity of the repository behind the path: another one put there has another.
+    ///
+    /// Inode and birth time of the directory that holds the refs. Not its content, which would not tell two clones apart
+    /// and changes with every commit; not the device, whose number may change with a restart. The price: a repository
+    /// that was restored from a backup, or copied, counts as another one. Then its records are void, which only makes the
+    /// next pass careful. Where the file system knows no birth times it is the inode alone.
+    pub fn fingerprint(&self) -> String {
+        self.fingerprint.clone()
+    }
+
+    /// Reads all tags, and nothing but refs below `refs/tags/`.
+    pub fn read_tags(&self, messages: Messages) -> Result<SourceSnapshot, SourceFault> {
+        listing::read_tags(self, messages)
+    }
+
+    /// Looks one tag up; `None` only when it has neither a file of its own nor an entry in packed-refs.
+    ///
+    /// To prove an absence, ask a repository that was opened after the doubt arose. Messages are not read.
+    pub fn read_tag(&self, name: &TagName) -> Result<Option<SourceTag>, SourceFault> {
+        listing::read_tag(self, name)
+    }
+
+    /// Reads an annotated tag's own object.
+    pub fn read_annotation(&self, tag_id: TagId) -> Result<AnnotatedTag, SourceFault> {
+        Objects::of(&self.inner).annotation(tag_id.into()).map_err(|reason| self.fault(reason, CHECK_OBJECTS))
+    }
+
+    /// Where refs and objects are: the main repository's directory for a linked work tree.
+    fn common_dir(&self) -> &Path {
+        self.inner.common_dir.as_deref().unwrap_or(self.git_dir())
+    }
+
+    /// Where `HEAD` is.
+    fn git_dir(&self) -> &Path {
+        self.inner.refs.git_dir()
+    }
+
+    fn fault(&self, what: impl AsRef<str>, hint: &str) -> SourceFault {
+        SourceFault::new(&self.path, what, hint)
+    }
+}
+
+const CHECK_OBJECTS: &str = "run `git fsck --connectivity-only` in it";

@@ -1,0 +1,45 @@
+//! What stands in an annotated tag's own object.
+
+use gix::objs::{Kind, TagRefIter, signature::Format};
+
+/// An annotated tag's own object, as far as remotes can hold it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnotatedTag {
+    /// The message without a signature; bytes that are no UTF-8 are replaced.
+    pub message: String,
+    /// What kind of signature follows the message.
+    pub signature: Option<SignatureKind>,
+    /// Whether it points at another tag object.
+    pub nested: bool,
+}
+
+/// What a tag is signed with. Only recognised, never verified.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SignatureKind {
+    /// `gpg` and its like.
+    OpenPgp,
+    /// `ssh-keygen`.
+    Ssh,
+    /// `gpgsm`.
+    X509,
+}
+
+impl AnnotatedTag {
+    /// Reads the object's bytes; `target` is what it says to point at.
+    pub(super) fn of_object(bytes: &[u8], target: Kind) -> Self {
+        let (text, signature) = match TagRefIter::signature(bytes) {
+            Some((signature, _)) => {
+                let kind = match signature.format {
+                    Format::OpenPgp => SignatureKind::OpenPgp,
+                    Format::Ssh => SignatureKind::Ssh,
+                    Format::X509 => SignatureKind::X509,
+                };
+                (&bytes[..bytes.len() - signature.data.len()], Some(kind))
+            }
+            None => (bytes, None),
+        };
+        // The first empty line ends the headers, of which newer gits know more than older ones.
+        let message = text.windows(2).position(|pair| pair == b"\n\n").map_or(&[][..], |at| &text[at + 2..]);
+        Self { message: String::from_utf8_lossy(message).into_owned(), signature, nested: target == Kind::Tag }
+    }
+}

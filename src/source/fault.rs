@@ -1,0 +1,30 @@
+//! What can go wrong with a source as a whole.
+
+use std::path::Path;
+
+use crate::text::Printable;
+
+/// A repository that could not be opened or read: what happened, to which repository, and what to do.
+///
+/// Nothing follows from it for any tag. Both texts are printable (see [`crate::text`]).
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct SourceFault {
+    /// What happened and why, in one sentence without a full stop; names the repository.
+    pub message: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+impl SourceFault {
+    /// A fault of the repository at `path`. `what` may hold text from the disk; it is made printable here.
+    pub(super) fn new(path: &Path, what: impl AsRef<str>, hint: impl Into<String>) -> Self {
+        let message = format!("repository {}: {}", shown(path), Printable::new(what.as_ref()));
+        Self { message, hint: hint.into() }
+    }
+}
+
+/// A path for people.
+pub(super) fn shown(path: &Path) -> String {
+    format!("`{}`", Printable::new(path.as_os_str().as_encoded_bytes()))
+}

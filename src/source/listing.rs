@@ -1,0 +1,157 @@
+//! All tags at one moment, or one tag for certain.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::thread;
+use std::time::Duration;
+
+use gix::ObjectId;
+
+use super::loose::LooseTag;
+use super::objects::resolve;
+use super::packed::{PackedRefs, Stamp};
+use super::reference::Held;
+use super::{CHECK_OBJECTS, Messages, Repository, SourceFault, loose, open, packed};
+use crate::tag::{SourceSnapshot, SourceTag, TagName};
+use crate::text::Printable;
+
+/// How long to wait before each new attempt, while others pack refs or are half done with something.
+const WAITS_IN_MS: [u64; 5] = [10, 20, 40, 80, 160];
+
+/// Symbolic refs in a row, at most: git's own limit.
+const LONGEST_CHAIN: usize = 5;
+
+const OF_ONE_WORK_TREE: [&str; 3] = ["refs/bisect/", "refs/worktree/", "refs/rewritten/"];
+
+const CHECK_REFS: &str =
+    "run `git for-each-ref refs/tags` and `git fsck` in it; nothing is concluded until it can be read";
+
+type Tags = BTreeMap<TagName, Result<SourceTag, String>>;
+
+/// Reads all tags in one state of the repository.
+///
+/// Loose refs first and packed refs second, so that a ref that is packed in between is seen. The other order, a ref read
+/// as packed and then deleted or updated, shows in the stamp of packed-refs: then everything is read again. So it is when
+/// a tag could not be read, because that may have been a writer at work.
+pub(super) fn read_tags(repository: &Repository, messages: Messages) -> Result<SourceSnapshot, SourceFault> {
+    let mut waits = WAITS_IN_MS.into_iter().map(Duration::from_millis);
+    loop {
+        let before = stamp(repository)?;
+        let read = walk(repository, messages);
+        let stable = before == stamp(repository)?;
+        let complete = read.as_ref().is_ok_and(|tags| tags.values().all(Result::is_ok));
+        if stable && complete {
+            return read.map(SourceSnapshot::of_walk);
+        }
+        match waits.next() {
+            Some(wait) => thread::sleep(wait),
+            None if stable => return read.map(SourceSnapshot::of_walk),
+            None => {
+                return Err(repository.fault(
+                    "its packed-refs changes too fast to be read",
+                    "look for a program that runs `git pack-refs` or `git gc` in a loop",
+                ));
+            }
+        }
+    }
+}
+
+/// Looks one tag up, in the same order: its own file, then packed-refs, all of which must be readable.
+pub(super) fn read_tag(repository: &Repository, name: &TagName) -> Result<Option<SourceTag>, SourceFault> {
+    check(repository)?;
+    let unreadable = |reason: String| repository.fault(format!("tag `{name}` cannot be read: {reason}"), CHECK_OBJECTS);
+    let full_name = [b"refs/tags/", name.as_bytes()].concat();
+    let loose = loose::try_find(repository.common_dir(), &full_name, repository.hash).map_err(unreadable)?;
+    let bytes = read_packed(repository)?;
+    let refs = Refs { repository, packed: PackedRefs::parse(&bytes, repository.hash).map_err(unreadable)? };
+    let Some(held) = loose.or_else(|| refs.packed.try_find(&full_name)) else { return Ok(None) };
+    let held = refs.follow(held).map_err(unreadable)?;
+    resolve(&repository.inner, &[held], false).into_iter().next().transpose().map_err(unreadable)
+}
+
+fn stamp(repository: &Repository) -> Result<Option<Stamp>, SourceFault> {
+    Stamp::read(repository.common_dir())
+        .map_err(|fault| repository.fault(format!("its packed-refs cannot be read: {fault}"), open::ACCESS))
+}
+
+/// The repository must still be there, and be the one that was opened.
+fn check(repository: &Repository) -> Result<(), SourceFault> {
+    open::check_directories(&repository.inner).map_err(|what| repository.fault(what, CHECK_REFS))?;
+    match open::fingerprint(&repository.inner) {
+        Ok(fingerprint) if fingerprint == repository.fingerprint => Ok(()),
+        Ok(_) => Err(repository.fault("another repository took its place since it was opened", "try again")),
+        Err(fault) => Err(repository.fault(format!("its directory cannot be read: {fault}"), open::ACCESS)),
+    }
+}
+
+fn read_packed(repository: &Repository) -> Result<Option<Vec<u8>>, SourceFault> {
+    packed::read(repository.common_dir())
+        .map_err(|fault| repository.fault(format!("its packed-refs cannot be read: {fault}"), open::ACCESS))
+}
+
+/// Reads loose tags, then packed ones, then what they lead to.
+fn walk(repository: &Repository, messages: Messages) -> Result<Tags, SourceFault> {
+    check(repository)?;
+    let unreadable = |reason: String| repository.fault(reason, CHECK_REFS);
+    let loose = loose::read_tags(repository.common_dir(), repository.hash).map_err(unreadable)?;
+    let bytes = read_packed(repository)?;
+    let refs = Refs { repository, packed: PackedRefs::parse(&bytes, repository.hash).map_err(unreadable)? };
+
+    let mut names = Vec::with_capacity(loose.len() + refs.packed.len());
+    let mut ends = Vec::with_capacity(names.capacity());
+    let mut unknown = Vec::new();
+    for tag in merge(loose, &refs.packed) {
+        let (name, held) = tag.map_err(unreadable)?;
+        match held.and_then(|held| refs.follow(held)) {
+            Ok(end) => {
+                names.push(name);
+                ends.push(end);
+            }
+            Err(reason) => unknown.push((name, Err(reason))),
+        }
+    }
+    let tags = resolve(&repository.inner, &ends, messages == Messages::Read);
+    Ok(names.into_iter().zip(tags).chain(unknown).collect())
+}
+
+/// Loose tags, and packed ones that no loose one overrides.
+fn merge(loose: Vec<LooseTag>, packed: &PackedRefs<'_>) -> impl Iterator<Item = Result<LooseTag, String>> {
+    let overridden: HashSet<TagName> = loose.iter().map(|(name, _)| name.clone()).collect();
+    let packed = packed.tags().filter_map(move |(name, held)| match TagName::new(name) {
+        Ok(name) if overridden.contains(&name) => None,
+        Ok(name) => Some(Ok((name, Ok(held)))),
+        Err(fault) => Some(Err(format!("packed-refs: {fault}"))),
+    });
+    loose.into_iter().map(Ok).chain(packed)
+}
+
+/// All refs, to follow symbolic ones.
+struct Refs<'a> {
+    repository: &'a Repository,
+    packed: PackedRefs<'a>,
+}
+
+impl Refs<'_> {
+    /// The object at the end of a symbolic ref, and where packed-refs says that it leads.
+    fn follow(&self, held: Held) -> Result<(ObjectId, Option<ObjectId>), String> {
+        let mut held = held;
+        for _ in 0..=LONGEST_CHAIN {
+            let name = match held {
+                Held::Object { id, peeled } => return Ok((id, peeled)),
+                Held::Symbolic(name) => name,
+            };
+            let found = loose::try_find(self.directory_of(&name), &name, self.repository.hash)?;
+            held = found
+                .or_else(|| self.packed.try_find(&name))
+                .ok_or_else(|| format!("it refers to `{}`, which does not exist", Printable::new(&name)))?;
+        }
+        Err(format!("it leads through more than {LONGEST_CHAIN} symbolic refs, or back to itself"))
+    }
+
+    /// Each linked work tree has a few refs of its own.
+    fn directory_of(&self, name: &[u8]) -> &Path {
+        let shared =
+            name.starts_with(b"refs/") && !OF_ONE_WORK_TREE.iter().any(|prefix| name.starts_with(prefix.as_bytes()));
+        if shared { self.repository.common_dir() } else { self.repository.git_dir() }
+    }
+}

@@ -1,0 +1,205 @@
+//! What refs point at: kinds of objects, and tag objects followed to their end.
+
+use std::num::NonZero;
+use std::thread;
+
+use gix::ObjectId;
+use gix::objs::{Kind, TagRefIter, tag::ref_iter::Token};
+use gix::odb::Header as _;
+use gix::prelude::Find as _;
+
+use super::annotation::AnnotatedTag;
+use crate::tag::{Peeled, SourceTag};
+use crate::text::excerpt;
+
+/// Tag objects pointing at tag objects, at most; real ones have two or three.
+const DEEPEST_NESTING: usize = 100;
+
+/// Look-ups that are worth a thread of their own; a thread costs about as much as a hundred of them.
+const LOOKUPS_PER_THREAD: usize = 4_000;
+
+/// More threads than this find the same memory busy.
+const MOST_THREADS: usize = 4;
+
+/// What an id turned out to be; an error is the reason why its tag is unknown.
+type Found = Result<Kind, Box<str>>;
+
+/// Reads what each ref's object leads to, given the object and where packed-refs says that it leads. The answers come in
+/// the order of the questions.
+pub(super) fn resolve(
+    repository: &gix::ThreadSafeRepository,
+    held: &[(ObjectId, Option<ObjectId>)],
+    with_messages: bool,
+) -> Vec<Result<SourceTag, String>> {
+    let objects = Objects::of(repository);
+    let kinds = kinds(repository, held.iter().flat_map(|&(id, peeled)| [Some(id), peeled]));
+    held.iter()
+        .zip(kinds.as_chunks().0)
+        .map(|(&(id, peeled), [kind, peeled_kind])| {
+            let packed = match (peeled, peeled_kind) {
+                (Some(peeled), Some(kind)) => Some((peeled, kind.clone()?)),
+                (Some(peeled), None) => return Err(format!("object {peeled} was not looked up")),
+                (None, _) => None,
+            };
+            match kind {
+                Some(kind) => objects.tag(id, kind.clone()?, packed, with_messages),
+                None => Err(format!("object {id} was not looked up")),
+            }
+        })
+        .collect()
+}
+
+/// The kind of each object. A `None` among the ids gets a `None`.
+///
+/// Looked up in the order of the ids, so that neighbours share what they touch of the pack indices, each id once, and by
+/// several threads when there are many: 100,000 tags on as many commits take a quarter of the time (2026-11-21).
+fn kinds(repository: &gix::ThreadSafeRepository, ids: impl Iterator<Item = Option<ObjectId>>) -> Vec<Option<Found>> {
+    let mut kinds = Vec::with_capacity(ids.size_hint().0);
+    let mut wanted = Vec::with_capacity(ids.size_hint().0);
+    for (at, id) in ids.enumerate() {
+        kinds.push(None);
+        wanted.extend(id.map(|id| (leading(&id), at, id)));
+    }
+    wanted.sort_unstable_by_key(|&(leading, at, _)| (leading, at));
+    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
+    let share = wanted.len().div_ceil(threads).max(LOOKUPS_PER_THREAD);
+    thread::scope(|scope| {
+        let (first, others) = wanted.split_at(share.min(wanted.len()));
+        let others: Vec<_> =
+            others.chunks(share).map(|share| (share, scope.spawn(|| look_up(repository, share)))).collect();
+        for ((_, at, _), kind) in first.iter().zip(look_up(repository, first)) {
+            kinds[*at] = Some(kind);
+        }
+        for (share, looked_up) in others {
+            // A thread that panicked leaves its questions without an answer, which is: unknown.
+            for ((_, at, _), kind) in share.iter().zip(looked_up.join().unwrap_or_default()) {
+                kinds[*at] = Some(kind);
+            }
+        }
+    });
+    kinds
+}
+
+/// What ids are sorted by: as good as the whole id, and quicker to compare.
+fn leading(id: &ObjectId) -> u64 {
+    id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
+}
+
+fn look_up(repository: &gix::ThreadSafeRepository, wanted: &[(u64, usize, ObjectId)]) -> Vec<Found> {
+    let objects = Objects::of(repository);
+    let mut found: Vec<Found> = Vec::with_capacity(wanted.len());
+    for (at, (_, _, id)) in wanted.iter().enumerate() {
+        let same = at.checked_sub(1).filter(|&before| wanted[before].2 == *id);
+        let kind = match same {
+            Some(before) => found[before].clone(),
+            None => objects.kind(*id),
+        };
+        found.push(kind);
+    }
+    found
+}
+
+/// The objects of a repository and its alternates.
+pub(super) struct Objects(gix::Repository);
+
+/// An annotated tag's own object.
+struct TagObject {
+    bytes: Vec<u8>,
+    target: ObjectId,
+    target_kind: Kind,
+}
+
+impl Objects {
+    /// Opens them for one thread.
+    pub(super) fn of(repository: &gix::ThreadSafeRepository) -> Self {
+        Self(repository.to_thread_local())
+    }
+
+    fn kind(&self, id: ObjectId) -> Found {
+        match self.0.objects.try_header(&id) {
+            Ok(Some(header)) => Ok(header.kind()),
+            Ok(None) => Err(format!("object {id} is missing").into()),
+            Err(fault) => Err(format!("object {id} cannot be read: {}", reason(&fault)).into()),
+        }
+    }
+
+    /// A tag whose ref holds this object.
+    fn tag(
+        &self,
+        id: ObjectId,
+        kind: Kind,
+        packed: Option<(ObjectId, Kind)>,
+        with_messages: bool,
+    ) -> Result<SourceTag, String> {
+        if kind != Kind::Tag {
+            return match packed {
+                Some((peeled, _)) => Err(format!("packed-refs follows {id} to {peeled}, but it is no tag object")),
+                None => Ok(SourceTag { tag_id: None, peeled: peeled(id, kind)?, message: None }),
+            };
+        }
+        let (peeled_id, peeled_kind) = match packed {
+            Some(packed) => packed,
+            None => self.follow(id)?,
+        };
+        let message = if with_messages { Some(self.annotation(id)?.message) } else { None };
+        Ok(SourceTag { tag_id: Some(id.into()), peeled: peeled(peeled_id, peeled_kind)?, message })
+    }
+
+    /// What a tag object leads to after any number of others.
+    fn follow(&self, tag_id: ObjectId) -> Result<(ObjectId, Kind), String> {
+        let mut id = tag_id;
+        for _ in 0..DEEPEST_NESTING {
+            let target = self.tag_object(id)?.target;
+            match self.kind(target)? {
+                Kind::Tag => id = target,
+                kind => return Ok((target, kind)),
+            }
+        }
+        Err(format!("tag object {tag_id} leads to more than {DEEPEST_NESTING} others"))
+    }
+
+    /// What stands in a tag object.
+    pub(super) fn annotation(&self, tag_id: ObjectId) -> Result<AnnotatedTag, String> {
+        let TagObject { bytes, target: _, target_kind } = self.tag_object(tag_id)?;
+        Ok(AnnotatedTag::of_object(&bytes, target_kind))
+    }
+
+    fn tag_object(&self, id: ObjectId) -> Result<TagObject, String> {
+        let mut bytes = Vec::new();
+        let kind = match self.0.objects.try_find(&id, &mut bytes) {
+            Ok(Some(object)) => object.kind,
+            Ok(None) => return Err(format!("object {id} is missing")),
+            Err(fault) => return Err(format!("object {id} cannot be read: {}", reason(&fault))),
+        };
+        if kind != Kind::Tag {
+            return Err(format!("object {id} is a {kind}, no tag object"));
+        }
+        let mut tokens = TagRefIter::from_bytes(&bytes, self.0.object_hash());
+        match (tokens.next(), tokens.next()) {
+            (Some(Ok(Token::Target { id: target })), Some(Ok(Token::TargetKind(target_kind)))) => {
+                Ok(TagObject { bytes, target, target_kind })
+            }
+            _ => Err(format!("tag object {id} does not say what it points at")),
+        }
+    }
+}
+
+/// What a tag points at in the end.
+fn peeled(id: ObjectId, kind: Kind) -> Result<Peeled, String> {
+    match kind {
+        Kind::Commit => Ok(Peeled::Commit(id.into())),
+        Kind::Tree => Ok(Peeled::Tree(id.into())),
+        Kind::Blob => Ok(Peeled::Blob(id.into())),
+        Kind::Tag => Err(format!("packed-refs stops at {id}, which is another tag object")),
+    }
+}
+
+/// The library's own words, with their causes.
+pub(super) fn reason(fault: &gix::Error) -> String {
+    let causes = std::iter::successors(std::error::Error::source(fault), |cause| cause.source());
+    let words = causes.fold(fault.to_string(), |words, cause| {
+        let cause = cause.to_string();
+        if cause.is_empty() || words.contains(&cause) { words } else { format!("{words}: {cause}") }
+    });
+    excerpt(words.as_bytes(), 400)
+}
