@@ -1,0 +1,3 @@
+//! The fakes do what their originals do, and break what they are told to break.
+
+mod support;

@@ -1,0 +1,13 @@
+//! Fake remotes, and the suite that every provider passes.
+//!
+//! Whoever wants a part takes all of it (`mod support;`, or `#[path = "../tests/support/mod.rs"]` from an example), so
+//! the files may lean on each other.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
+
+pub mod conformance;
+pub mod gitlab;
+pub mod gitlab_subject;
+pub mod memory;
+pub mod memory_subject;
+pub mod server;
