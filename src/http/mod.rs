@@ -1,2 +1,27 @@
-#[derive(Debug, Clone)]
-pub struct Transport;
+//! HTTP for providers: one client with deadlines, limits, retries, redaction and paging. The only user of `reqwest`.
+//!
+//! Nothing here knows what a tag is. What always holds:
+//!
+//! - A credential goes to the configured origin only: no redirect is followed, no URL from an answer is ever requested.
+//! - A credential stands in no error and no log; server texts are cleaned of it before anybody sees them.
+//! - A write is sent a second time only when the first provably had no effect.
+//! - Every request ends: it has a deadline to connect, between bytes and in total, and a limit on what it may bring.
+
+mod auth;
+mod client;
+mod fault;
+mod gate;
+mod paging;
+mod path;
+mod reply;
+mod retry;
+mod trouble;
+mod transport;
+
+pub use auth::Authorization;
+pub use client::{Client, Request};
+pub use fault::{Fault, FaultKind};
+pub use paging::{NextPage, Trail};
+pub use path::refuses as path_refuses;
+pub use reply::Reply;
+pub use transport::{HttpSettings, Pool, Transport};

@@ -4,7 +4,6 @@
 //! Adding one is a file here and the two lines below that name it.
 
 mod capability;
-mod fault;
 pub mod gitlab;
 
 use std::fmt;
@@ -13,10 +12,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use capability::{Annotations, Capabilities, Deletes, Lease, Moves, NameRules};
-pub use fault::{Fault, FaultKind};
 
 use crate::config::{Problems, Table};
 use crate::http::Transport;
+pub use crate::http::{Fault, FaultKind};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
 /// Every provider, in the order in which `tagsyncd providers` shows them.

@@ -1,0 +1,144 @@
+//! An answer, whatever its status, and what can be said about it.
+
+use bytes::Bytes;
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use serde::de::DeserializeOwned;
+use url::Url;
+
+use super::retry::{Effect, meaning};
+use super::{Authorization, Fault};
+use crate::text::excerpt;
+
+/// How much of a server's text an error shows.
+const EXCERPT: usize = 200;
+
+/// What was asked, as far as answers and errors need it.
+#[derive(Clone, Debug)]
+pub(super) struct Question {
+    /// What for: `list the tags`.
+    pub(super) purpose: &'static str,
+    pub(super) effect: Effect,
+    pub(super) url: Url,
+    pub(super) base: Url,
+    pub(super) authorization: Option<Authorization>,
+}
+
+impl Question {
+    /// The host as errors name it.
+    pub(super) fn host(&self) -> &str {
+        // A base URL has a host; see `Client::new`.
+        self.base.host_str().unwrap_or_default()
+    }
+
+    /// A server's text for people: without the credential, printable, and short.
+    pub(super) fn quote(&self, text: &[u8]) -> String {
+        match &self.authorization {
+            Some(authorization) => excerpt(&authorization.redact(text), EXCERPT),
+            None => excerpt(text, EXCERPT),
+        }
+    }
+}
+
+/// A complete answer.
+///
+/// Its body is as the server sent it. What of it goes into an error passes [`quote`](Self::quote), because a server may
+/// echo the credential.
+#[derive(Debug)]
+pub struct Reply {
+    pub(super) question: Question,
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) body: Bytes,
+    /// The wait that it asks for.
+    pub(super) wait: Option<std::time::Duration>,
+}
+
+impl Reply {
+    /// The status code.
+    pub fn status(&self) -> u16 {
+        self.status.as_u16()
+    }
+
+    /// The first header of this name, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+
+    /// The decoded body.
+    pub fn body(&self) -> &[u8] {
+        &self.body
+    }
+
+    /// A server's text for people: without the credential, printable, and short.
+    pub fn quote(&self, text: &str) -> String {
+        self.question.quote(text.as_bytes())
+    }
+
+    /// Reads the body as JSON. `expected` says what it should be: `a list of tags`.
+    pub fn json<T: DeserializeOwned>(&self, expected: &str) -> Result<T, Fault> {
+        serde_json::from_slice(&self.body).map_err(|fault| {
+            if let Some(page) = self.html() {
+                return page;
+            }
+            self.unusable(&format!("is not {expected} ({}): {}", self.quote(&fault.to_string()), self.shown()))
+        })
+    }
+
+    /// The fault for a success that is of no use. `problem` continues the words "the answer …".
+    pub fn unusable(&self, problem: &str) -> Fault {
+        let Question { purpose, effect, .. } = &self.question;
+        let message = format!("could not {purpose}: the answer of {} {problem}", self.question.host());
+        Fault::new(effect.unreadable(), message)
+    }
+
+    /// The fault for an answer with another status than the one hoped for. `words` are the server's own, where they
+    /// were found in the body; without them the body is shown.
+    pub fn refusal(&self, words: Option<&str>) -> Fault {
+        let Some(kind) = meaning(self.question.effect, self.status(), self.wait.is_some()).fault else {
+            return self.html().unwrap_or_else(|| {
+                self.unusable(&format!("has the unexpected status {}: {}", self.status(), self.shown()))
+            });
+        };
+        let Question { purpose, .. } = &self.question;
+        let mut message = format!("could not {purpose}: {} answered {}", self.question.host(), self.status);
+        let mut hint = None;
+        if self.status.is_redirection() {
+            let target = self.redirects_to();
+            message += &format!(" with a redirect{}, which is not followed", target.unwrap_or_default());
+            hint = Some("put the final address into `url`");
+        } else if let Some(words) = words {
+            message += &format!(": {}", self.quote(words));
+        } else if self.is_html() {
+            message += " with an HTML page";
+            hint = Some("a proxy or a login page may stand in between");
+        } else if !self.body.is_empty() {
+            message += &format!(": {}", self.question.quote(&self.body));
+        }
+        let fault = Fault { retry_after: self.wait, ..Fault::new(kind, message) };
+        match hint {
+            Some(hint) => fault.hint(hint),
+            None => fault,
+        }
+    }
+
+    fn shown(&self) -> String {
+        if self.body.is_empty() { "it is empty".into() } else { format!("`{}`", self.question.quote(&self.body)) }
+    }
+
+    fn html(&self) -> Option<Fault> {
+        self.is_html().then(|| self.unusable("is an HTML page: a proxy or a login in between?"))
+    }
+
+    fn is_html(&self) -> bool {
+        let kind = self.headers.get(CONTENT_TYPE).map_or(b"".as_slice(), |kind| kind.as_bytes());
+        let says_so = kind.get(..9).is_some_and(|start| start.eq_ignore_ascii_case(b"text/html"));
+        says_so || self.body.trim_ascii_start().starts_with(b"<")
+    }
+
+    /// ` to HOST`: the rest of the target may carry what is not for everybody.
+    fn redirects_to(&self) -> Option<String> {
+        let target = self.question.url.join(self.headers.get(LOCATION)?.to_str().ok()?).ok()?;
+        Some(format!(" to {}", self.quote(target.host_str()?)))
+    }
+}

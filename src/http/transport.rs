@@ -1,0 +1,183 @@
+//! What a provider is given to connect with: settings, and the connections and limits that it shares with others.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Once, PoisonError};
+use std::time::Duration;
+
+use reqwest::Certificate;
+use url::{Host, Url};
+
+use super::gate::{self, Gate};
+use super::{Authorization, Fault, FaultKind};
+
+/// The longest time to establish a connection.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// How one remote is spoken to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpSettings {
+    /// The longest time that one request may take, from the first byte out to the last byte in.
+    pub timeout: Duration,
+    /// A file with certificates (PEM) of authorities that are trusted besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How many requests may be under way at a time.
+    pub concurrency: usize,
+    /// How many requests may begin per second; `None` for as many as there are.
+    pub rate: Option<f64>,
+    /// Whether plain HTTP to other machines is allowed.
+    pub allow_http: bool,
+}
+
+impl Default for HttpSettings {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(30), ca_file: None, concurrency: 8, rate: None, allow_http: false }
+    }
+}
+
+/// The connections and the limits of the process. Remotes of one host and credential meet here.
+///
+/// One lives as long as a configuration; a reload begins a new one.
+#[derive(Debug, Default)]
+pub struct Pool {
+    clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
+    gates: Mutex<HashMap<GateKey, Arc<Gate>>>,
+}
+
+/// What makes two HTTP clients different; everything else belongs to a request.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct ClientKey {
+    /// The certificates themselves, so that a renewed file is noticed.
+    authorities: Option<Vec<u8>>,
+    connect: Duration,
+    loopback: bool,
+}
+
+/// An origin, and the credential's fingerprint.
+type GateKey = (String, Option<[u8; 32]>);
+
+impl Pool {
+    /// A pool without connections.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn client(&self, key: ClientKey) -> Result<reqwest::Client, Fault> {
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = clients.get(&key) {
+            return Ok(client.clone());
+        }
+        let client = build(&key)?;
+        clients.insert(key, client.clone());
+        Ok(client)
+    }
+
+    fn gate(&self, key: GateKey, concurrency: usize) -> Arc<Gate> {
+        let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(gates.entry(key).or_insert_with(|| Arc::new(Gate::new(concurrency))))
+    }
+}
+
+/// What one pair of a source and a remote connects with. Clones count together.
+#[derive(Clone, Debug)]
+pub struct Transport {
+    pool: Arc<Pool>,
+    pub(super) settings: HttpSettings,
+    requests: Arc<AtomicU64>,
+}
+
+impl Transport {
+    /// A transport that has sent nothing yet.
+    pub fn new(pool: &Arc<Pool>, settings: HttpSettings) -> Self {
+        Self { pool: Arc::clone(pool), settings, requests: Arc::default() }
+    }
+
+    /// How many requests have left through this transport, repetitions included.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn count(&self) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Takes one back that turned out not to have left.
+    pub(super) fn uncount(&self) {
+        self.requests.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The connections and the gate for this origin and credential.
+    pub(super) async fn open(
+        &self,
+        base: &Url,
+        authorization: Option<&Authorization>,
+    ) -> Result<(reqwest::Client, Arc<Gate>), Fault> {
+        let settings = &self.settings;
+        let loopback = is_loopback(base);
+        if !(base.scheme() == "https" || base.scheme() == "http" && (loopback || settings.allow_http)) {
+            return Err(Fault::new(FaultKind::NotSent, "the address is not https").hint("set `allow_http` to insist"));
+        }
+        let rate = match settings.rate {
+            None => None,
+            Some(rate) => Some((rate, gate::quota(rate).ok_or_else(|| {
+                Fault::new(FaultKind::NotSent, format!("a rate of {rate} requests per second is not possible"))
+            })?)),
+        };
+        let authorities = match &settings.ca_file {
+            None => None,
+            Some(path) => Some(tokio::fs::read(path).await.map_err(|fault| {
+                Fault::new(FaultKind::NotSent, format!("cannot read `ca_file` {}: {fault}", path.display()))
+            })?),
+        };
+        // At most half of the total, so that a server that takes no connection is told from one that does not answer.
+        let connect = CONNECT.min(settings.timeout / 2);
+        let client = self.pool.client(ClientKey { authorities, connect, loopback })?;
+        let key = (base.origin().ascii_serialization(), authorization.map(Authorization::fingerprint));
+        let gate = self.pool.gate(key, settings.concurrency);
+        gate.tighten(settings.concurrency, rate);
+        Ok((client, gate))
+    }
+}
+
+/// Whether the address is this very machine, so that nobody can listen in between.
+fn is_loopback(base: &Url) -> bool {
+    match base.host() {
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        Some(Host::Domain(name)) => name == "localhost",
+        None => false,
+    }
+}
+
+fn build(key: &ClientKey) -> Result<reqwest::Client, Fault> {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // An error means that somebody else was first, and then there is one, too.
+        let _already = rustls::crypto::ring::default_provider().install_default();
+    });
+    let fault = |what: &str, fault: &dyn std::fmt::Display| Fault::new(FaultKind::NotSent, format!("{what}: {fault}"));
+    let mut builder = reqwest::Client::builder()
+        .user_agent(concat!("tagsyncd/", env!("CARGO_PKG_VERSION")))
+        // The library strips `Authorization` across origins, but not the tokens of other headers.
+        .redirect(reqwest::redirect::Policy::none())
+        .referer(false)
+        .connect_timeout(key.connect)
+        // Servers close idle connections after a minute or so; a write that meets this has an unknown end.
+        .pool_idle_timeout(Duration::from_secs(15));
+    // The library repeats by itself only what HTTP/2 says was not processed (REFUSED_STREAM, GOAWAY): every server
+    // that limits the requests of a connection does that to requests under way, and it is safe for writes.
+    if key.loopback {
+        // Plain HTTP is allowed to this machine because it stays on it, so a proxy must not see it.
+        builder = builder.no_proxy();
+    }
+    if let Some(pem) = &key.authorities {
+        let authorities =
+            Certificate::from_pem_bundle(pem).map_err(|error| fault("`ca_file` holds no certificates", &error))?;
+        if authorities.is_empty() {
+            return Err(Fault::new(FaultKind::NotSent, "`ca_file` holds no certificates"));
+        }
+        builder = builder.tls_certs_merge(authorities);
+    }
+    builder.build().map_err(|error| fault("cannot set up HTTP", &error))
+}
