@@ -1,4 +1,32 @@
-//! Configuration in three stages: as written, problems, settings. Secrets.
-pub struct Problems;
-#[derive(Debug)]
-pub struct Table;
+//! Configuration in three stages: the file as written, problems, settings. And secrets.
+//!
+//! ```text
+//! text ──> Table ──read──> fragments (keys as written, all optional) ──> Settings
+//!             └────────────────────┴──> Problems, all of them, with places and hints
+//! ```
+//!
+//! *Fragments* are plain serde structs: they say which keys there are and of which type. What must be there, what
+//! excludes what, and which names must exist is checked on the way to [`Settings`], which holds nothing that still
+//! could be wrong without touching a file or a network.
+//!
+//! Nothing that is printed here shows a secret. Therefore the rule is the strict one: no text of a value is ever shown,
+//! except names of jobs, repositories and remotes, words close to an expected word, and numbers out of range.
+
+mod document;
+mod duration;
+mod fragment;
+mod near;
+mod problem;
+mod remote;
+mod repositories;
+mod secret;
+mod settings;
+
+pub use document::Table;
+pub use problem::{ConfigFault, Problem, Problems, Source};
+pub use remote::{RemoteSettings, RemoteTemplate};
+pub use repositories::{PathPattern, Repositories, RepositoriesFault, Repository};
+pub use secret::{SecretFault, SecretSource};
+pub use settings::{DaemonSettings, JobSettings, Settings, load};
+/// A value with its place in the file; what providers' keys are made of.
+pub use toml::Spanned;
