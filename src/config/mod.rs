@@ -1,102 +1,32 @@
-//! Configuration in three stages: as written, problems, settings. Secrets.
+//! Configuration in three stages: the file as written, problems, settings. And secrets.
 //!
-//! A stand-in with the signatures that providers use, until the real one is here.
+//! ```text
+//! text ──> Table ──read──> fragments (keys as written, all optional) ──> Settings
+//!             └────────────────────┴──> Problems, all of them, with places and hints
+//! ```
+//!
+//! *Fragments* are plain serde structs: they say which keys there are and of which type. What must be there, what
+//! excludes what, and which names must exist is checked on the way to [`Settings`], which holds nothing that still
+//! could be wrong without touching a file or a network.
+//!
+//! Nothing that is printed here shows a secret. Therefore the rule is the strict one: no text of a value is ever shown,
+//! except names of jobs, repositories and remotes, words close to an expected word, and numbers out of range.
 
-use std::fmt;
-use std::ops::Range;
-use std::path::PathBuf;
+mod document;
+mod duration;
+mod fragment;
+mod near;
+mod problem;
+mod remote;
+mod repositories;
+mod secret;
+mod settings;
 
-use secrecy::SecretString;
-use serde::Deserialize;
-use serde::de::DeserializeOwned;
-use toml::Spanned;
-use url::Url;
-
-/// What is wrong with a configuration.
-#[derive(Debug, Default)]
-pub struct Problems(pub Vec<String>);
-
-impl Problems {
-    /// Adds one.
-    pub fn push(&mut self, span: Range<usize>, message: impl Into<String>, hint: Option<String>) {
-        self.0.push(format!("{span:?}: {} {hint:?}", message.into()));
-    }
-
-    /// A key that must be there.
-    pub fn required(
-        &mut self,
-        table: Range<usize>,
-        key: &str,
-        value: Option<Spanned<String>>,
-        hint: &str,
-    ) -> Option<Spanned<String>> {
-        if value.is_none() {
-            self.push(table, format!("`{key}` is missing"), Some(hint.to_owned()));
-        }
-        value
-    }
-
-    /// A base URL.
-    pub fn base_url(&mut self, value: Option<&Spanned<String>>, default: &str, _allow_http: bool) -> Option<Url> {
-        Url::parse(value.map_or(default, |value| value.get_ref().as_str())).ok()
-    }
-}
-
-/// One remote's table.
-#[derive(Debug)]
-pub struct Table(pub String);
-
-impl Table {
-    /// Where it stands.
-    pub fn span(&self) -> Range<usize> {
-        0..self.0.len()
-    }
-
-    /// Whether plain HTTP is allowed.
-    pub fn allow_http(&self) -> bool {
-        false
-    }
-
-    /// Reads its keys.
-    pub fn read<T: DeserializeOwned + Default>(self, problems: &mut Problems) -> T {
-        toml::from_str(&self.0).unwrap_or_else(|fault| {
-            problems.push(0..0, fault.to_string(), None);
-            T::default()
-        })
-    }
-}
-
-/// Where a secret comes from.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum SecretSource {
-    /// A file.
-    File(PathBuf),
-}
-
-impl fmt::Display for SecretSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::File(path) = self;
-        write!(f, "file {}", path.display())
-    }
-}
-
-/// A secret that could not be read.
-#[derive(Debug)]
-pub struct SecretFault {
-    /// What happened.
-    pub message: String,
-    /// What to do.
-    pub hint: String,
-}
-
-impl SecretSource {
-    /// Reads it.
-    pub async fn read(&self) -> Result<SecretString, SecretFault> {
-        let Self::File(path) = self;
-        match tokio::fs::read_to_string(path).await {
-            Ok(text) => Ok(text.trim_end().to_owned().into()),
-            Err(fault) => Err(SecretFault { message: fault.to_string(), hint: String::new() }),
-        }
-    }
-}
+pub use document::Table;
+pub use problem::{ConfigFault, Problem, Problems, Source};
+pub use remote::{RemoteSettings, RemoteTemplate};
+pub use repositories::{PathPattern, Repositories, RepositoriesFault, Repository};
+pub use secret::{SecretFault, SecretSource};
+pub use settings::{DaemonSettings, JobSettings, Settings, load};
+/// A value with its place in the file; what providers' keys are made of.
+pub use toml::Spanned;

@@ -1,0 +1,41 @@
+//! The word that was probably meant.
+
+/// The expected word closest to the one written, when it is close enough to be a slip of the fingers.
+pub(super) fn nearest<'a>(written: &str, expected: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    // Nothing expected is nearly this long, and the comparison takes memory by length.
+    if written.len() > 64 {
+        return None;
+    }
+    expected
+        .into_iter()
+        .map(|word| (strsim::damerau_levenshtein(written, word), word))
+        .filter(|&(distance, word)| distance <= (word.chars().count() / 3).max(1))
+        .min()
+        .map(|(_, word)| word)
+}
+
+/// Words for a sentence: `a`, `b` and so on, each in backticks.
+pub(super) fn listing<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+    words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slip_has_a_neighbour_and_another_word_has_none() {
+        let words = ["mirror", "exact", "create-only", "to"];
+        for (written, meant) in [
+            ("miror", Some("mirror")),
+            ("mirorr", Some("mirror")),
+            ("create_only", Some("create-only")),
+            ("ot", Some("to")),
+            ("push", None),
+            ("", None),
+        ] {
+            assert_eq!(nearest(written, words), meant, "{written}");
+        }
+        assert_eq!(nearest(&"m".repeat(1 << 20), words), None);
+    }
+}

@@ -1,0 +1,218 @@
+//! A remote: the keys that all remotes share, then those of its provider.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::document::Table;
+use super::fragment::{self, REMOTE_KEYS, WrittenAnnotations};
+use super::near::{listing, nearest};
+use super::problem::{ConfigFault, Problems, Source};
+use crate::http::HttpSettings;
+use crate::provider::{self, Descriptor, PROVIDERS, RemoteKeys};
+use crate::tag::{NameMapping, TargetKind};
+
+/// Stands for the repository's name in every string of a remote.
+pub(super) const PLACEHOLDER: &str = "{repository}";
+
+/// The name that stands in while a remote is only checked.
+pub(super) const SAMPLE: &str = "repository";
+
+/// A remote as written. It becomes settings for one repository at a time, because any of its strings may hold
+/// `{repository}`.
+#[derive(Clone)]
+pub struct RemoteTemplate {
+    /// Its name.
+    pub name: String,
+    source: Arc<Source>,
+}
+
+/// A remote for one repository: complete, checked, not yet connected.
+#[derive(Clone, Debug)]
+pub struct RemoteSettings {
+    /// Its name.
+    pub name: String,
+    /// The kind of API behind it.
+    pub provider: &'static Descriptor,
+    /// The provider's own keys.
+    pub keys: Arc<dyn RemoteKeys>,
+    /// How it is talked to.
+    pub http: HttpSettings,
+    /// What tags are called there.
+    pub mapping: NameMapping,
+    /// Whether annotations are part of what is compared.
+    pub compare_annotations: bool,
+}
+
+impl RemoteTemplate {
+    pub(super) fn new(name: &str, source: &Arc<Source>) -> Self {
+        Self { name: name.to_owned(), source: Arc::clone(source) }
+    }
+
+    /// The remote's settings with `{repository}` replaced by this name.
+    pub fn for_repository(&self, repository: &str) -> Result<RemoteSettings, ConfigFault> {
+        let mut problems = Problems::new();
+        let (root, _) = DeTable::parse_recoverable(self.source.text());
+        let settings = match table(root.into_inner(), &self.name) {
+            Some(table) => read(&self.name, table, repository, &mut problems),
+            None => {
+                problems.push(0..0, format!("there is no table `[remote.{}]`", self.name), None);
+                None
+            }
+        };
+        match settings {
+            Some(settings) if problems.is_empty() => Ok(settings),
+            _ => Err(problems.into_fault(&self.source)),
+        }
+    }
+}
+
+/// Shows the name only: the table behind it may hold anything.
+impl fmt::Debug for RemoteTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteTemplate").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+fn table<'t>(mut root: DeTable<'t>, name: &str) -> Option<Table<'t>> {
+    let DeValue::Table(mut remotes) = root.remove("remote")?.into_inner() else { return None };
+    let value = remotes.remove(name)?;
+    let span = value.span();
+    let DeValue::Table(entries) = value.into_inner() else { return None };
+    Some(Table::new(entries, span))
+}
+
+/// Reads a remote for one repository. `None` only together with a problem.
+pub(super) fn read(name: &str, table: Table<'_>, repository: &str, problems: &mut Problems) -> Option<RemoteSettings> {
+    let before = problems.len();
+    let expand = |text: &str| text.contains(PLACEHOLDER).then(|| text.replace(PLACEHOLDER, repository));
+    let (common, own) = table.map_strings(&expand).split(REMOTE_KEYS);
+    let span = own.span();
+    let common: fragment::RemoteKeys = common.read(problems);
+
+    let known = format!("one of {}", listing(PROVIDERS.iter().map(|descriptor| descriptor.name)));
+    if common.provider.is_none() {
+        // Without a provider, nobody else would say that a key has a slip in it.
+        for slip in own.keys().filter(|key| nearest(key.get_ref(), ["provider"]).is_some()) {
+            problems.push(slip.span(), format!("unknown key `{}`", slip.get_ref()), Some("did you mean `provider`?"));
+            problems.spoil(span.clone(), "provider".into());
+        }
+    }
+    let provider = problems.required(span.clone(), "provider", common.provider, Some(&known));
+    let descriptor = provider.and_then(|written| find_provider(&written, &known, problems));
+    let http = http(common.timeout, common.ca_file, common.concurrency, common.rate, problems);
+    let http = HttpSettings { allow_http: common.allow_http.unwrap_or(false), ..http };
+    let replace = replacements(common.replace.unwrap_or_default(), problems);
+    let mapping = NameMapping {
+        strip_prefix: common.strip_prefix.unwrap_or_default(),
+        replace,
+        add_prefix: common.add_prefix.unwrap_or_default(),
+    };
+    let descriptor = descriptor?;
+    if let Some(target) = common.target {
+        match descriptor.capabilities.target {
+            TargetKind::Commit => {
+                problems.push(target.span(), "`target` serves remotes whose targets are not git objects", None);
+            }
+        }
+    }
+    let keys = (descriptor.read)(own.allowing_http(http.allow_http), problems);
+    if keys.is_none() && problems.len() == before {
+        problems.push(span, format!("the keys of this `{}` remote could not be read", descriptor.name), None);
+    }
+    Some(RemoteSettings {
+        name: name.to_owned(),
+        provider: descriptor,
+        keys: keys?,
+        http,
+        mapping,
+        compare_annotations: common.annotations.unwrap_or_default() == WrittenAnnotations::Message,
+    })
+}
+
+fn find_provider(written: &Spanned<String>, known: &str, problems: &mut Problems) -> Option<&'static Descriptor> {
+    let found = provider::try_find(written.get_ref());
+    if found.is_none() {
+        match nearest(written.get_ref(), PROVIDERS.iter().map(|descriptor| descriptor.name)) {
+            Some(meant) => problems.push_showing(
+                written.span(),
+                format!("unknown provider `{}`", written.get_ref()),
+                Some(&format!("did you mean `{meant}`? Providers: {}", known.trim_start_matches("one of "))),
+            ),
+            None => problems.push(written.span(), "unknown provider", Some(known)),
+        }
+    }
+    found
+}
+
+fn http(
+    timeout: Option<Spanned<super::duration::WrittenDuration>>,
+    ca_file: Option<Spanned<String>>,
+    concurrency: Option<Spanned<i64>>,
+    rate: Option<Spanned<fragment::Number>>,
+    problems: &mut Problems,
+) -> HttpSettings {
+    let timeout = timeout.map_or(Duration::from_secs(30), |written| {
+        if written.get_ref().0.is_zero() {
+            problems.push(written.span(), "a request needs some time", None);
+        }
+        written.get_ref().0
+    });
+    let ca_file = ca_file.and_then(|written| absolute(&written, problems));
+    let concurrency = concurrency.and_then(|written| in_range(&written, 1, 64, problems)).unwrap_or(8);
+    let rate = rate.and_then(|written| {
+        let rate = written.get_ref().0;
+        let usable = rate.is_finite() && rate > 0.0;
+        if !usable {
+            problems.push_showing(written.span(), "`rate` is requests per second, a number above 0", None);
+        }
+        usable.then_some(rate)
+    });
+    HttpSettings { timeout, ca_file, concurrency, rate, allow_http: false }
+}
+
+fn replacements(
+    written: std::collections::BTreeMap<Spanned<String>, String>,
+    problems: &mut Problems,
+) -> Vec<(String, String)> {
+    let mut replacements: Vec<_> = written.into_iter().collect();
+    replacements.sort_by_key(|(from, _)| from.span().start);
+    replacements
+        .into_iter()
+        .map(|(from, to)| {
+            if from.get_ref().is_empty() {
+                problems.push(from.span(), "an empty text cannot be replaced", None);
+            }
+            (from.into_inner(), to)
+        })
+        .collect()
+}
+
+/// A whole number within bounds.
+pub(super) fn in_range<T: TryFrom<i64>>(
+    written: &Spanned<i64>,
+    least: i64,
+    most: i64,
+    problems: &mut Problems,
+) -> Option<T> {
+    let number = *written.get_ref();
+    let number = (least..=most).contains(&number).then(|| T::try_from(number).ok()).flatten();
+    if number.is_none() {
+        problems.push_showing(written.span(), format!("expected a whole number from {least} to {most}"), None);
+    }
+    number
+}
+
+/// A path that does not depend on the directory in which the program was started.
+pub(super) fn absolute(written: &Spanned<String>, problems: &mut Problems) -> Option<PathBuf> {
+    let path = PathBuf::from(written.get_ref());
+    if path.is_absolute() {
+        return Some(path);
+    }
+    problems.push(written.span(), "the path must be absolute", None);
+    None
+}
