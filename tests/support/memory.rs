@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tagsyncd::provider::{
@@ -71,6 +72,8 @@ pub enum Mishap {
     Lose(Fault),
     /// It waits until the gate opens, then goes on.
     Hang(Gate),
+    /// It thinks for so long first; on a paused clock that costs nothing.
+    Think(Duration),
     /// Somebody else changes the remote first.
     Adversary(Arc<dyn Fn(&mut MemoryWorld) + Send + Sync>),
 }
@@ -90,6 +93,10 @@ pub struct MemoryWorld {
     pub compare_annotations: bool,
     /// Every call in order.
     pub calls: Vec<Call>,
+    /// Calls under way.
+    pub in_flight: usize,
+    /// The most calls that were under way at once.
+    pub most_in_flight: usize,
 }
 
 impl MemoryWorld {
@@ -102,6 +109,8 @@ impl MemoryWorld {
             tags: BTreeMap::new(),
             compare_annotations: false,
             calls: Vec::new(),
+            in_flight: 0,
+            most_in_flight: 0,
         }
     }
 
@@ -234,10 +243,11 @@ impl MemoryProvider {
     /// Notes a call and does to it what is programmed; the first refusal or loss counts.
     async fn call<T>(&self, call: Call, apply: impl FnOnce(&mut MemoryWorld) -> Result<T, Fault>) -> Result<T, Fault> {
         let mishaps = self.mishaps_for(&call);
-        self.change(|world| world.calls.push(call));
+        let _under_way = UnderWay::begin(self, call);
         let mut end = None;
         for mishap in mishaps {
             match mishap {
+                Mishap::Think(time) => tokio::time::sleep(time).await,
                 Mishap::Hang(gate) => gate.passed().await,
                 Mishap::Adversary(change) => self.change(|world| change(world)),
                 Mishap::Refuse(_) | Mishap::Lose(_) => end = end.or(Some(mishap)),
@@ -274,6 +284,26 @@ impl MemoryProvider {
             Lease::Server if world.show(name, tag).value.as_ref() == Ok(lease) => Ok(()),
             Lease::Server => Err(Fault::new(FaultKind::Rejected, format!("{name} is not at {lease:.12}"))),
         }
+    }
+}
+
+/// One call under way; it also ends when its caller drops it.
+struct UnderWay<'a>(&'a MemoryProvider);
+
+impl<'a> UnderWay<'a> {
+    fn begin(provider: &'a MemoryProvider, call: Call) -> Self {
+        provider.change(|world| {
+            world.calls.push(call);
+            world.in_flight += 1;
+            world.most_in_flight = world.most_in_flight.max(world.in_flight);
+        });
+        Self(provider)
+    }
+}
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.change(|world| world.in_flight -= 1);
     }
 }
 

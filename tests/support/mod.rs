@@ -5,9 +5,9 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
-//pub mod conformance;
+pub mod conformance;
 pub mod gitlab;
-//pub mod gitlab_subject;
+pub mod gitlab_subject;
 pub mod memory;
-//pub mod memory_subject;
+pub mod memory_subject;
 pub mod server;
