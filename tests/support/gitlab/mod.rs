@@ -46,8 +46,10 @@ pub struct GitlabWorld {
     pub rate_limit: Option<u64>,
     /// Every create and delete that reached it.
     pub writes: Vec<Write>,
-    ticks: i64,
-    requests: u64,
+    /// Seconds that have passed; every annotated tag takes one.
+    pub ticks: i64,
+    /// Requests that have been answered.
+    pub requests: u64,
 }
 
 /// One project.
@@ -69,7 +71,8 @@ pub struct Project {
     pub tags: BTreeMap<String, FakeTag>,
     /// Which tags are protected.
     pub protected_tags: Vec<Protection>,
-    stale: Option<Stale>,
+    /// What a lagging replica still shows.
+    pub stale: Option<Stale>,
 }
 
 /// Which commits a project has.
@@ -252,9 +255,11 @@ impl Default for Quirks {
 
 /// What a lagging replica still shows.
 #[derive(Clone, Debug)]
-struct Stale {
-    tags: BTreeMap<String, FakeTag>,
-    reads_left: usize,
+pub struct Stale {
+    /// The tags from before the first write that it has not seen.
+    pub tags: BTreeMap<String, FakeTag>,
+    /// How many reads it answers until it has caught up.
+    pub reads_left: usize,
 }
 
 /// The kind of a write.
