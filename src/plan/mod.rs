@@ -1,4 +1,24 @@
 //! From three sides to one verdict per name, then the guards. Pure: no clock, no file, no network, no log.
+//!
+//! [`draw`] judges every name that exists anywhere exactly once; the same inputs give the same plan, byte for byte.
+//! [`guard`] lets the safe part through as an [`ApprovedPlan`] and parks the rest under an id.
+
+mod classify;
+mod draw;
+mod guard;
+mod hold;
+mod resolve;
+#[cfg(test)]
+mod tests;
+
+pub use classify::{NameRules, Verdict, classify};
+pub use draw::{RemoteRules, Rules, Sides, draw};
+pub use guard::{ApprovedPlan, Facts, Guarded, Parked, guard};
+pub use hold::{Held, HoldKind, Waiting};
+pub use resolve::{reshape, resolve};
+
+use crate::ledger::{Action, Note};
+use crate::tag::{TagId, TagName, Value};
 
 /// What a job may do to its remotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,4 +59,91 @@ impl Default for Limits {
     fn default() -> Self {
         Self { deletes: 50, deletes_percent: 10, moves: 50, moves_percent: 10 }
     }
+}
+
+/// Why a change is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Cause {
+    /// The source changed, or the name is new.
+    Ordinary,
+    /// The remote changed since we wrote.
+    Drift,
+    /// A person released it from a guard.
+    Approved,
+}
+
+impl Cause {
+    /// The word that reports and the history use; `None` for the ordinary case.
+    pub fn word(self) -> Option<&'static str> {
+        match self {
+            Self::Ordinary => None,
+            Self::Drift => Some("drift"),
+            Self::Approved => Some("approved"),
+        }
+    }
+}
+
+/// One write that a plan asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PlannedChange {
+    /// The source's name.
+    pub tag: TagName,
+    /// The remote's name.
+    pub remote_name: TagName,
+    /// Create, move or delete.
+    pub action: Action,
+    /// The lease: what the remote has; `None` for a create.
+    pub old: Option<Value>,
+    /// What it shall have; `None` for a delete.
+    pub new: Option<Value>,
+    /// What was last agreed.
+    pub record: Option<Value>,
+    /// Why.
+    pub cause: Cause,
+    /// Whether it would destroy a value that we did not leave there, so that only `exact` asks for it.
+    pub foreign: bool,
+    /// The tag object whose message a create or move carries along.
+    pub tag_id: Option<TagId>,
+    /// Names on the remote that have to go first, because git cannot keep both (`a` and `a/b`).
+    pub blockers: Vec<TagName>,
+}
+
+impl PlannedChange {
+    fn into_held(self, kind: HoldKind, reason: String, hint: &str) -> Held {
+        Held {
+            tag: self.tag,
+            remote_name: self.remote_name,
+            kind,
+            source: self.new,
+            record: self.record,
+            remote: self.old,
+            reason,
+            hint: hint.to_owned(),
+        }
+    }
+}
+
+/// One verdict for every name that exists anywhere.
+#[derive(Debug, Default)]
+pub struct Plan {
+    /// Names on which all agree.
+    pub in_sync: Vec<TagName>,
+    /// Writes, sorted by source name.
+    pub changes: Vec<PlannedChange>,
+    /// Changes of records only, sorted by source name.
+    pub notes: Vec<Note>,
+    /// Names on the remote that are not ours and not in the source.
+    pub unmanaged: Vec<TagName>,
+    /// Ours, gone from the source, kept because the policy never deletes.
+    pub retained: Vec<TagName>,
+    /// For a person to decide, sorted by source name.
+    pub held: Vec<Held>,
+    /// Heals by itself on a later pass, sorted by source name.
+    pub waiting: Vec<Waiting>,
+    /// How many names the source has in scope, readable ones only.
+    pub in_scope: u32,
+    /// How many names are ours.
+    pub owned: u32,
+    /// How many of ours the remote has lost although the source still has them.
+    pub vanished: u32,
 }

@@ -1,0 +1,246 @@
+//! The guards: what of a plan may go ahead. The only maker of an [`ApprovedPlan`].
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Cause, Held, HoldKind, Limits, Plan, PlannedChange, Policy};
+use crate::ledger::{Action, Note, Pair, Usage};
+use crate::tag::{TagName, Target};
+
+/// What the guards have to know beside the plan. All of it is data: the guards look at no clock.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// Whose plan it is; part of the plan id.
+    pub pair: &'a Pair,
+    /// The job's policy.
+    pub policy: Policy,
+    /// The job's budgets.
+    pub limits: Limits,
+    /// What they have used in the last 24 hours.
+    pub usage: Usage,
+    /// Whether an `exact` pass has completed here before.
+    pub exact_begun: bool,
+    /// Found and needed access level, when the credential may only read.
+    pub read_only: Option<(&'a str, &'a str)>,
+    /// Plan ids that a person released.
+    pub released: &'a [String],
+}
+
+/// Writes that passed the guards. Only [`guard`] makes one, and only [`crate::apply`] takes one apart.
+#[derive(Debug, Default)]
+pub struct ApprovedPlan {
+    changes: Vec<PlannedChange>,
+    notes: Vec<Note>,
+}
+
+impl ApprovedPlan {
+    /// The writes, sorted by source name.
+    pub fn changes(&self) -> &[PlannedChange] {
+        &self.changes
+    }
+
+    /// The changes of records only.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
+    }
+
+    /// Takes it apart.
+    pub fn into_parts(self) -> (Vec<PlannedChange>, Vec<Note>) {
+        (self.changes, self.notes)
+    }
+}
+
+/// The changes that a guard parked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// The hash of exactly this set: another set has another id.
+    pub plan: String,
+    /// The changes, one per line: `action tag old new`, sorted.
+    pub changes: String,
+    /// How many.
+    pub count: u32,
+}
+
+/// A plan after the guards.
+#[derive(Debug)]
+pub struct Guarded {
+    /// What may go ahead.
+    pub approved: ApprovedPlan,
+    /// The rest of the plan: no changes and no notes any more, but what the guards held joined what was held.
+    pub plan: Plan,
+    /// What a person can release.
+    pub parked: Option<Parked>,
+}
+
+/// Sends a plan through the guards.
+pub fn guard(mut plan: Plan, facts: &Facts<'_>) -> Guarded {
+    let mut changes = std::mem::take(&mut plan.changes);
+    let notes = std::mem::take(&mut plan.notes);
+    if let Some((found, needed)) = facts.read_only {
+        let hint = "give the credential the role or scope, then run again";
+        hold(&mut changes, &mut plan.held, HoldKind::ReadOnly, hint, |_| {
+            Some(format!("the credential may only read: it has {found}, and writing needs {needed}"))
+        });
+    }
+    if plan.in_scope == 0 {
+        let hint = "check the repository; if all tags are meant to go, delete them on the remote by hand";
+        hold(&mut changes, &mut plan.held, HoldKind::EmptySource, hint, |change| {
+            let reason =
+                "the source has no tag in scope at all: more often an unmounted disk or a wrong path than intent";
+            (change.action != Action::Create).then(|| reason.to_owned())
+        });
+    }
+
+    let mut parking = BTreeMap::new();
+    park_vanished(&plan, &changes, &mut parking);
+    park_many_to_one(&changes, &mut parking);
+    park_first_exact_pass(&changes, facts, &mut parking);
+    park_over_budget(&changes, facts, Action::Delete, &mut parking);
+    park_over_budget(&changes, facts, Action::Move, &mut parking);
+    park_blocked(&changes, &mut parking);
+
+    let parked = (!parking.is_empty()).then(|| identify(&changes, &parking, facts.pair));
+    let released = parked.as_ref().is_some_and(|parked| facts.released.contains(&parked.plan));
+    let parked = match parked {
+        Some(_) if released => {
+            for change in changes.iter_mut().filter(|change| parking.contains_key(&change.tag)) {
+                change.cause = Cause::Approved;
+            }
+            None
+        }
+        Some(parked) => {
+            let hint =
+                format!("`tagsyncd --sync --approve {}` releases exactly these {} changes", parked.plan, parked.count);
+            hold(&mut changes, &mut plan.held, HoldKind::Parked, &hint, |change| parking.get(&change.tag).cloned());
+            Some(parked)
+        }
+        None => None,
+    };
+    plan.held.sort_by(|one, other| one.tag.cmp(&other.tag));
+    Guarded { approved: ApprovedPlan { changes, notes }, plan, parked }
+}
+
+/// Moves the changes that have a reason to stop from the plan to what is held.
+fn hold(
+    changes: &mut Vec<PlannedChange>,
+    held: &mut Vec<Held>,
+    kind: HoldKind,
+    hint: &str,
+    reason_to_stop: impl Fn(&PlannedChange) -> Option<String>,
+) {
+    for change in std::mem::take(changes) {
+        match reason_to_stop(&change) {
+            Some(reason) => held.push(change.into_held(kind, reason, hint)),
+            None => changes.push(change),
+        }
+    }
+}
+
+/// Which changes are parked, and why; the first guard that trips names the reason.
+type Parking = BTreeMap<TagName, String>;
+
+fn park<'a>(changes: impl IntoIterator<Item = &'a PlannedChange>, reason: &str, parking: &mut Parking) {
+    for change in changes {
+        parking.entry(change.tag.clone()).or_insert_with(|| reason.to_owned());
+    }
+}
+
+/// More than three and more than a fifth of our tags gone at once is a lost permission or another project more often than intent.
+fn park_vanished(plan: &Plan, changes: &[PlannedChange], parking: &mut Parking) {
+    let (vanished, owned) = (u64::from(plan.vanished), u64::from(plan.owned));
+    if vanished > 3 && vanished * 5 > owned {
+        let reason = format!("{vanished} of {owned} tags that were written here are gone from the remote at once");
+        park(changes, &reason, parking);
+    }
+}
+
+/// Release tags that all move to one new commit are the mark of a stolen credential (CVE-2025-30066).
+fn park_many_to_one(changes: &[PlannedChange], parking: &mut Parking) {
+    let mut by_target: BTreeMap<Target, Vec<&PlannedChange>> = BTreeMap::new();
+    for change in changes.iter().filter(|change| change.action == Action::Move) {
+        let Some(new) = &change.new else { continue };
+        if change.old.as_ref().is_some_and(|old| old.target != new.target) {
+            by_target.entry(new.target).or_default().push(change);
+        }
+    }
+    for (target, moves) in by_target.into_iter().filter(|(_, moves)| moves.len() > 3) {
+        let reason = format!("{} existing tags would all move to {target:.12}", moves.len());
+        park(moves, &reason, parking);
+    }
+}
+
+fn park_first_exact_pass(changes: &[PlannedChange], facts: &Facts<'_>, parking: &mut Parking) {
+    if facts.policy == Policy::Exact && !facts.exact_begun {
+        let reason = "the first `exact` pass would overwrite or delete what tagsyncd did not write";
+        park(changes.iter().filter(|change| change.foreign), reason, parking);
+    }
+}
+
+/// All of a class or nothing: a mass deletion is not made better by doing its first fifty.
+fn park_over_budget(changes: &[PlannedChange], facts: &Facts<'_>, action: Action, parking: &mut Parking) {
+    let (word, limit, percent, used) = match action {
+        Action::Delete => ("delete", facts.limits.deletes, facts.limits.deletes_percent, facts.usage.deletes),
+        Action::Move => ("move", facts.limits.moves, facts.limits.moves_percent, facts.usage.moves),
+        Action::Create => return,
+    };
+    let planned: Vec<_> = changes.iter().filter(|change| change.action == action).collect();
+    let high_water = facts.usage.high_water;
+    let share = u64::from(high_water) * u64::from(percent) / 100;
+    let budget = u64::from(limit).min(share.max(3));
+    if planned.is_empty() || planned.len() as u64 + u64::from(used) <= budget {
+        return;
+    }
+    let reason = format!(
+        "{} to {word} and {used} done in the last 24 h exceed the budget of {budget} \
+         (at most {limit}, and at most {percent} % of {high_water} tags but never below 3)",
+        planned.len()
+    );
+    park(planned, &reason, parking);
+}
+
+/// A create whose way was to be cleared by a deletion that is now parked is parked with it.
+fn park_blocked(changes: &[PlannedChange], parking: &mut Parking) {
+    let staying: BTreeSet<&TagName> =
+        changes.iter().filter(|change| parking.contains_key(&change.tag)).map(|change| &change.remote_name).collect();
+    let blocked: Vec<(&PlannedChange, &TagName)> = changes
+        .iter()
+        .filter_map(|change| {
+            change.blockers.iter().find(|blocker| staying.contains(blocker)).map(|blocker| (change, blocker))
+        })
+        .collect();
+    for (change, blocker) in blocked {
+        park([change], &format!("`{blocker}` is in the way on the remote, and its deletion is parked"), parking);
+    }
+}
+
+/// Names a set of parked changes by its content.
+fn identify(changes: &[PlannedChange], parking: &Parking, pair: &Pair) -> Parked {
+    let mut lines: Vec<String> = changes
+        .iter()
+        .filter(|change| parking.contains_key(&change.tag))
+        .map(|change| {
+            let value =
+                |value: Option<&crate::tag::Value>| value.map_or_else(|| "-".to_owned(), crate::tag::Value::to_record);
+            format!(
+                "{} {} {} {}",
+                change.action.word(),
+                change.tag,
+                value(change.old.as_ref()),
+                value(change.new.as_ref())
+            )
+        })
+        .collect();
+    lines.sort();
+    let count = u32::try_from(lines.len()).unwrap_or(u32::MAX);
+    let changes = lines.join("\n");
+    let Pair { job, repository, remote } = pair;
+    let digest = Sha256::digest(format!("{job}\n{repository}\n{remote}\n{changes}"));
+    let plan = digest.iter().take(6).fold(String::new(), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _infallible = write!(hex, "{byte:02x}");
+        hex
+    });
+    Parked { plan, changes, count }
+}

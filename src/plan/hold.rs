@@ -1,0 +1,145 @@
+//! Why a name is left alone, in words that say what to do.
+
+use crate::tag::{TagName, Value};
+
+/// Why a person must decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HoldKind {
+    /// `create-only`: the remote has another value.
+    Differs,
+    /// `mirror`: the remote has another value under a name that was never ours.
+    NotOurs,
+    /// The source dropped it, but somebody changed it remotely since.
+    DriftedThenRemoved,
+    /// The name's first value is pinned.
+    Immutable,
+    /// The source left the pin and the remote has lost the tag.
+    SourceLeftPin,
+    /// Source and remote both left the pin.
+    BothLeftPin,
+    /// The configuration protects the name.
+    Protected,
+    /// One side could not be read.
+    Unknown,
+    /// Two source names have one name on the remote, or names that cannot exist together.
+    NamesMeet,
+    /// The remote cannot hold this name or this target, or has no such operation.
+    Inexpressible,
+    /// Another tag on the remote is in the way.
+    Blocked,
+    /// The remote protects the name.
+    RemoteProtected,
+    /// A deletion would take something along.
+    SideEffect,
+    /// The remote refused this very change before.
+    Refused,
+    /// The source has no tag in scope at all.
+    EmptySource,
+    /// The credential may only read.
+    ReadOnly,
+    /// A budget or another guard parked it.
+    Parked,
+}
+
+impl HoldKind {
+    /// The word in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Differs => "differs",
+            Self::NotOurs => "not_ours",
+            Self::DriftedThenRemoved => "drifted_then_removed",
+            Self::Immutable => "immutable",
+            Self::SourceLeftPin => "source_left_pin",
+            Self::BothLeftPin => "both_left_pin",
+            Self::Protected => "protected",
+            Self::Unknown => "unknown",
+            Self::NamesMeet => "names_meet",
+            Self::Inexpressible => "cannot_be_expressed",
+            Self::Blocked => "blocked",
+            Self::RemoteProtected => "protected_on_remote",
+            Self::SideEffect => "side_effect",
+            Self::Refused => "refused",
+            Self::EmptySource => "empty_source",
+            Self::ReadOnly => "read_only",
+            Self::Parked => "parked",
+        }
+    }
+
+    /// Reason and hint for the verdicts that the three-way table itself gives.
+    pub(super) fn explain(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Differs => (
+                "the remote has another value, and this job only creates",
+                "delete the remote tag by hand to let it be created anew, or change the job's policy",
+            ),
+            Self::NotOurs => (
+                "the remote has another value that tagsyncd did not write",
+                "make both sides equal by hand once; from then on it is managed",
+            ),
+            Self::DriftedThenRemoved => (
+                "the source no longer has it, but somebody changed it on the remote since it was written",
+                "delete it on the remote by hand, or put it back in the source",
+            ),
+            Self::Immutable => (
+                "the name is immutable: its first value is pinned",
+                "release under a new name, or take the name out of `immutable` for one pass",
+            ),
+            Self::SourceLeftPin => (
+                "the name is immutable, the source left the pinned value, and the remote has lost the tag",
+                "put the pinned value back in the source, or take the name out of `immutable` for one pass",
+            ),
+            Self::BothLeftPin => (
+                "the name is immutable, and both sides left the pinned value",
+                "find out who moved it; take the name out of `immutable` for one pass to accept the new value",
+            ),
+            Self::Protected => (
+                "the name is `protected`: never moved, never deleted",
+                "take the name out of `protected`, or make the change on the remote by hand",
+            ),
+            Self::Unknown
+            | Self::NamesMeet
+            | Self::Inexpressible
+            | Self::Blocked
+            | Self::RemoteProtected
+            | Self::SideEffect
+            | Self::Refused
+            | Self::EmptySource
+            | Self::ReadOnly
+            | Self::Parked => ("held", "see the documentation of holds"),
+        }
+    }
+}
+
+/// A name that is left alone until a person decides.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The source's name, or the remote's where the source has none.
+    pub tag: TagName,
+    /// The remote's name, or the source's where it has none there.
+    pub remote_name: TagName,
+    /// Why.
+    pub kind: HoldKind,
+    /// What the source has.
+    pub source: Option<Value>,
+    /// What was last agreed.
+    pub record: Option<Value>,
+    /// What the remote has.
+    pub remote: Option<Value>,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// A name that needs nobody: a later pass will settle it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// The source's name.
+    pub tag: TagName,
+    /// The remote's name.
+    pub remote_name: TagName,
+    /// What it will have.
+    pub to: Option<Value>,
+    /// What it waits for.
+    pub reason: String,
+}
