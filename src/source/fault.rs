@@ -22,6 +22,15 @@ impl SourceFault {
         let message = format!("repository {}: {}", shown(path), Printable::new(what.as_ref()));
         Self { message, hint: hint.into() }
     }
+
+    /// The reading itself was broken off: a bug, which is no reason to conclude anything.
+    pub(super) fn interrupted(path: &Path, by: &tokio::task::JoinError) -> Self {
+        Self::new(
+            path,
+            format!("reading it was broken off: {by}"),
+            "run again; if it happens again, report it as a bug",
+        )
+    }
 }
 
 /// A path for people.

@@ -6,6 +6,7 @@
 //! A name is *absent* only when both places where git keeps refs were read in full and in one state; whatever could not
 //! be read is an *unknown* name or a [`SourceFault`].
 
+mod access;
 mod annotation;
 mod fault;
 mod format;
@@ -18,6 +19,7 @@ mod reference;
 
 use std::path::{Path, PathBuf};
 
+pub use access::{LocalSource, Source};
 pub use annotation::{AnnotatedTag, SignatureKind};
 pub use fault::SourceFault;
 

@@ -79,6 +79,8 @@ pub struct RemoteTag {
     pub name: TagName,
     /// What it means; `Err` is the reason why that cannot be told (*unknown*: nothing follows from it).
     pub value: Result<Value, String>,
+    /// The annotated tag's message; only a look at one tag brings it, a listing leaves it out.
+    pub message: Option<String>,
     /// Whether the remote protects the name against changes.
     pub protected: bool,
     /// What a deletion would take along.

@@ -1,0 +1,383 @@
+//! One write: look, announce, call, judge, settle.
+//!
+//! The judgement is the heart: an answer is taken for what it proves and no more. A success that shows the wanted value is done.
+//! After a refusal the tag is read, and the state decides, not the message. After an answer that proves nothing the tag is read
+//! once; if that does not tell, the intent stays for the next pass. There is never a blind second write.
+
+use jiff::Timestamp;
+
+use super::Writer;
+use crate::ledger::{Action, Intent, IntentId, Outcome, Ownership, Record, RecordChange, RefusalKind, Settlement};
+use crate::plan::PlannedChange;
+use crate::provider::{Fault, FaultKind, Lease, Moves, NewTag};
+use crate::tag::{RemoteTag, TagName, Value};
+
+/// How a write ended.
+pub(super) struct Written {
+    pub(super) settlement: Settlement,
+    /// What the remote's copy of an annotated tag lacks.
+    pub(super) degraded: Option<&'static str>,
+}
+
+/// The message that travels with a tag, and what cannot travel.
+struct Annotation {
+    message: Option<String>,
+    degraded: Option<&'static str>,
+}
+
+impl Writer {
+    /// Carries out one change. `Err` says why it was not even announced.
+    pub(super) async fn write(&self, change: &PlannedChange) -> Result<Written, String> {
+        let annotation = self.read_annotation(change).await?;
+        let degraded = annotation.degraded;
+        let settlement = match (change.action, &change.old, &change.new) {
+            (Action::Create, _, Some(new)) => {
+                let new = NewTag { name: change.remote_name.clone(), value: new.clone(), message: annotation.message };
+                self.create(change, &new).await?
+            }
+            (Action::Move, Some(lease), Some(new)) => {
+                let new = NewTag { name: change.remote_name.clone(), value: new.clone(), message: annotation.message };
+                if self.capabilities.moves == Moves::InPlace {
+                    self.move_in_place(change, lease, &new).await?
+                } else {
+                    self.move_by_recreation(change, lease, &new).await?
+                }
+            }
+            (Action::Delete, Some(lease), _) => self.delete(change, lease).await?,
+            (Action::Create, _, None) | (Action::Move | Action::Delete, _, _) => {
+                return Err("the plan names no value for it".to_owned());
+            }
+        };
+        Ok(Written { settlement, degraded })
+    }
+
+    async fn create(&self, change: &PlannedChange, new: &NewTag) -> Result<Settlement, String> {
+        if !self.capabilities.create_refuses_existing
+            && let Some(there) = self.look(&new.name).await?
+        {
+            return Ok(found_instead(&there, new));
+        }
+        let id = self.announce(change, new.message.clone(), None).await?;
+        let settlement = match self.provider.create_tag(new).await {
+            Ok(made) if made.value.as_ref() == Ok(&new.value) => done(new, Ownership::Created),
+            Ok(_) => self.judge(new, None, &another_than_asked()).await,
+            Err(fault) => self.judge(new, None, &fault).await,
+        };
+        self.settle(id, settlement).await
+    }
+
+    async fn move_in_place(&self, change: &PlannedChange, lease: &Value, new: &NewTag) -> Result<Settlement, String> {
+        if let Some(stop) = self.check_lease(&change.remote_name, lease).await? {
+            return Ok(stop);
+        }
+        let id = self.announce(change, new.message.clone(), None).await?;
+        let settlement = match self.provider.move_tag(&new.name, lease, new).await {
+            Ok(made) if made.value.as_ref() == Ok(&new.value) => done(new, Ownership::Created),
+            Ok(_) => self.judge(new, Some(lease), &another_than_asked()).await,
+            Err(fault) => self.judge(new, Some(lease), &fault).await,
+        };
+        self.settle(id, settlement).await
+    }
+
+    /// Delete, then create. The target is checked first, so that the gap is not opened for nothing; when the create fails the
+    /// old value is put back.
+    async fn move_by_recreation(
+        &self,
+        change: &PlannedChange,
+        lease: &Value,
+        new: &NewTag,
+    ) -> Result<Settlement, String> {
+        match self.provider.has_target(new.target()).await {
+            Ok(true) => {}
+            Ok(false) => {
+                let mut waiting = ended(Outcome::Rejected, RecordChange::Keep);
+                waiting.detail = Some(format!("the remote does not have {:.12} yet", new.target()));
+                waiting.refusal = Some(RefusalKind::TargetMissing);
+                let id = self.announce(change, new.message.clone(), None).await?;
+                return self.settle(id, waiting).await;
+            }
+            Err(fault) => return Err(self.not_looked(&fault)),
+        }
+        let there = self.look(&change.remote_name).await?;
+        if let Some(stop) = lease_broken(there.as_ref(), lease) {
+            return Ok(stop);
+        }
+        let old = NewTag {
+            name: change.remote_name.clone(),
+            value: lease.clone(),
+            message: there.and_then(|tag| tag.message),
+        };
+        let id = self.announce(change, new.message.clone(), old.message.clone()).await?;
+        let settlement = match self.provider.delete_tag(&change.remote_name, lease).await {
+            Ok(()) => self.close_gap(new, &old).await,
+            Err(fault) => match self.judge_deletion(&change.remote_name, lease, &fault).await {
+                // The answer was lost, but the tag is gone: the gap is open.
+                gone if gone.outcome == Outcome::Done || gone.outcome == Outcome::Already => {
+                    self.close_gap(new, &old).await
+                }
+                still_there => still_there,
+            },
+        };
+        self.settle(id, settlement).await
+    }
+
+    /// The tag is gone from the remote: creates the new value, or puts the old one back.
+    pub(super) async fn close_gap(&self, new: &NewTag, old: &NewTag) -> Settlement {
+        let fault = match self.provider.create_tag(new).await {
+            Ok(made) if made.value.as_ref() == Ok(&new.value) => return done(new, Ownership::Created),
+            Ok(_) => another_than_asked(),
+            Err(fault) => fault,
+        };
+        match self.provider.get_tag(&new.name).await {
+            Ok(Some(there)) if there.value.as_ref() == Ok(&new.value) => return done(new, Ownership::Created),
+            // Somebody else took the name while it was free; theirs stays, and is not ours.
+            Ok(Some(_)) => {
+                let mut taken = ended(Outcome::Lost, RecordChange::Drop);
+                taken.detail = Some(format!("somebody else created the name in between; {fault}"));
+                return taken;
+            }
+            Ok(None) | Err(_) => {}
+        }
+        let restored = match self.provider.create_tag(old).await {
+            Ok(made) => made.value.as_ref() == Ok(&old.value),
+            Err(_) => false,
+        };
+        if restored {
+            let mut restored = ended(Outcome::Restored, put(old, Ownership::Created));
+            restored.detail = Some(format!("the old value was put back after: {fault}"));
+            restored.refusal = fault_is_final(&fault).then_some(RefusalKind::Policy);
+            return restored;
+        }
+        match self.provider.get_tag(&new.name).await {
+            Ok(Some(there)) if there.value.as_ref() == Ok(&new.value) => done(new, Ownership::Created),
+            Ok(Some(there)) if there.value.as_ref() == Ok(&old.value) => {
+                let mut restored = ended(Outcome::Restored, put(old, Ownership::Created));
+                restored.detail = Some(format!("the old value was put back after: {fault}"));
+                restored
+            }
+            Ok(_) | Err(_) => {
+                self.halt_on(&fault);
+                let mut lost = ended(Outcome::Lost, RecordChange::Keep);
+                lost.keep_intent = true;
+                lost.detail = Some(format!(
+                    "deleted, then neither created anew nor put back; the next pass tries first thing: {fault}"
+                ));
+                lost
+            }
+        }
+    }
+
+    async fn delete(&self, change: &PlannedChange, lease: &Value) -> Result<Settlement, String> {
+        // An `exact` deletion of what was never ours needs no look either way: the source lacks it by definition.
+        match self.source.confirm_absent(&change.tag).await {
+            Ok(true) => {}
+            Ok(false) => return Err("the source has it again".to_owned()),
+            Err(fault) => return Err(format!("its absence could not be confirmed: {fault}")),
+        }
+        if self.capabilities.lease == Lease::LookBefore {
+            match self.look(&change.remote_name).await? {
+                None => {
+                    let id = self.announce(change, None, None).await?;
+                    return self.settle(id, ended(Outcome::Already, RecordChange::Drop)).await;
+                }
+                there @ Some(_) => {
+                    if let Some(stop) = lease_broken(there.as_ref(), lease) {
+                        return Ok(stop);
+                    }
+                }
+            }
+        }
+        let id = self.announce(change, None, None).await?;
+        let settlement = match self.provider.delete_tag(&change.remote_name, lease).await {
+            Ok(()) => ended(Outcome::Done, RecordChange::Drop),
+            Err(fault) => self.judge_deletion(&change.remote_name, lease, &fault).await,
+        };
+        self.settle(id, settlement).await
+    }
+
+    /// What a create or a move in place that did not simply succeed has come to.
+    async fn judge(&self, new: &NewTag, old: Option<&Value>, fault: &Fault) -> Settlement {
+        self.halt_on(fault);
+        let proves_nothing = match fault.kind {
+            FaultKind::NotSent | FaultKind::Throttled | FaultKind::Unauthorized | FaultKind::Unsupported => {
+                return not_sent(fault);
+            }
+            FaultKind::Ambiguous | FaultKind::Unreadable => true,
+            FaultKind::Forbidden | FaultKind::NotFound | FaultKind::Rejected => false,
+        };
+        let there = match self.provider.get_tag(&new.name).await {
+            Ok(there) => there,
+            Err(read) => return unsettled(fault, &format!("and reading it back failed: {read}")),
+        };
+        match there {
+            Some(there) if there.value.as_ref() == Ok(&new.value) => {
+                if proves_nothing {
+                    done(new, Ownership::Created)
+                } else {
+                    ended(Outcome::Already, put(new, Ownership::Adopted))
+                }
+            }
+            there if proves_nothing && there.as_ref().map(|tag| tag.value.as_ref()) == old.map(Ok) => {
+                unsettled(fault, "and no effect can be seen yet")
+            }
+            Some(there) if old.is_none() => found_instead(&there, new),
+            _ => {
+                let missing = matches!(self.provider.has_target(new.target()).await, Ok(false));
+                let mut rejected = ended(Outcome::Rejected, RecordChange::Keep);
+                if missing {
+                    rejected.detail = Some(format!("the remote does not have {:.12} yet", new.target()));
+                    rejected.refusal = Some(RefusalKind::TargetMissing);
+                } else {
+                    rejected.detail = Some(fault.to_string());
+                    rejected.refusal = Some(RefusalKind::Policy);
+                }
+                rejected
+            }
+        }
+    }
+
+    /// What a deletion that did not simply succeed has come to.
+    async fn judge_deletion(&self, name: &TagName, lease: &Value, fault: &Fault) -> Settlement {
+        self.halt_on(fault);
+        let proves_nothing = match fault.kind {
+            FaultKind::NotSent | FaultKind::Throttled | FaultKind::Unauthorized | FaultKind::Unsupported => {
+                return not_sent(fault);
+            }
+            FaultKind::Ambiguous | FaultKind::Unreadable => true,
+            FaultKind::Forbidden | FaultKind::NotFound | FaultKind::Rejected => false,
+        };
+        match self.provider.get_tag(name).await {
+            Err(read) => unsettled(fault, &format!("and reading it back failed: {read}")),
+            Ok(None) if proves_nothing => ended(Outcome::Done, RecordChange::Drop),
+            Ok(None) => ended(Outcome::Already, RecordChange::Drop),
+            Ok(Some(there)) if proves_nothing && there.value.as_ref() == Ok(lease) => {
+                unsettled(fault, "and no effect can be seen yet")
+            }
+            Ok(Some(_)) => {
+                let mut rejected = ended(Outcome::Rejected, RecordChange::Keep);
+                rejected.detail = Some(fault.to_string());
+                rejected.refusal = Some(RefusalKind::Policy);
+                rejected
+            }
+        }
+    }
+
+    /// Looks just before a write, where the API cannot compare; `Some` when the write must not follow.
+    async fn check_lease(&self, name: &TagName, lease: &Value) -> Result<Option<Settlement>, String> {
+        if self.capabilities.lease == Lease::Server {
+            return Ok(None);
+        }
+        Ok(lease_broken(self.look(name).await?.as_ref(), lease))
+    }
+
+    async fn look(&self, name: &TagName) -> Result<Option<RemoteTag>, String> {
+        self.provider.get_tag(name).await.map_err(|fault| self.not_looked(&fault))
+    }
+
+    fn not_looked(&self, fault: &Fault) -> String {
+        self.halt_on(fault);
+        format!("looking before the write failed: {fault}")
+    }
+
+    /// The tag object's message, which a create or move carries along.
+    async fn read_annotation(&self, change: &PlannedChange) -> Result<Annotation, String> {
+        let Some(tag_id) = change.tag_id.filter(|_| change.action != Action::Delete) else {
+            return Ok(Annotation { message: None, degraded: None });
+        };
+        let tag = self.source.read_annotation(tag_id).await.map_err(|fault| fault.to_string())?;
+        let degraded = match (tag.signature, tag.nested) {
+            (Some(_), _) => Some("its signature cannot be kept there"),
+            (None, true) => Some("it is a tag of a tag, and only the outer message can be kept there"),
+            (None, false) => None,
+        };
+        Ok(Annotation { message: Some(tag.message).filter(|message| !message.trim().is_empty()), degraded })
+    }
+
+    /// Puts the intent on disk. Nothing is sent when that fails.
+    async fn announce(
+        &self,
+        change: &PlannedChange,
+        message: Option<String>,
+        old_message: Option<String>,
+    ) -> Result<IntentId, String> {
+        let intent = Intent {
+            tag: change.tag.clone(),
+            remote_name: change.remote_name.clone(),
+            action: change.action,
+            old: change.old.clone(),
+            new: change.new.clone(),
+            message,
+            old_message,
+            reason: change.cause.word().unwrap_or_default().to_owned(),
+        };
+        self.ledger.announce(&self.pair, self.run, &intent, Timestamp::now()).await.map_err(|fault| {
+            self.halt_with(format!("nothing is sent that cannot be remembered: {fault}"));
+            fault.to_string()
+        })
+    }
+
+    pub(super) async fn settle(&self, id: IntentId, settlement: Settlement) -> Result<Settlement, String> {
+        // What could not be settled stays an intent, and the next pass settles it by a look at the tag.
+        if let Err(fault) = self.ledger.settle(&self.pair, id, &settlement, Timestamp::now()).await {
+            self.halt_with(format!("nothing is sent that cannot be remembered: {fault}"));
+        }
+        Ok(settlement)
+    }
+}
+
+pub(super) fn ended(outcome: Outcome, record: RecordChange) -> Settlement {
+    Settlement { outcome, record, keep_intent: false, detail: None, refusal: None }
+}
+
+fn put(tag: &NewTag, ownership: Ownership) -> RecordChange {
+    RecordChange::Put(Record { remote_name: tag.name.clone(), value: tag.value.clone(), ownership })
+}
+
+pub(super) fn done(tag: &NewTag, ownership: Ownership) -> Settlement {
+    ended(Outcome::Done, put(tag, ownership))
+}
+
+fn not_sent(fault: &Fault) -> Settlement {
+    let mut settlement = ended(Outcome::NotSent, RecordChange::Keep);
+    settlement.detail = Some(fault.to_string());
+    settlement
+}
+
+/// Nobody can tell yet: the intent stays, and the next pass begins with a look at the tag.
+fn unsettled(fault: &Fault, and: &str) -> Settlement {
+    let mut settlement = ended(Outcome::NotSent, RecordChange::Keep);
+    settlement.keep_intent = true;
+    settlement.detail = Some(format!("{fault}, {and}; the next pass settles it"));
+    settlement
+}
+
+/// The name is taken: by the wanted value, which becomes ours, or by another, which the next plan will judge.
+fn found_instead(there: &RemoteTag, new: &NewTag) -> Settlement {
+    if there.value.as_ref() == Ok(&new.value) {
+        return ended(Outcome::Already, put(new, Ownership::Adopted));
+    }
+    let mut rejected = ended(Outcome::Rejected, RecordChange::Keep);
+    rejected.detail = Some("somebody else created the name with another value in between".to_owned());
+    rejected
+}
+
+/// Why a write that expects `lease` must not follow what was just seen.
+fn lease_broken(there: Option<&RemoteTag>, lease: &Value) -> Option<Settlement> {
+    let detail = match there {
+        Some(tag) if tag.value.as_ref() != Ok(lease) => "it changed on the remote since it was listed",
+        Some(tag) if tag.protected => "the remote protects it since it was listed",
+        Some(_) => return None,
+        None => "it went from the remote since it was listed",
+    };
+    let mut rejected = ended(Outcome::Rejected, RecordChange::Keep);
+    rejected.detail = Some(detail.to_owned());
+    Some(rejected)
+}
+
+fn another_than_asked() -> Fault {
+    Fault::new(FaultKind::Ambiguous, "the remote answered with another value than the one asked for")
+}
+
+fn fault_is_final(fault: &Fault) -> bool {
+    matches!(fault.kind, FaultKind::Forbidden | FaultKind::NotFound | FaultKind::Rejected)
+}

@@ -1,0 +1,65 @@
+//! What a pass asks of the side that is the truth.
+
+use async_trait::async_trait;
+
+use super::{AnnotatedTag, Messages, Repository, SourceFault};
+use crate::tag::{SourceSnapshot, TagId, TagName};
+
+/// The side that tags come from.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// A stable id of what stands behind the configured place; another one voids the records.
+    async fn fingerprint(&self) -> Result<String, SourceFault>;
+
+    /// All tags at one moment, or an error.
+    async fn read_tags(&self, messages: Messages) -> Result<SourceSnapshot, SourceFault>;
+
+    /// Looks one name up anew, past everything that was read before. `true` only for proven absence.
+    async fn confirm_absent(&self, name: &TagName) -> Result<bool, SourceFault>;
+
+    /// The tag object behind an annotated tag.
+    async fn read_annotation(&self, tag_id: TagId) -> Result<AnnotatedTag, SourceFault>;
+}
+
+/// A repository on this host, opened anew for each question: no handle outlives what it was asked.
+#[derive(Clone, Debug)]
+pub struct LocalSource {
+    path: std::path::PathBuf,
+}
+
+impl LocalSource {
+    /// The repository at this path.
+    pub fn new(path: impl Into<std::path::PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Repository calls block, so they run beside the event loop.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Repository) -> Result<T, SourceFault> + Send + 'static,
+    ) -> Result<T, SourceFault> {
+        let path = self.path.clone();
+        let answer = tokio::task::spawn_blocking(move || question(&Repository::open(&path)?));
+        answer.await.unwrap_or_else(|fault| Err(SourceFault::interrupted(&self.path, &fault)))
+    }
+}
+
+#[async_trait]
+impl Source for LocalSource {
+    async fn fingerprint(&self) -> Result<String, SourceFault> {
+        self.ask(|repository| Ok(repository.fingerprint())).await
+    }
+
+    async fn read_tags(&self, messages: Messages) -> Result<SourceSnapshot, SourceFault> {
+        self.ask(move |repository| repository.read_tags(messages)).await
+    }
+
+    async fn confirm_absent(&self, name: &TagName) -> Result<bool, SourceFault> {
+        let name = name.clone();
+        self.ask(move |repository| Ok(repository.read_tag(&name)?.is_none())).await
+    }
+
+    async fn read_annotation(&self, tag_id: TagId) -> Result<AnnotatedTag, SourceFault> {
+        self.ask(move |repository| repository.read_annotation(tag_id)).await
+    }
+}
