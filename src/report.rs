@@ -1,1 +1,548 @@
-//! report
+//! What a pass found and did, for people and for scripts.
+//!
+//! The JSON is a contract: fields may be added, never renamed. The text is for a glance, in any width, without colour.
+
+use std::fmt::{self, Write as _};
+
+use serde::Serialize;
+
+use crate::apply::Applied;
+use crate::ledger::{Outcome, RecordChange};
+use crate::plan::{ApprovedPlan, Guarded, Held, PlannedChange, Waiting};
+use crate::tag::{TagName, Value};
+use crate::text::Printable;
+
+/// A whole run over jobs.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// The version of this format.
+    pub version: u8,
+    /// The run's id; sorts by time.
+    pub run: String,
+    /// One entry per job and repository, in the order of the configuration.
+    pub jobs: Vec<JobReport>,
+}
+
+/// One repository of one job.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobReport {
+    /// The job's name.
+    pub job: String,
+    /// The repository's name.
+    pub repository: String,
+    /// Why the source could not be read.
+    pub error: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// One entry per remote, in the order of the configuration.
+    pub remotes: Vec<RemoteReport>,
+}
+
+/// The state of one source and one remote after a pass.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Nothing was to do.
+    InSync,
+    /// Changes were made, and now both sides agree.
+    Changed,
+    /// A plan with changes.
+    Pending,
+    /// Something waits for a person.
+    Held,
+    /// Something waits for something that a later pass will find.
+    Waiting,
+    /// Something could not be done.
+    Failed,
+    /// A side could not be read; nothing follows.
+    Unknown,
+}
+
+impl State {
+    /// The word of JSON and of the ledger.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::InSync => "in_sync",
+            Self::Changed => "changed",
+            Self::Pending => "pending",
+            Self::Held => "held",
+            Self::Waiting => "waiting",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One remote.
+#[derive(Clone, Debug, Serialize)]
+pub struct RemoteReport {
+    /// Its name.
+    pub remote: String,
+    /// Where and what it is, for people.
+    pub place: String,
+    /// How both sides stand.
+    pub state: State,
+    /// The id of the changes that a guard parked.
+    pub plan: Option<String>,
+    /// HTTP requests sent for this pair, tokens included.
+    pub requests: u64,
+    /// Why the remote or the ledger could not be read or written.
+    pub error: Option<String>,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// What concerns the remote as a whole.
+    pub notes: Vec<String>,
+    /// How many names got which verdict.
+    pub counts: Counts,
+    /// Creates, moves and deletes.
+    pub changes: Vec<ChangeReport>,
+    /// Left for a person.
+    pub held: Vec<HeldReport>,
+    /// Left for a later pass.
+    pub waiting: Vec<WaitingReport>,
+    /// Names behind the counts that have no list of their own; only with `-v`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<Quiet>,
+}
+
+/// How many names got which verdict.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Counts {
+    /// Agreed before the pass.
+    pub in_sync: u64,
+    /// Created, or to be created.
+    pub create: u64,
+    /// Moved, or to be moved.
+    #[serde(rename = "move")]
+    pub moved: u64,
+    /// Deleted, or to be deleted.
+    pub delete: u64,
+    /// Found equal and taken into the ledger.
+    pub adopt: u64,
+    /// Gone on both sides, or let go of.
+    pub forget: u64,
+    /// On the remote, never ours.
+    pub unmanaged: u64,
+    /// Ours, gone from the source, kept by `create-only`.
+    pub retained: u64,
+    /// Left for a person.
+    pub held: u64,
+    /// Left for a later pass.
+    pub waiting: u64,
+    /// Tried and not done.
+    pub failed: u64,
+}
+
+/// One write.
+#[derive(Clone, Debug, Serialize)]
+pub struct ChangeReport {
+    /// The source's name.
+    pub tag: TagName,
+    /// The remote's name.
+    pub name: TagName,
+    /// `create`, `move` or `delete`.
+    pub action: &'static str,
+    /// What the remote has or had.
+    pub from: Option<Value>,
+    /// What it shall have or has.
+    pub to: Option<Value>,
+    /// How it ended; null in a plan.
+    pub outcome: Option<&'static str>,
+    /// Why it was asked for, or why it was not done.
+    pub reason: Option<String>,
+    /// What the remote's copy lacks.
+    pub degraded: Option<&'static str>,
+}
+
+/// One name left for a person.
+#[derive(Clone, Debug, Serialize)]
+pub struct HeldReport {
+    /// The source's name.
+    pub tag: TagName,
+    /// The remote's name.
+    pub name: TagName,
+    /// Why, in one word.
+    pub verdict: &'static str,
+    /// What the source has.
+    pub source: Option<Value>,
+    /// What was last agreed.
+    pub record: Option<Value>,
+    /// What the remote has.
+    pub remote: Option<Value>,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// What to do.
+    pub hint: String,
+}
+
+/// One name left for a later pass.
+#[derive(Clone, Debug, Serialize)]
+pub struct WaitingReport {
+    /// The source's name.
+    pub tag: TagName,
+    /// The remote's name.
+    pub name: TagName,
+    /// What it will have.
+    pub to: Option<Value>,
+    /// What it waits for.
+    pub reason: String,
+}
+
+/// Names that are normally only counted.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Quiet {
+    /// Agreed before the pass.
+    pub in_sync: Vec<TagName>,
+    /// Taken into the ledger.
+    pub adopt: Vec<TagName>,
+    /// Gone from the ledger.
+    pub forget: Vec<TagName>,
+    /// Never ours.
+    pub unmanaged: Vec<TagName>,
+}
+
+impl RemoteReport {
+    /// A remote of which nothing is known yet.
+    pub fn new(remote: &str) -> Self {
+        Self {
+            remote: remote.to_owned(),
+            place: String::new(),
+            state: State::Unknown,
+            plan: None,
+            requests: 0,
+            error: None,
+            hint: None,
+            notes: Vec::new(),
+            counts: Counts::default(),
+            changes: Vec::new(),
+            held: Vec::new(),
+            waiting: Vec::new(),
+            quiet: None,
+        }
+    }
+
+    /// Nothing could be concluded about this remote, and why.
+    pub fn fail(&mut self, error: impl Into<String>, hint: Option<String>) {
+        self.state = State::Unknown;
+        self.error = Some(error.into());
+        self.hint = hint;
+    }
+
+    /// Takes in what the guards left: counts, what is held, what waits. `quiet` keeps the names behind the counts.
+    pub fn take_plan(&mut self, guarded: &Guarded, quiet: bool) {
+        let Guarded { approved, plan, parked } = guarded;
+        let count = |names: usize| names as u64;
+        let (mut adopt, mut forget) = (Vec::new(), Vec::new());
+        for note in approved.notes() {
+            match note.record {
+                RecordChange::Put(_) | RecordChange::Keep => adopt.push(note.tag.clone()),
+                RecordChange::Drop => forget.push(note.tag.clone()),
+            }
+        }
+        self.counts = Counts {
+            in_sync: count(plan.in_sync.len()),
+            adopt: count(adopt.len()),
+            forget: count(forget.len()),
+            unmanaged: count(plan.unmanaged.len()),
+            retained: count(plan.retained.len()),
+            held: count(plan.held.len()),
+            ..Counts::default()
+        };
+        self.held = plan.held.iter().map(HeldReport::new).collect();
+        self.waiting = plan.waiting.iter().map(WaitingReport::new).collect();
+        self.plan = parked.as_ref().map(|parked| parked.plan.clone());
+        self.quiet =
+            quiet.then(|| Quiet { in_sync: plan.in_sync.clone(), adopt, forget, unmanaged: plan.unmanaged.clone() });
+        self.settle_state();
+    }
+
+    /// Adds what is to be done.
+    pub fn take_pending(&mut self, approved: &ApprovedPlan) {
+        self.changes = approved.changes().iter().map(|change| ChangeReport::new(change, None, None, None)).collect();
+        self.settle_state();
+    }
+
+    /// Adds what was done.
+    pub fn take_applied(&mut self, applied: Vec<Applied>) {
+        for Applied { change, outcome, detail, waits, degraded } in applied {
+            if waits {
+                self.waiting.push(WaitingReport {
+                    tag: change.tag,
+                    name: change.remote_name,
+                    to: change.new,
+                    reason: detail.unwrap_or_default(),
+                });
+            } else {
+                self.changes.push(ChangeReport::new(&change, Some(outcome), detail, degraded));
+            }
+        }
+        self.waiting.sort_by(|one, other| one.tag.cmp(&other.tag));
+        self.settle_state();
+    }
+
+    fn settle_state(&mut self) {
+        let counts = &mut self.counts;
+        (counts.create, counts.moved, counts.delete, counts.failed) = (0, 0, 0, 0);
+        for change in &self.changes {
+            let failed = change.outcome.is_some_and(|outcome| outcome != "done" && outcome != "already");
+            let counter = match change.action {
+                _ if failed => &mut counts.failed,
+                "create" => &mut counts.create,
+                "move" => &mut counts.moved,
+                _ => &mut counts.delete,
+            };
+            *counter += 1;
+        }
+        counts.waiting = self.waiting.len() as u64;
+        let done = self.changes.iter().any(|change| change.outcome.is_some());
+        self.state = if counts.failed > 0 {
+            State::Failed
+        } else if counts.held > 0 {
+            State::Held
+        } else if !self.changes.is_empty() && !done {
+            State::Pending
+        } else if counts.waiting > 0 {
+            State::Waiting
+        } else if done {
+            State::Changed
+        } else {
+            State::InSync
+        };
+    }
+}
+
+impl ChangeReport {
+    fn new(
+        change: &PlannedChange,
+        outcome: Option<Outcome>,
+        detail: Option<String>,
+        degraded: Option<&'static str>,
+    ) -> Self {
+        Self {
+            tag: change.tag.clone(),
+            name: change.remote_name.clone(),
+            action: change.action.word(),
+            from: change.old.clone(),
+            to: change.new.clone(),
+            outcome: outcome.map(Outcome::word),
+            reason: detail.or_else(|| change.cause.word().map(str::to_owned)),
+            degraded,
+        }
+    }
+}
+
+impl HeldReport {
+    fn new(held: &Held) -> Self {
+        Self {
+            tag: held.tag.clone(),
+            name: held.remote_name.clone(),
+            verdict: held.kind.word(),
+            source: held.source.clone(),
+            record: held.record.clone(),
+            remote: held.remote.clone(),
+            reason: held.reason.clone(),
+            hint: held.hint.clone(),
+        }
+    }
+}
+
+impl WaitingReport {
+    fn new(waiting: &Waiting) -> Self {
+        Self {
+            tag: waiting.tag.clone(),
+            name: waiting.remote_name.clone(),
+            to: waiting.to.clone(),
+            reason: waiting.reason.clone(),
+        }
+    }
+}
+
+/// How a process tells its caller the result; the first that applies wins, from the top.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ExitCode {
+    /// The configuration cannot be used.
+    Configuration = 78,
+    /// Another instance holds the lock.
+    Locked = 75,
+    /// A bug in tagsyncd.
+    Bug = 70,
+    /// The command line cannot be used.
+    Usage = 2,
+    /// Something failed or could not be read, and a later run may heal it.
+    Failed = 1,
+    /// Something is held for a person.
+    Held = 3,
+    /// Changes are pending or waiting; only when asked for.
+    Pending = 4,
+    /// Done.
+    Done = 0,
+}
+
+impl Report {
+    /// The exit code of a run. `pending` asks for [`ExitCode::Pending`].
+    pub fn exit_code(&self, pending: bool) -> ExitCode {
+        let remotes = || self.jobs.iter().flat_map(|job| &job.remotes);
+        let failed = self.jobs.iter().any(|job| job.error.is_some())
+            || remotes().any(|remote| matches!(remote.state, State::Failed | State::Unknown));
+        if failed {
+            ExitCode::Failed
+        } else if remotes().any(|remote| remote.counts.held > 0) {
+            ExitCode::Held
+        } else if pending && remotes().any(|remote| remote.state == State::Pending || remote.counts.waiting > 0) {
+            ExitCode::Pending
+        } else {
+            ExitCode::Done
+        }
+    }
+
+    /// The report as text.
+    pub fn to_text(&self) -> impl fmt::Display {
+        std::fmt::from_fn(|f| self.jobs.iter().try_for_each(|job| job.write(f)))
+    }
+}
+
+impl JobReport {
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(error) = &self.error {
+            writeln!(f, "{}: {}: {}", self.job, self.repository, Printable::new(error))?;
+            write_hint(f, "", self.hint.as_deref())?;
+            return Ok(());
+        }
+        self.remotes.iter().try_for_each(|remote| remote.write(f, &self.job, &self.repository))
+    }
+}
+
+/// A line of the table: mark, name, what happens, remark.
+struct Line {
+    mark: char,
+    name: String,
+    values: String,
+    remark: String,
+    hint: Option<String>,
+}
+
+impl RemoteReport {
+    fn write(&self, f: &mut fmt::Formatter<'_>, job: &str, repository: &str) -> fmt::Result {
+        writeln!(f, "{job}: {repository} -> {} ({})", self.remote, Printable::new(&self.place))?;
+        if let Some(error) = &self.error {
+            writeln!(f, "  unknown: {}", Printable::new(error))?;
+            return write_hint(f, "  ", self.hint.as_deref());
+        }
+        for note in &self.notes {
+            writeln!(f, "  {}", Printable::new(note))?;
+        }
+        let lines = self.lines();
+        let width = |text: fn(&Line) -> &str| lines.iter().map(|line| text(line).chars().count()).max().unwrap_or(0);
+        let (names, values) = (width(|line| &line.name).min(40), width(|line| &line.values).min(28));
+        for Line { mark, name, values: value, remark, hint } in &lines {
+            let line = format!("  {mark} {name:names$}  {value:values$}  {remark}");
+            writeln!(f, "{}", line.trim_end())?;
+            write_hint(f, "      ", hint.as_deref())?;
+        }
+        writeln!(f, "  {}", self.summary())
+    }
+
+    fn lines(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        for change in &self.changes {
+            let short = |value: &Option<Value>| value.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default();
+            let (mark, values) = match change.action {
+                "create" => ('+', short(&change.to)),
+                "move" => ('~', format!("{} -> {}", short(&change.from), short(&change.to))),
+                _ => ('-', short(&change.from)),
+            };
+            let outcome = change.outcome.filter(|outcome| *outcome != "done").map(|outcome| outcome.replace('_', " "));
+            let remarks = [outcome, change.reason.clone(), change.degraded.map(str::to_owned)];
+            lines.push(Line {
+                mark,
+                name: shown_name(&change.tag, &change.name),
+                values,
+                remark: printable(&remarks.into_iter().flatten().collect::<Vec<_>>().join("; ")),
+                hint: None,
+            });
+        }
+        let mut last_hint = None;
+        for held in &self.held {
+            // The same advice for a hundred names is said once, below the last of them.
+            if let Some(line) = lines.last_mut().filter(|_| last_hint.as_ref() == Some(&held.hint)) {
+                line.hint = None;
+            }
+            last_hint = Some(held.hint.clone());
+            lines.push(Line {
+                mark: '!',
+                name: shown_name(&held.tag, &held.name),
+                values: String::new(),
+                remark: format!("held: {}", printable(&held.reason)),
+                hint: Some(held.hint.clone()),
+            });
+        }
+        for waiting in &self.waiting {
+            lines.push(Line {
+                mark: '…',
+                name: shown_name(&waiting.tag, &waiting.name),
+                values: waiting.to.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default(),
+                remark: format!("waiting: {}", printable(&waiting.reason)),
+                hint: None,
+            });
+        }
+        for (verdict, names) in self.quiet.iter().flat_map(Quiet::lists) {
+            lines.extend(names.iter().map(|name| Line {
+                mark: '=',
+                name: name.to_string(),
+                values: String::new(),
+                remark: verdict.to_owned(),
+                hint: None,
+            }));
+        }
+        lines
+    }
+
+    fn summary(&self) -> String {
+        let Counts { in_sync, create, moved, delete, adopt, forget, unmanaged, retained, held, waiting, failed } =
+            self.counts;
+        let done = self.changes.iter().any(|change| change.outcome.is_some());
+        let (created, moved_word, deleted) =
+            if done { ("created", "moved", "deleted") } else { ("to create", "to move", "to delete") };
+        let parts = [
+            (create, created),
+            (moved, moved_word),
+            (delete, deleted),
+            (failed, "failed"),
+            (held, "held"),
+            (waiting, "waiting"),
+            (adopt, "adopted"),
+            (forget, "forgotten"),
+            (retained, "retained"),
+            (unmanaged, "unmanaged"),
+        ];
+        let mut summary = format!("{in_sync} in sync");
+        for (count, word) in parts.into_iter().filter(|(count, _)| *count > 0) {
+            // Writing to a string cannot fail.
+            let _infallible = write!(summary, ", {count} {word}");
+        }
+        let _infallible = write!(summary, " ({} request{})", self.requests, if self.requests == 1 { "" } else { "s" });
+        summary
+    }
+}
+
+impl Quiet {
+    fn lists(&self) -> [(&'static str, &[TagName]); 4] {
+        let Self { in_sync, adopt, forget, unmanaged } = self;
+        [("in sync", in_sync), ("adopt", adopt), ("forget", forget), ("unmanaged", unmanaged)]
+    }
+}
+
+fn shown_name(tag: &TagName, name: &TagName) -> String {
+    if tag == name { tag.to_string() } else { format!("{tag} as {name}") }
+}
+
+fn printable(text: &str) -> String {
+    Printable::new(text).to_string()
+}
+
+fn write_hint(f: &mut fmt::Formatter<'_>, indent: &str, hint: Option<&str>) -> fmt::Result {
+    match hint {
+        Some(hint) => writeln!(f, "{indent}hint: {}", Printable::new(hint)),
+        None => Ok(()),
+    }
+}

@@ -1,1 +1,408 @@
-//! sync
+//! One pass over jobs: read both sides, draw the plan, guard it, apply it, remember.
+//!
+//! Pairs are independent of each other: each is planned, guarded and applied on its own and at the same time as the others, so a
+//! remote that does not answer costs nobody else. The report comes in the order of the configuration.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+use jiff::{SignedDuration, Timestamp};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use crate::apply::{Writer, apply, recover};
+use crate::config::{ConfigFault, JobSettings, RemoteSettings, Repository};
+use crate::http::{Pool, Transport};
+use crate::ledger::{Ledger, LedgerFault, LedgerRead, Pair, PairState, Parked, PassEnd, Refusal, RefusalKind};
+use crate::plan::{Facts, Guarded, Policy, RemoteRules, Rules, Sides, draw, guard};
+use crate::provider::{Access, Connection, Fault, Identity, Provider};
+use crate::report::{JobReport, RemoteReport, Report, State};
+use crate::source::{LocalSource, Messages, Source, SourceFault};
+use crate::tag::{SourceSnapshot, Target};
+
+/// Repositories that are read and held in memory at once.
+const REPOSITORIES_AT_ONCE: usize = 16;
+/// An identity is believed for this long, so that an unchanged pass is the listing alone.
+const IDENTITY_AGE: SignedDuration = SignedDuration::from_hours(1);
+/// Missing targets that are looked for in one pass; with more, each pass looks for another part.
+const TARGETS_AT_ONCE: usize = 64;
+
+/// Whether a pass may write. A plan holds no ledger that could be written, so it cannot.
+#[derive(Clone)]
+pub enum Mode {
+    /// Looks only. `None` where nothing was remembered yet.
+    Plan(Option<Arc<dyn LedgerRead>>),
+    /// Looks and writes.
+    Sync(Arc<dyn Ledger>),
+}
+
+/// What all pairs of a run share.
+pub struct Run {
+    /// The run's id.
+    pub id: Uuid,
+    /// Whether it may write.
+    pub mode: Mode,
+    /// Connections and limits per host.
+    pub pool: Arc<Pool>,
+    /// Plan ids that a person released.
+    pub released: Vec<String>,
+    /// Keeps the names behind the counts in the report.
+    pub verbose: bool,
+    /// Ends the pass between two writes.
+    pub stop: CancellationToken,
+}
+
+/// One pass over these jobs.
+pub async fn run(jobs: &[&JobSettings], run: &Run) -> Report {
+    let mut instances = Vec::new();
+    for job in jobs {
+        match job.from.find() {
+            Ok(repositories) => instances.extend(repositories.into_iter().map(|repository| (*job, Ok(repository)))),
+            Err(fault) => instances.push((*job, Err(fault))),
+        }
+    }
+    let jobs = futures_util::stream::iter(instances)
+        .map(|(job, repository)| async move {
+            match repository {
+                Ok(repository) => sync_repository(job, &repository, run).await,
+                Err(fault) => JobReport {
+                    job: job.name.clone(),
+                    repository: job.from.name().to_owned(),
+                    error: Some(fault.to_string()),
+                    hint: fault.hint,
+                    remotes: Vec::new(),
+                },
+            }
+        })
+        .buffered(REPOSITORIES_AT_ONCE)
+        .collect()
+        .await;
+    Report { version: 1, run: run.id.to_string(), jobs }
+}
+
+/// A source as it was read once for all its remotes.
+struct SourceSide {
+    source: Arc<dyn Source>,
+    fingerprint: String,
+    snapshot: SourceSnapshot,
+}
+
+async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) -> JobReport {
+    let mut report = JobReport {
+        job: job.name.clone(),
+        repository: repository.name.clone(),
+        error: None,
+        hint: None,
+        remotes: Vec::new(),
+    };
+    let remotes: Vec<_> = job.to.iter().map(|template| (template, template.for_repository(&repository.name))).collect();
+    let compares =
+        remotes.iter().any(|(_, settings)| settings.as_ref().is_ok_and(|settings| settings.compare_annotations));
+    let side = match read_source(repository, if compares { Messages::Read } else { Messages::Skip }).await {
+        Ok(side) => side,
+        Err(fault) => {
+            report.hint = Some(fault.hint);
+            report.error = Some(fault.message);
+            return report;
+        }
+    };
+    let pairs = remotes.into_iter().map(|(template, settings)| {
+        let pair = Pair { job: job.name.clone(), repository: repository.name.clone(), remote: template.name.clone() };
+        sync_pair(job, pair, &side, settings, run)
+    });
+    report.remotes = join_all(pairs).await;
+    report
+}
+
+async fn read_source(repository: &Repository, messages: Messages) -> Result<SourceSide, SourceFault> {
+    let source: Arc<dyn Source> = Arc::new(LocalSource::new(&repository.path));
+    let fingerprint = source.fingerprint().await?;
+    let snapshot = source.read_tags(messages).await?;
+    Ok(SourceSide { source, fingerprint, snapshot })
+}
+
+async fn sync_pair(
+    job: &JobSettings,
+    pair: Pair,
+    side: &SourceSide,
+    settings: Result<RemoteSettings, ConfigFault>,
+    run: &Run,
+) -> RemoteReport {
+    let began = Timestamp::now();
+    let mut report = RemoteReport::new(&pair.remote);
+    let exact_begun = match pass(job, &pair, side, settings, run, &mut report).await {
+        Ok(exact_begun) => exact_begun,
+        Err(fault) => {
+            tracing::warn!(%pair, error = fault.message, "A pair could not be synchronised.");
+            report.fail(fault.message, fault.hint);
+            false
+        }
+    };
+    if let Mode::Sync(ledger) = &run.mode {
+        let converged =
+            !matches!(report.state, State::Failed | State::Unknown | State::Pending) && report.plan.is_none();
+        let end = PassEnd {
+            began,
+            ended: Timestamp::now(),
+            state: report.state.word().to_owned(),
+            converged,
+            error: report.error.clone(),
+            report: crate::text::to_json(&report).unwrap_or_default(),
+        };
+        if let Err(fault) = ledger.end_pass(&pair, &end, exact_begun).await {
+            report.fail(fault.message, Some(fault.hint));
+        }
+    }
+    report
+}
+
+/// Why a pair could not be judged.
+struct PairFault {
+    message: String,
+    hint: Option<String>,
+}
+
+impl From<Fault> for PairFault {
+    fn from(fault: Fault) -> Self {
+        Self { message: fault.message, hint: fault.hint }
+    }
+}
+
+impl From<LedgerFault> for PairFault {
+    fn from(fault: LedgerFault) -> Self {
+        Self { message: fault.message, hint: Some(fault.hint) }
+    }
+}
+
+impl From<ConfigFault> for PairFault {
+    fn from(fault: ConfigFault) -> Self {
+        Self { message: fault.to_string(), hint: None }
+    }
+}
+
+/// The pass over one pair, in the order of the contract. Gives whether an `exact` pass has now completed here.
+async fn pass(
+    job: &JobSettings,
+    pair: &Pair,
+    side: &SourceSide,
+    settings: Result<RemoteSettings, ConfigFault>,
+    run: &Run,
+    report: &mut RemoteReport,
+) -> Result<bool, PairFault> {
+    let settings = settings?;
+    report.place = settings.keys.describe();
+    let transport = Transport::new(&run.pool, settings.http.clone());
+    let connection = Connection { transport: transport.clone(), compare_annotations: settings.compare_annotations };
+    let outcome = async {
+        let provider = settings.keys.connect(connection).await?;
+        let pass = Pass { job, side, settings: &settings, run, pair, provider };
+        let (state, identity) = pass.remember(report).await?;
+        let guarded = pass.plan(&state, &identity, report).await?;
+        pass.carry_out(guarded, &state, &identity, report).await
+    }
+    .await;
+    report.requests = transport.requests();
+    outcome
+}
+
+struct Pass<'a> {
+    job: &'a JobSettings,
+    side: &'a SourceSide,
+    settings: &'a RemoteSettings,
+    run: &'a Run,
+    pair: &'a Pair,
+    provider: Arc<dyn Provider>,
+}
+
+/// Who answers, and whether that was asked in this pass or is remembered.
+struct Known {
+    identity: Identity,
+    asked_now: bool,
+}
+
+impl Pass<'_> {
+    /// What is remembered about the pair: voided when either side is another one, and with interrupted writes settled.
+    async fn remember(&self, report: &mut RemoteReport) -> Result<(PairState, Known), PairFault> {
+        let mut state = self.read_pair().await?;
+        let known = self.identify(&state).await?;
+        let other_source = state.source.as_ref().is_some_and(|source| *source != self.side.fingerprint);
+        let other_remote = state.identity.as_ref().is_some_and(|(identity, _)| identity.space != known.identity.space);
+        let void = other_source || other_remote;
+        if void {
+            let which = if other_source { "repository behind the path" } else { "project behind the URL" };
+            report.notes.push(format!(
+                "identity changed: the {which} is another one than before, so its {} records are void and nothing is moved or deleted",
+                state.records.len()
+            ));
+        }
+        match &self.run.mode {
+            Mode::Sync(ledger) => {
+                if void || state.source.is_none() || known.asked_now {
+                    ledger.bind(self.pair, &self.side.fingerprint, &known.identity, Timestamp::now(), void).await?;
+                    state = self.read_pair().await?;
+                }
+                if !state.intents.is_empty() {
+                    recover(&self.writer(ledger), std::mem::take(&mut state.intents)).await?;
+                    state = self.read_pair().await?;
+                }
+            }
+            Mode::Plan(_) => {
+                if void {
+                    state = PairState::default();
+                }
+                if !state.intents.is_empty() {
+                    report.notes.push(format!("{} interrupted writes will be settled first", state.intents.len()));
+                }
+            }
+        }
+        Ok((state, known))
+    }
+
+    async fn read_pair(&self) -> Result<PairState, LedgerFault> {
+        let now = Timestamp::now();
+        match &self.run.mode {
+            Mode::Sync(ledger) => ledger.read_pair(self.pair, now).await,
+            Mode::Plan(Some(ledger)) => ledger.read_pair(self.pair, now).await,
+            Mode::Plan(None) => Ok(PairState::default()),
+        }
+    }
+
+    /// The remembered identity while it is fresh, otherwise the remote's answer.
+    async fn identify(&self, state: &PairState) -> Result<Known, Fault> {
+        if let Some((identity, confirmed)) = &state.identity
+            && Timestamp::now().duration_since(*confirmed) < IDENTITY_AGE
+        {
+            return Ok(Known { identity: identity.clone(), asked_now: false });
+        }
+        Ok(Known { identity: self.provider.identity().await?, asked_now: true })
+    }
+
+    async fn plan(&self, state: &PairState, known: &Known, report: &mut RemoteReport) -> Result<Guarded, PairFault> {
+        let remote = self.provider.list_tags().await?;
+        let refusals = self.refusals_not_due(&state.refusals).await?;
+        let Self { job, settings, .. } = self;
+        let rules = Rules {
+            policy: job.policy,
+            selection: job.selection.clone(),
+            immutable: job.immutable.clone(),
+            protected: job.protected.clone(),
+        };
+        let sides =
+            Sides { source: &self.side.snapshot, records: &state.records, remote: &remote, refusals: &refusals };
+        let remote_rules = RemoteRules {
+            capabilities: &settings.provider.capabilities,
+            mapping: &settings.mapping,
+            compare_annotations: settings.compare_annotations,
+            allows_loss: &|name| settings.keys.allows_loss(name),
+        };
+        let facts = Facts {
+            pair: self.pair,
+            policy: job.policy,
+            limits: job.limits,
+            usage: state.usage,
+            exact_begun: state.exact_begun,
+            read_only: match &known.identity.access {
+                Access::ReadOnly { found, needed } => Some((found, needed)),
+                Access::Write | Access::Untold => None,
+            },
+            released: &self.run.released,
+        };
+        let guarded = guard(draw(sides, &rules, remote_rules), &facts);
+        report.take_plan(&guarded, self.run.verbose);
+        Ok(guarded)
+    }
+
+    /// The remembered refusals that still stand. A missing target is looked for in every pass; what a rule refused is offered
+    /// again after as long as it has been refused already, at least five minutes and at most a day later.
+    async fn refusals_not_due(
+        &self,
+        refusals: &BTreeMap<crate::tag::TagName, Refusal>,
+    ) -> Result<BTreeMap<crate::tag::TagName, Refusal>, Fault> {
+        let now = Timestamp::now();
+        let mut missing: Vec<Target> = refusals
+            .values()
+            .filter(|refusal| refusal.kind == RefusalKind::TargetMissing)
+            .map(|refusal| refusal.value.target)
+            .collect();
+        missing.sort_unstable();
+        missing.dedup();
+        if missing.len() > TARGETS_AT_ONCE {
+            let minute = usize::try_from(now.as_second() / 60).unwrap_or_default();
+            let parts = missing.len().div_ceil(TARGETS_AT_ONCE);
+            missing.rotate_left((minute % parts) * TARGETS_AT_ONCE);
+            missing.truncate(TARGETS_AT_ONCE);
+        }
+        let looked = join_all(missing.iter().map(|target| self.provider.has_target(target))).await;
+        let mut arrived = Vec::new();
+        for (target, found) in missing.iter().zip(looked) {
+            if found? {
+                arrived.push(*target);
+            }
+        }
+        let (least, most) = (SignedDuration::from_mins(5), SignedDuration::from_hours(24));
+        let stands = |refusal: &Refusal| match refusal.kind {
+            RefusalKind::TargetMissing => !arrived.contains(&refusal.value.target),
+            RefusalKind::Policy => {
+                let refused_for = refusal.last.duration_since(refusal.first);
+                now.duration_since(refusal.last) < refused_for.clamp(least, most)
+            }
+        };
+        Ok(refusals
+            .iter()
+            .filter(|(_, refusal)| stands(refusal))
+            .map(|(tag, refusal)| (tag.clone(), refusal.clone()))
+            .collect())
+    }
+
+    async fn carry_out(
+        &self,
+        guarded: Guarded,
+        state: &PairState,
+        known: &Known,
+        report: &mut RemoteReport,
+    ) -> Result<bool, PairFault> {
+        let Guarded { approved, parked, .. } = guarded;
+        let ledger = match &self.run.mode {
+            Mode::Plan(_) => {
+                report.take_pending(&approved);
+                return Ok(false);
+            }
+            Mode::Sync(ledger) => ledger,
+        };
+        let destroys = approved.changes().iter().any(|change| change.old.is_some());
+        if destroys && !known.asked_now && self.provider.identity().await?.space != known.identity.space {
+            return Err(PairFault {
+                message: "the project behind the URL became another one within the last hour".to_owned(),
+                hint: Some("run again: the next pass starts from the new project without records".to_owned()),
+            });
+        }
+        let applied = apply(approved, &self.writer(ledger)).await?;
+        report.take_applied(applied);
+        let parked = parked.map(|parked| Parked {
+            plan: parked.plan,
+            changes: parked.changes,
+            count: parked.count,
+            since: Timestamp::now(),
+        });
+        if parked.is_some() || state.parked.is_some() {
+            ledger.park(self.pair, parked.as_ref()).await?;
+        }
+        Ok(self.job.policy == Policy::Exact && (state.exact_begun || parked.is_none()))
+    }
+
+    fn writer(&self, ledger: &Arc<dyn Ledger>) -> Arc<Writer> {
+        Arc::new(Writer {
+            provider: Arc::clone(&self.provider),
+            capabilities: &self.settings.provider.capabilities,
+            source: Arc::clone(&self.side.source),
+            ledger: Arc::clone(ledger),
+            pair: self.pair.clone(),
+            run: self.run.id,
+            stop: self.run.stop.clone(),
+            width: self.settings.http.concurrency,
+            halt: OnceLock::new(),
+        })
+    }
+}

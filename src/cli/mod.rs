@@ -1,1 +1,186 @@
-//! cli
+//! The command line: the parser, and one file per command.
+//!
+//! Results go to standard output, everything else to standard error.
+
+mod check;
+mod output;
+mod providers;
+mod sync;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
+
+pub use crate::report::ExitCode;
+
+use crate::config::nearest;
+use output::{Failure, Output};
+
+/// Keeps git tags in agreement between repositories and remote tag APIs.
+#[derive(Debug, Parser)]
+#[command(name = "tagsyncd", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+struct CommandLine {
+    /// One pass over all jobs or the named ones, then exit
+    #[arg(long)]
+    sync: bool,
+
+    /// With --sync: show what would be done and write nothing, like `plan`
+    #[arg(long)]
+    dry_run: bool,
+
+    #[command(flatten)]
+    pass: PassOptions,
+
+    /// With --sync: the jobs
+    #[arg(value_name = "JOB")]
+    jobs: Vec<String>,
+
+    #[command(flatten)]
+    common: Common,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "\
+Exit codes, the first that applies: 78 configuration, 75 another instance holds the lock, 70 a bug, 2 usage,
+1 something failed or could not be read, 3 something is held for a person, 4 pending or waiting (with --exit-code), 0 done.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show what --sync would do; writes nothing, neither remote nor ledger
+    Plan {
+        /// The jobs; all when none is named
+        #[arg(value_name = "JOB")]
+        jobs: Vec<String>,
+        #[command(flatten)]
+        pass: PassOptions,
+    },
+    /// Check the configuration
+    Check,
+    /// Show what each kind of remote can do
+    Providers,
+}
+
+#[derive(Debug, Args)]
+struct PassOptions {
+    /// Exit with 4 when changes are pending or waiting
+    #[arg(long)]
+    exit_code: bool,
+
+    /// Release exactly the changes that a guard parked under this id
+    #[arg(long, value_name = "PLAN")]
+    approve: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The configuration
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "TAGSYNCD_CONFIG",
+        default_value = "/etc/tagsyncd/config.toml"
+    )]
+    config: PathBuf,
+
+    /// How results are written
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    format: Format,
+
+    /// When to use colour
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
+    color: Color,
+
+    /// Where the ledger is kept
+    #[arg(long, global = true, value_name = "DIR")]
+    state: Option<PathBuf>,
+
+    /// Say more: list every name, log every write; twice for every request
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+
+    /// Log errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Color {
+    Auto,
+    Always,
+    Never,
+}
+
+/// Runs the program with these arguments, the program's name first.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let line = match CommandLine::try_parse_from(arguments) {
+        Ok(line) => line,
+        Err(fault) => {
+            // Help and version are results and go to standard output; clap knows which is which.
+            let _closed_pipe = fault.print();
+            return if fault.use_stderr() { ExitCode::Usage } else { ExitCode::Done };
+        }
+    };
+    let mut output = Output::new(line.common.format);
+    start_log(&line.common);
+    match dispatch(line, &mut output) {
+        Ok(code) => code,
+        Err(failure) => output.fail(&failure),
+    }
+}
+
+fn dispatch(line: CommandLine, output: &mut Output) -> Result<ExitCode, Failure> {
+    let CommandLine { sync, dry_run, pass, jobs, common, command } = line;
+    match command {
+        Some(_) if sync => Err(Failure::usage("`--sync` takes jobs, not commands")
+            .hint("a job that is called like a command is named after `--`: `tagsyncd --sync -- plan`")),
+        Some(Command::Plan { jobs, pass }) => sync::plan(&common, &pass, &jobs, output),
+        Some(Command::Check) => check::check(&common, output),
+        Some(Command::Providers) => providers::providers(output),
+        None if sync && dry_run => sync::plan(&common, &pass, &jobs, output),
+        None if sync => sync::sync(&common, &pass, &jobs, output),
+        None => Err(no_command(&jobs)),
+    }
+}
+
+fn no_command(jobs: &[String]) -> Failure {
+    let Some(word) = jobs.first() else {
+        return Failure::usage("this version has no daemon yet, so there is nothing to do without a command")
+            .hint("`tagsyncd --sync` makes one pass, `tagsyncd plan` shows what it would do");
+    };
+    let failure = Failure::usage(format!("there is no command `{}`", crate::text::Printable::new(word)));
+    let command = CommandLine::command();
+    match nearest(word, command.get_subcommands().map(clap::Command::get_name)) {
+        Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
+        None => failure.hint("`tagsyncd --help` lists the commands; jobs are named after `--sync`"),
+    }
+}
+
+/// Logs go to standard error; `$TAGSYNCD_LOG` overrides the level as `tracing` filters do.
+fn start_log(common: &Common) {
+    let level = match (common.quiet, common.verbose) {
+        (true, _) => "error",
+        (false, 0) => "error",
+        (false, 1) => "tagsyncd=info",
+        (false, _) => "tagsyncd=debug",
+    };
+    let filter = std::env::var("TAGSYNCD_LOG").unwrap_or_else(|_| level.to_owned());
+    let colour = common.color == Color::Always;
+    let log = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(colour)
+        .with_target(false)
+        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
+        .finish();
+    // A second start in one process (a test) keeps the first log.
+    let _already_started = tracing::subscriber::set_global_default(log);
+}

@@ -23,6 +23,7 @@ mod secret;
 mod settings;
 
 pub use document::Table;
+pub(crate) use near::nearest;
 pub use problem::{ConfigFault, Problem, Problems, Source};
 pub use remote::{RemoteSettings, RemoteTemplate};
 pub use repositories::{PathPattern, Repositories, RepositoriesFault, Repository};

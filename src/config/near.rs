@@ -1,7 +1,7 @@
 //! The word that was probably meant.
 
 /// The expected word closest to the one written, when it is close enough to be a slip of the fingers.
-pub(super) fn nearest<'a>(written: &str, expected: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(written: &str, expected: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // Nothing expected is nearly this long, and the comparison takes memory by length.
     if written.len() > 64 {
         return None;

@@ -1,0 +1,93 @@
+//! `tagsyncd check`: the configuration, without touching a remote.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::output::{Failure, Output};
+use super::sync::load;
+use super::{Common, ExitCode};
+use crate::text::Printable;
+
+#[derive(Serialize)]
+struct Checked {
+    file: String,
+    jobs: Vec<Job>,
+}
+
+#[derive(Serialize)]
+struct Job {
+    job: String,
+    policy: &'static str,
+    repositories: Vec<String>,
+    /// Why the repositories cannot be found now; a later start may find them.
+    warning: Option<String>,
+    remotes: Vec<Remote>,
+}
+
+#[derive(Serialize)]
+struct Remote {
+    remote: String,
+    provider: &'static str,
+    place: String,
+}
+
+pub(super) fn check(common: &Common, output: &Output) -> Result<ExitCode, Failure> {
+    let settings = load(common)?;
+    let mut jobs = Vec::new();
+    for job in &settings.jobs {
+        let (repositories, warning) = match job.from.find() {
+            Ok(found) => (found, None),
+            Err(fault) => (Vec::new(), Some(fault.to_string())),
+        };
+        let example =
+            repositories.first().map_or_else(|| job.from.name().to_owned(), |repository| repository.name.clone());
+        let mut remotes = Vec::new();
+        for template in &job.to {
+            let remote = template
+                .for_repository(&example)
+                .map_err(|fault| Failure::new(ExitCode::Configuration, fault.to_string()))?;
+            remotes.push(Remote { remote: remote.name, provider: remote.provider.name, place: remote.keys.describe() });
+        }
+        let missing = repositories.iter().find(|repository| !repository.path.exists());
+        let missing = missing.map(|repository| format!("there is nothing at {}", repository.path.display()));
+        jobs.push(Job {
+            job: job.name.clone(),
+            policy: job.policy.word(),
+            repositories: repositories.into_iter().map(|repository| repository.name).collect(),
+            warning: warning.or(missing),
+            remotes,
+        });
+    }
+    let checked = Checked { file: settings.file.display().to_string(), jobs };
+    for job in &checked.jobs {
+        if let Some(warning) = &job.warning {
+            output.remark(format_args!("warning: {}: {}", job.job, Printable::new(warning)));
+        }
+    }
+    output.result(&checked, text(&checked))?;
+    Ok(ExitCode::Done)
+}
+
+fn text(checked: &Checked) -> String {
+    let mut text = String::new();
+    for job in &checked.jobs {
+        for remote in &job.remotes {
+            let repositories = match job.repositories.as_slice() {
+                [one] => one.clone(),
+                many => format!("{} repositories", many.len()),
+            };
+            // Writing to a string cannot fail.
+            let _infallible = writeln!(
+                text,
+                "{}: {repositories} -> {} ({}), {}",
+                job.job,
+                remote.remote,
+                Printable::new(&remote.place),
+                job.policy
+            );
+        }
+    }
+    let _infallible = writeln!(text, "{}: in order", Printable::new(&checked.file));
+    text
+}

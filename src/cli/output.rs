@@ -1,0 +1,84 @@
+//! Where results and errors go, and the one place that renders errors.
+
+use std::fmt;
+use std::io::{self, Write as _};
+
+use super::{ExitCode, Format};
+use crate::text::Printable;
+
+/// Why a command could not do its work.
+#[derive(Debug)]
+pub(super) struct Failure {
+    code: ExitCode,
+    message: String,
+    hints: Vec<String>,
+}
+
+impl Failure {
+    pub(super) fn new(code: ExitCode, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), hints: Vec::new() }
+    }
+
+    pub(super) fn usage(message: impl Into<String>) -> Self {
+        Self::new(ExitCode::Usage, message)
+    }
+
+    #[must_use]
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hints.push(hint.into());
+        self
+    }
+}
+
+/// Standard output for results, standard error for the rest.
+pub(super) struct Output {
+    pub(super) format: Format,
+}
+
+impl Output {
+    pub(super) fn new(format: Format) -> Self {
+        Self { format }
+    }
+
+    /// Writes a result: as text or as one line of JSON.
+    pub(super) fn result(&self, json: &impl serde::Serialize, text: impl fmt::Display) -> Result<(), Failure> {
+        let shown = match self.format {
+            Format::Human => text.to_string(),
+            Format::Json => {
+                let json = crate::text::to_json(json).map_err(|fault| {
+                    Failure::new(ExitCode::Bug, format!("the result could not be written as JSON: {fault}"))
+                })?;
+                json + "\n"
+            }
+        };
+        let mut stdout = io::stdout().lock();
+        match stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
+            // A reader that has seen enough, like `head`, is no failure of ours.
+            Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::new(ExitCode::Failed, format!("standard output could not be written: {fault}")))
+            }
+            Ok(()) | Err(_) => Ok(()),
+        }
+    }
+
+    /// Says something beside the result.
+    pub(super) fn remark(&self, remark: impl fmt::Display) {
+        // With standard error closed there is nobody left to tell.
+        let _nobody_listens = writeln!(io::stderr().lock(), "tagsyncd: {remark}");
+    }
+
+    /// Renders a failure: what happened, then what to do.
+    pub(super) fn fail(&self, failure: &Failure) -> ExitCode {
+        let Failure { code, message, hints } = failure;
+        let mut shown = String::new();
+        for line in message.lines() {
+            shown.push_str(&Printable::new(line).to_string());
+            shown.push('\n');
+        }
+        for hint in hints {
+            shown.push_str(&format!("hint: {}\n", Printable::new(hint)));
+        }
+        self.remark(shown.trim_end());
+        *code
+    }
+}

@@ -1,0 +1,125 @@
+//! `tagsyncd --sync` and `tagsyncd plan`: one pass over jobs.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::output::{Failure, Output};
+use super::{Common, ExitCode, PassOptions};
+use crate::config::{self, JobSettings, Settings, nearest};
+use crate::http::Pool;
+use crate::ledger::{LedgerFault, LedgerRead, LockFault, SqliteLedger, StateDirectory};
+use crate::report::Report;
+use crate::sync::{Mode, Run, run};
+use crate::text::Printable;
+
+/// `--sync`: looks and writes.
+pub(super) fn sync(common: &Common, pass: &PassOptions, jobs: &[String], output: &Output) -> Result<ExitCode, Failure> {
+    let settings = load(common)?;
+    let jobs = choose(&settings, jobs)?;
+    let directory = state_directory(common, &settings)?;
+    let lock = directory.lock().map_err(|fault| {
+        let code = if matches!(fault, LockFault::Held { .. }) { ExitCode::Locked } else { ExitCode::Failed };
+        Failure::new(code, fault.to_string()).hint(fault.hint())
+    })?;
+    let ledger = SqliteLedger::open(&lock).map_err(ledger_failure)?;
+    let report = pass_over(&jobs, Mode::Sync(Arc::new(ledger)), common, pass)?;
+    finish(&report, pass, output)
+}
+
+/// `plan`: looks only, and holds nothing that could write.
+pub(super) fn plan(common: &Common, pass: &PassOptions, jobs: &[String], output: &Output) -> Result<ExitCode, Failure> {
+    let settings = load(common)?;
+    let jobs = choose(&settings, jobs)?;
+    let directory = state_directory(common, &settings)?;
+    let ledger = SqliteLedger::open_read_only(&directory).map_err(ledger_failure)?;
+    let ledger = ledger.map(|ledger| Arc::new(ledger) as Arc<dyn LedgerRead>);
+    let report = pass_over(&jobs, Mode::Plan(ledger), common, pass)?;
+    finish(&report, pass, output)
+}
+
+/// Reads the configuration; all its problems are one failure.
+pub(super) fn load(common: &Common) -> Result<Settings, Failure> {
+    config::load(&common.config).map_err(|fault| Failure::new(ExitCode::Configuration, fault.to_string()))
+}
+
+fn choose<'a>(settings: &'a Settings, names: &[String]) -> Result<Vec<&'a JobSettings>, Failure> {
+    if names.is_empty() {
+        return Ok(settings.jobs.iter().collect());
+    }
+    let known: Vec<&str> = settings.jobs.iter().map(|job| job.name.as_str()).collect();
+    for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+        let failure = Failure::usage(format!("there is no job `{}`", Printable::new(name)));
+        return Err(match nearest(name, known.iter().copied()) {
+            Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
+            None => failure.hint(format!("the jobs are: {}", known.join(", "))),
+        });
+    }
+    // In the order of the configuration, each once, whatever the order on the command line.
+    Ok(settings.jobs.iter().filter(|job| names.contains(&job.name)).collect())
+}
+
+fn state_directory(common: &Common, settings: &Settings) -> Result<StateDirectory, Failure> {
+    StateDirectory::resolve(common.state.as_deref(), settings.daemon.state.as_deref()).map_err(ledger_failure)
+}
+
+fn ledger_failure(fault: LedgerFault) -> Failure {
+    Failure::new(ExitCode::Failed, fault.message).hint(fault.hint)
+}
+
+fn pass_over(jobs: &[&JobSettings], mode: Mode, common: &Common, pass: &PassOptions) -> Result<Report, Failure> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|fault| Failure::new(ExitCode::Failed, format!("the runtime could not be started: {fault}")))?;
+    runtime.block_on(async {
+        let stop = CancellationToken::new();
+        stop_on_signals(stop.clone())
+            .map_err(|fault| Failure::new(ExitCode::Failed, format!("signals could not be received: {fault}")))?;
+        let run_settings = Run {
+            id: Uuid::now_v7(),
+            mode,
+            pool: Arc::new(Pool::new()),
+            released: pass.approve.clone(),
+            verbose: common.verbose > 0,
+            stop,
+        };
+        Ok(run(jobs, &run_settings).await)
+    })
+}
+
+/// The first SIGTERM or SIGINT ends the pass between two writes; the second leaves at once, which is as safe as SIGKILL.
+fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            if stop.is_cancelled() {
+                #[expect(clippy::exit, reason = "the person asked twice; intents on disk make this safe")]
+                std::process::exit(ExitCode::Failed as i32);
+            }
+            tracing::warn!("Stopping after the writes under way.");
+            stop.cancel();
+        }
+    });
+    Ok(())
+}
+
+fn finish(report: &Report, pass: &PassOptions, output: &Output) -> Result<ExitCode, Failure> {
+    output.result(report, report.to_text())?;
+    let parked = || report.jobs.iter().flat_map(|job| &job.remotes).filter_map(|remote| remote.plan.as_deref());
+    for plan in &pass.approve {
+        if let Some(now) = parked().find(|now| *now != plan) {
+            output.remark(format_args!(
+                "plan {} was not released: the changes that are parked now are {now}, another set",
+                Printable::new(plan)
+            ));
+        }
+    }
+    Ok(report.exit_code(pass.exit_code))
+}
