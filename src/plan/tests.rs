@@ -243,6 +243,11 @@ proptest! {
         prop_assert!(!plan.held.iter().any(|held| invisible(&held.tag)));
     }
 
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn the_budget_holds_whatever_the_source_does(losses in proptest::collection::vec(0_u32..8, 1..200)) {
         // A source that loses some tags per pass, two hundred passes within a day.
