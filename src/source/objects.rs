@@ -32,7 +32,8 @@ pub(super) fn resolve(
     with_messages: bool,
 ) -> Vec<Result<SourceTag, String>> {
     let objects = Objects::of(repository);
-    let kinds = kinds(repository, held.iter().flat_map(|&(id, peeled)| [Some(id), peeled]));
+    let ids: Vec<_> = held.iter().flat_map(|&(id, peeled)| [Some(id), peeled]).collect();
+    let kinds = kinds(repository, &ids);
     held.iter()
         .zip(kinds.as_chunks().0)
         .map(|(&(id, peeled), [kind, peeled_kind])| {
@@ -53,47 +54,48 @@ pub(super) fn resolve(
 ///
 /// Looked up in the order of the ids, so that neighbours share what they touch of the pack indices, each id once, and by
 /// several threads when there are many: 100,000 tags on as many commits take a quarter of the time (2026-11-21).
-fn kinds(repository: &gix::ThreadSafeRepository, ids: impl Iterator<Item = Option<ObjectId>>) -> Vec<Option<Found>> {
-    let mut kinds = Vec::with_capacity(ids.size_hint().0);
-    let mut wanted = Vec::with_capacity(ids.size_hint().0);
-    for (at, id) in ids.enumerate() {
-        kinds.push(None);
-        wanted.extend(id.map(|id| (leading(&id), at, id)));
-    }
-    wanted.sort_unstable_by_key(|&(leading, at, _)| (leading, at));
+fn kinds(repository: &gix::ThreadSafeRepository, ids: &[Option<ObjectId>]) -> Vec<Option<Found>> {
+    let mut wanted: Vec<_> = ids.iter().enumerate().filter_map(|(at, id)| Some((leading(id.as_ref()?), at))).collect();
+    wanted.sort_unstable();
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
     let share = wanted.len().div_ceil(threads).max(LOOKUPS_PER_THREAD);
+    let mut kinds = vec![None; ids.len()];
     thread::scope(|scope| {
         let (first, others) = wanted.split_at(share.min(wanted.len()));
         let others: Vec<_> =
-            others.chunks(share).map(|share| (share, scope.spawn(|| look_up(repository, share)))).collect();
-        for ((_, at, _), kind) in first.iter().zip(look_up(repository, first)) {
-            kinds[*at] = Some(kind);
+            others.chunks(share).map(|share| (share, scope.spawn(|| look_up(repository, ids, share)))).collect();
+        for ((_, at), kind) in first.iter().zip(look_up(repository, ids, first)) {
+            kinds[*at] = kind;
         }
         for (share, looked_up) in others {
             // A thread that panicked leaves its questions without an answer, which is: unknown.
-            for ((_, at, _), kind) in share.iter().zip(looked_up.join().unwrap_or_default()) {
-                kinds[*at] = Some(kind);
+            for ((_, at), kind) in share.iter().zip(looked_up.join().unwrap_or_default()) {
+                kinds[*at] = kind;
             }
         }
     });
     kinds
 }
 
-/// What ids are sorted by: as good as the whole id, and quicker to compare.
+/// What ids are sorted by: nearly as good as the whole id, and quicker to compare.
 fn leading(id: &ObjectId) -> u64 {
     id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-fn look_up(repository: &gix::ThreadSafeRepository, wanted: &[(u64, usize, ObjectId)]) -> Vec<Found> {
+fn look_up(
+    repository: &gix::ThreadSafeRepository,
+    ids: &[Option<ObjectId>],
+    wanted: &[(u64, usize)],
+) -> Vec<Option<Found>> {
     let objects = Objects::of(repository);
-    let mut found: Vec<Found> = Vec::with_capacity(wanted.len());
-    for (at, (_, _, id)) in wanted.iter().enumerate() {
-        let same = at.checked_sub(1).filter(|&before| wanted[before].2 == *id);
-        let kind = match same {
-            Some(before) => found[before].clone(),
-            None => objects.kind(*id),
+    let mut found: Vec<Option<Found>> = Vec::with_capacity(wanted.len());
+    let mut before = None;
+    for &(_, at) in wanted {
+        let kind = match found.last() {
+            Some(kind) if ids[at] == before => kind.clone(),
+            Some(_) | None => ids[at].map(|id| objects.kind(id)),
         };
+        before = ids[at];
         found.push(kind);
     }
     found

@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use gix::ObjectId;
+use gix::bstr::ByteSlice as _;
 use gix::hash::Kind;
 
 use super::reference::{Held, parse_id};
@@ -79,7 +80,7 @@ impl<'a> PackedRefs<'a> {
         let mut may_peel = false;
         while !rest.is_empty() {
             line_number += 1;
-            let Some(end) = rest.iter().skip(1).position(|&byte| byte == b'\n').map(|at| at + 1) else {
+            let Some(end) = rest.find_byte(b'\n') else {
                 return Err(broken(line_number, "it is cut off"));
             };
             let line = &rest[..end];
@@ -131,5 +132,59 @@ impl<'a> PackedRefs<'a> {
     /// How many refs there are, tags or not.
     pub(super) fn len(&self) -> usize {
         self.0.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = "# pack-refs with: peeled fully-peeled sorted \n\
+        1111111111111111111111111111111111111111 refs/heads/main\n\
+        2222222222222222222222222222222222222222 refs/tags/v1\n\
+        ^3333333333333333333333333333333333333333\n\
+        4444444444444444444444444444444444444444 refs/tags/v2\n";
+
+    fn names(content: &str) -> Result<Vec<String>, String> {
+        let bytes = Some(content.as_bytes().to_vec());
+        let refs = PackedRefs::parse(&bytes, Kind::Sha1)?;
+        Ok(refs.tags().map(|(name, _)| String::from_utf8_lossy(name).into_owned()).collect())
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_but_between_lines_is_corrupt() {
+        assert_eq!(names(FILE), Ok(vec!["v1".into(), "v2".into()]));
+        for at in 0..FILE.len() {
+            let between_lines = FILE[..at].ends_with('\n');
+            assert_eq!(names(&FILE[..at]).is_ok(), between_lines, "cut at {at}");
+        }
+    }
+
+    #[test]
+    fn lines_that_git_would_not_write_are_corrupt() {
+        for broken in [
+            "\0\0\0\0",
+            "\n",
+            "^3333333333333333333333333333333333333333\n",
+            "# pack-refs with:\n# twice\n",
+            "0000000000000000000000000000000000000000 refs/tags/v1\n",
+            "111111111111111111111111111111111111111x refs/tags/v1\n",
+            "1111111111111111111111111111111111111111refs/tags/v1\n",
+            "1111111111111111111111111111111111111111 \n",
+        ] {
+            assert!(names(broken).is_err(), "{broken:?}");
+        }
+        assert!(names(&FILE.replace("v2", "v1")).is_err(), "a name twice");
+        assert!(names(&FILE.replace("4444 refs", "4444 refs\nrefs")).is_err(), "a broken line");
+    }
+
+    #[test]
+    fn an_unsorted_file_without_a_header_is_read() {
+        let unsorted = "2222222222222222222222222222222222222222 refs/tags/v2\n\
+            1111111111111111111111111111111111111111 refs/tags/v1\n";
+        assert_eq!(names(unsorted), Ok(vec!["v1".into(), "v2".into()]));
+        let bytes = Some(unsorted.as_bytes().to_vec());
+        let refs = PackedRefs::parse(&bytes, Kind::Sha1).unwrap();
+        assert!(refs.try_find(b"refs/tags/v1").is_some() && refs.try_find(b"refs/tags/v3").is_none());
     }
 }

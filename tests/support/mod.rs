@@ -10,4 +10,6 @@ pub mod gitlab;
 pub mod gitlab_subject;
 pub mod memory;
 pub mod memory_subject;
+pub mod program;
+pub mod repository;
 pub mod server;
