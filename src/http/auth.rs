@@ -22,11 +22,10 @@ impl Authorization {
         if token.expose_secret().is_empty() {
             return Err(Fault::new(FaultKind::Unauthorized, "the token is empty"));
         }
-        let mut header =
-            HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
-                Fault::new(FaultKind::Unauthorized, "the token holds a character that cannot stand in an HTTP header")
-                    .hint("check for line breaks and other control characters in it")
-            })?;
+        let mut header = HeaderValue::from_str(&format!("Bearer {}", token.expose_secret())).map_err(|_| {
+            Fault::new(FaultKind::Unauthorized, "the token holds a character that cannot stand in an HTTP header")
+                .hint("check for line breaks and other control characters in it")
+        })?;
         header.set_sensitive(true);
         Ok(Self { header, secret: token.clone() })
     }

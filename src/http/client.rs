@@ -137,12 +137,7 @@ impl Client {
         Ok(outcome)
     }
 
-    async fn exchange(
-        &self,
-        method: &Method,
-        question: &Question,
-        body: Option<&Bytes>,
-    ) -> Result<Reply, Trouble> {
+    async fn exchange(&self, method: &Method, question: &Question, body: Option<&Bytes>) -> Result<Reply, Trouble> {
         let timeout = self.transport.settings.timeout;
         let trouble = |fault: reqwest::Error| Trouble::of(&fault, timeout);
         let mut request = self
@@ -154,9 +149,7 @@ impl Client {
             request = request.header(AUTHORIZATION, authorization.header());
         }
         if let Some(body) = body {
-            request = request
-                .header(CONTENT_TYPE, HeaderValue::from_static("application/json"))
-                .body(body.clone());
+            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.clone());
         }
         let mut response = request.send().await.map_err(trouble)?;
         let mut bytes = Vec::new();

@@ -15,8 +15,8 @@ mod paging;
 mod path;
 mod reply;
 mod retry;
-mod trouble;
 mod transport;
+mod trouble;
 
 pub use auth::Authorization;
 pub use client::{Client, Request};

@@ -188,9 +188,8 @@ mod tests {
         for (effect, rows) in [(Effect::Read, READS), (Effect::Write, WRITES)] {
             for status in 100..=599 {
                 for asked in [false, true] {
-                    let mut rows = rows
-                        .iter()
-                        .filter(|row| row.0.contains(&status) && row.1.is_none_or(|when| when == asked));
+                    let mut rows =
+                        rows.iter().filter(|row| row.0.contains(&status) && row.1.is_none_or(|when| when == asked));
                     let (_, _, fault, retry) = *rows.next().unwrap();
                     assert!(rows.next().is_none(), "{status} stands twice");
                     assert_eq!(meaning(effect, status, asked), Meaning { fault, retry }, "{effect:?} {status} {asked}");
@@ -219,8 +218,7 @@ mod tests {
         assert_eq!(asked(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]), Some(37));
         assert_eq!(asked(&[("retry-after", "Sun, 06 Nov 1994 08:40:00 GMT")]), Some(0));
         // By the server's own clock, where it differs from ours.
-        let skewed =
-            [("retry-after", "Sun, 06 Nov 1994 09:00:10 GMT"), ("date", "Sun, 06 Nov 1994 09:00:00 GMT")];
+        let skewed = [("retry-after", "Sun, 06 Nov 1994 09:00:10 GMT"), ("date", "Sun, 06 Nov 1994 09:00:00 GMT")];
         assert_eq!(asked(&skewed), Some(10));
         assert_eq!(asked(&[("retry-after", "soon")]), None);
         assert_eq!(asked(&[("retry-after", "-1")]), None);

@@ -120,9 +120,12 @@ impl Transport {
         }
         let rate = match settings.rate {
             None => None,
-            Some(rate) => Some((rate, gate::quota(rate).ok_or_else(|| {
-                Fault::new(FaultKind::NotSent, format!("a rate of {rate} requests per second is not possible"))
-            })?)),
+            Some(rate) => Some((
+                rate,
+                gate::quota(rate).ok_or_else(|| {
+                    Fault::new(FaultKind::NotSent, format!("a rate of {rate} requests per second is not possible"))
+                })?,
+            )),
         };
         let authorities = match &settings.ca_file {
             None => None,
