@@ -439,7 +439,8 @@ async fn a_server_that_speaks_no_tls_is_not_trusted() {
     let client = Client::new(&transport, url, None).await.unwrap();
     let fault = write(&client).await.unwrap_err();
     assert_eq!((fault.kind, transport.requests()), (FaultKind::NotSent, 0));
-    assert!(fault.message.contains("no trusted connection") && fault.hint.unwrap().contains("ca_file"));
+    assert!(fault.message.contains("no trusted connection"), "{fault}");
+    assert!(fault.hint.unwrap().contains("ca_file"));
     assert_eq!(connections.load(Ordering::Relaxed), 1);
 }
 
