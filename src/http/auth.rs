@@ -39,12 +39,12 @@ impl Authorization {
         Sha256::digest(self.header.as_bytes()).into()
     }
 
-    /// A server's text without the credential, which a server may echo.
+    /// A server's text without the credential, which a server may echo. In any case of letters: host names lose theirs.
     pub(super) fn redact<'a>(&self, text: &'a [u8]) -> Cow<'a, [u8]> {
         let secret = self.secret.expose_secret().as_bytes();
         let mut clean = Vec::new();
         let mut rest = text;
-        while let Some(at) = rest.windows(secret.len()).position(|window| window == secret) {
+        while let Some(at) = rest.windows(secret.len()).position(|window| window.eq_ignore_ascii_case(secret)) {
             clean.extend_from_slice(&rest[..at]);
             clean.extend_from_slice(b"[redacted]");
             rest = &rest[at + secret.len()..];
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn the_credential_is_never_shown() {
         let authorization = Authorization::bearer(&"glpat-canary".to_owned().into()).unwrap();
-        assert_eq!(authorization.redact(b"a glpat-canary, glpat-canary").as_ref(), b"a [redacted], [redacted]");
+        assert_eq!(authorization.redact(b"a glpat-canary, GLPAT-Canary").as_ref(), b"a [redacted], [redacted]");
         assert_eq!(authorization.redact(b"glpat").as_ref(), b"glpat");
         assert!(!format!("{authorization:?} {:?}", authorization.header()).contains("canary"));
         assert_eq!(

@@ -82,17 +82,10 @@ fn root(fault: &reqwest::Error) -> String {
 }
 
 /// Whether TLS itself failed: mostly a certificate. What the network does to a handshake arrives as an I/O error.
-fn is_tls(fault: &reqwest::Error) -> bool {
-    let mut next: Option<&(dyn Error + 'static)> = fault.source();
-    while let Some(error) = next {
-        // An I/O error hides the error that it wraps from `source`.
-        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        if error.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| wrapped.is::<rustls::Error>()) {
-            return true;
-        }
-        next = error.source();
-    }
-    false
+fn is_tls(error: &(dyn Error + 'static)) -> bool {
+    // An I/O error hides the error that it wraps from `source`, and the connector wraps one in another.
+    let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    error.is::<rustls::Error>() || wrapped.is_some_and(|wrapped| is_tls(wrapped)) || error.source().is_some_and(is_tls)
 }
 
 #[cfg(test)]

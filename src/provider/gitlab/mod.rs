@@ -1,60 +1,84 @@
-//! GitLab: a stand-in that reads the keys, until the provider itself takes this place.
+//! GitLab, gitlab.com and self-managed: tags through the REST API.
+//!
+//! What is particular about it (2026-11-21, <https://docs.gitlab.com/api/tags/>):
+//!
+//! - The server makes its own tag objects, so a tag's value is its peeled commit, with the message where that is compared.
+//! - There is no update: a move is a delete and a create, and deleting a tag destroys the Release attached to it.
+//! - Keyset paging neither repeats nor skips names while tags come and go; servers that do not know it page by offset.
+//! - 404 is the answer both for what is not there and for what may not be seen.
+//!
+//! Tokens go as `Authorization: Bearer`, which takes personal, project, group and OAuth tokens. Job tokens
+//! (`CI_JOB_TOKEN`) are of no use here: with them the API lists tags and neither creates nor deletes any.
 
-use super::*;
-use crate::config::{SecretSource, Spanned};
-use serde::Deserialize;
+mod api;
+mod keys;
+mod list;
+mod wire;
 
-/// The stand-in's descriptor.
+pub use api::GitLab;
+pub use keys::Keys;
+
+use super::{Annotations, Capabilities, Deletes, Descriptor, Lease, Moves, NameRules};
+use crate::http::path_refuses;
+use crate::tag::{TagName, TargetKind};
+
+/// What GitLab's tags are and can do.
 pub static DESCRIPTOR: Descriptor = Descriptor {
     name: "gitlab",
     title: "GitLab",
     capabilities: Capabilities {
-        target: crate::tag::TargetKind::Commit,
+        target: TargetKind::Commit,
         moves: Moves::Recreate,
         deletes: Deletes::Yes,
         annotations: Annotations::Message,
         lease: Lease::LookBefore,
         create_refuses_existing: true,
-        names: NameRules { summary: "", refuses: |_| None, are_refs: true },
+        names: NameRules {
+            summary: "UTF-8; not beginning with a full commit id or with refs/tags/",
+            refuses: refuses_name,
+            are_refs: true,
+        },
     },
-    read,
+    read: keys::read,
 };
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {
-    url: Option<Spanned<String>>,
-    project: Option<Spanned<String>>,
-    token: Option<SecretSource>,
-}
-
-#[derive(Debug)]
-struct GitLab {
-    url: url::Url,
-    project: String,
-    token: SecretSource,
-}
-
-fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn RemoteKeys>> {
-    let (span, allow_http) = (table.span(), table.allow_http());
-    let keys: Keys = table.read(problems);
-    let url = problems.base_url(keys.url.as_ref(), "https://gitlab.com", allow_http);
-    let project = problems.required(span.clone(), "project", keys.project, Some("`group/project` or its number"));
-    let token = problems.required(span, "token", keys.token, Some("`{ file = … }` or `{ credential = … }`"));
-    Some(Arc::new(GitLab { url: url?, project: project?.into_inner(), token: token? }))
-}
-
-#[async_trait]
-impl RemoteKeys for GitLab {
-    fn describe(&self) -> String {
-        format!("{} {}", self.url.as_str().trim_end_matches('/'), self.project)
+/// GitLab's own rules (2026-11-21, `lib/gitlab/checks/tag_check.rb`), and what a URL and JSON can carry.
+///
+/// It also refuses the name of the default branch; that is for the server to say, because only it knows that name.
+fn refuses_name(name: &TagName) -> Option<&'static str> {
+    let bytes = name.as_bytes();
+    if name.as_str().is_none() {
+        return Some("it is not UTF-8, and JSON carries nothing else");
     }
-
-    fn allows_loss(&self, _: &TagName) -> bool {
-        false
+    if bytes.starts_with(b"refs/tags/") {
+        return Some("GitLab refuses names that begin with refs/tags/");
     }
+    // A SHA-256 id begins with forty such digits, too.
+    if bytes.len() >= 40 && bytes[..40].iter().all(u8::is_ascii_hexdigit) {
+        return Some("GitLab refuses names that begin like a full commit id");
+    }
+    path_refuses(bytes)
+}
 
-    async fn connect(&self, _: Connection) -> Result<Arc<dyn Provider>, Fault> {
-        Err(Fault::new(FaultKind::Unsupported, format!("not there yet: {}", self.token)))
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_gitlab_cannot_hold() {
+        let refuses = |name: &[u8]| refuses_name(&TagName::new(name).unwrap());
+        for good in ["v1.0.0+build5", "release/1.2", "-dash", "é", "%2F", "a%b", "2695effb", "refs/heads/x"] {
+            assert_eq!(refuses(good.as_bytes()), None, "{good}");
+        }
+        for bad in [
+            b"\xff".as_slice(),
+            b"refs/tags/v1",
+            b"2695effb5807a22ff3d138d593fd856244e155e7",
+            b"2695EFFB5807a22ff3d138d593fd856244e155e7-rc",
+            b"%2e%2e",
+            b"a/%2e%2e/b",
+        ] {
+            assert!(refuses(bad).is_some(), "{bad:?}");
+        }
     }
 }

@@ -1,0 +1,190 @@
+//! The keys of a `[remote.NAME]` with `provider = "gitlab"`.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::Deserialize;
+use toml::Spanned;
+use url::Url;
+
+use super::GitLab;
+use crate::config::{Problems, SecretSource, Table};
+use crate::http::{Authorization, Client};
+use crate::provider::{Connection, Fault, FaultKind, Provider, RemoteKeys};
+use crate::tag::{NamePatterns, TagName};
+
+/// The keys as they stand in the file.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Written {
+    url: Option<Spanned<String>>,
+    project: Option<Spanned<String>>,
+    token: Option<SecretSource>,
+    allow_release_loss: Option<Spanned<WrittenLoss>>,
+    transport: Option<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "true, false or a list of globs")]
+enum WrittenLoss {
+    All(bool),
+    Names(Vec<String>),
+}
+
+/// Which tags may lose their Release.
+#[derive(Clone, Debug, Default)]
+enum ReleaseLoss {
+    #[default]
+    None,
+    All,
+    Names(NamePatterns),
+}
+
+/// A GitLab project's keys, checked.
+#[derive(Clone, Debug)]
+pub struct Keys {
+    url: Url,
+    project: String,
+    token: Option<SecretSource>,
+    release_loss: ReleaseLoss,
+}
+
+pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn RemoteKeys>> {
+    let (span, allow_http) = (table.span(), table.allow_http());
+    let written: Written = table.read(problems);
+    let url = problems.base_url(written.url.as_ref(), "https://gitlab.com", allow_http);
+    let project = problems
+        .required(span, "project", written.project, "the project's path, `group/project`, or its number")
+        .and_then(|project| match check_project(project.get_ref()) {
+            Ok(()) => Some(project.into_inner()),
+            Err(reason) => {
+                let hint = "the path as in the project's address, `group/project`, or its number".to_owned();
+                problems.push(project.span(), format!("`project` {reason}"), Some(hint));
+                None
+            }
+        });
+    let release_loss = match written.allow_release_loss {
+        None => Some(ReleaseLoss::default()),
+        Some(loss) => {
+            let at = loss.span();
+            let loss = check_loss(loss.into_inner());
+            loss.map_err(|reason| problems.push(at, format!("`allow_release_loss`: {reason}"), None)).ok()
+        }
+    };
+    let transport = match written.transport {
+        Some(transport) if transport.get_ref() != "api" => {
+            let message = match transport.get_ref().as_str() {
+                "git" => "`transport = \"git\"` is not supported yet".to_owned(),
+                other => format!("there is no transport `{}`", crate::text::Printable::new(other)),
+            };
+            problems.push(transport.span(), message, Some("leave it out, or write \"api\"".to_owned()));
+            None
+        }
+        Some(_) | None => Some(()),
+    };
+    let (url, project, release_loss, ()) = (url?, project?, release_loss?, transport?);
+    Some(Arc::new(Keys { url, project, token: written.token, release_loss }))
+}
+
+impl Keys {
+    /// A project with everything else at its default. The reason when `project` cannot be one.
+    pub fn new(url: Url, project: &str, token: Option<SecretSource>) -> Result<Self, String> {
+        check_project(project).map_err(|reason| format!("`project` {reason}"))?;
+        Ok(Self { url, project: project.to_owned(), token, release_loss: ReleaseLoss::default() })
+    }
+}
+
+/// Why a text cannot be a project.
+fn check_project(project: &str) -> Result<(), String> {
+    if project.is_empty() {
+        return Err("is empty".into());
+    }
+    if project.contains("://") {
+        return Err("is an address; the host belongs into `url`".into());
+    }
+    if project.starts_with('/') || project.ends_with('/') {
+        return Err("must not begin or end with a slash".into());
+    }
+    if project.contains("//") {
+        return Err("has an empty part".into());
+    }
+    match crate::http::path_refuses(project.as_bytes()) {
+        Some(reason) => Err(format!("cannot stand in a URL: {reason}")),
+        None => Ok(()),
+    }
+}
+
+fn check_loss(written: WrittenLoss) -> Result<ReleaseLoss, String> {
+    Ok(match written {
+        WrittenLoss::All(false) => ReleaseLoss::None,
+        WrittenLoss::All(true) => ReleaseLoss::All,
+        WrittenLoss::Names(globs) => {
+            let patterns = NamePatterns::new(&globs);
+            ReleaseLoss::Names(patterns.map_err(|fault| format!("pattern {}: {fault}", fault.at + 1))?)
+        }
+    })
+}
+
+#[async_trait]
+impl RemoteKeys for Keys {
+    fn describe(&self) -> String {
+        format!("{} {}", self.url.as_str().trim_end_matches('/'), crate::text::Printable::new(&self.project))
+    }
+
+    fn allows_loss(&self, name: &TagName) -> bool {
+        match &self.release_loss {
+            ReleaseLoss::None => false,
+            ReleaseLoss::All => true,
+            ReleaseLoss::Names(patterns) => patterns.matches(name),
+        }
+    }
+
+    async fn connect(&self, connection: Connection) -> Result<Arc<dyn Provider>, Fault> {
+        let authorization = match &self.token {
+            None => None,
+            Some(source) => {
+                let token = source
+                    .read()
+                    .await
+                    .map_err(|fault| Fault::new(FaultKind::Unauthorized, fault.message).hint(fault.hint))?;
+                Some(Authorization::bearer(&token)?)
+            }
+        };
+        let mut base = self.url.clone();
+        base.set_path(&format!("{}/api/v4", self.url.path().trim_end_matches('/')));
+        let anonymous = authorization.is_none();
+        let client = Client::new(&connection.transport, base, authorization).await?;
+        Ok(Arc::new(GitLab::new(client, &self.url, self.project.clone(), anonymous, connection.compare_annotations)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn projects_are_paths_or_numbers() {
+        for good in ["infra/core", "a/b/c.d-e", "42"] {
+            assert_eq!(check_project(good), Ok(()), "{good}");
+        }
+        for bad in ["", "/infra/core", "infra/core/", "a//b", "a/../b", "a/%2e%2e/b", "https://gitlab.com/a/b"] {
+            assert!(check_project(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn release_loss_is_all_none_or_patterns() {
+        let allows = |text: &str, name: &str| {
+            let written: Written = toml::from_str(&format!("allow_release_loss = {text}")).unwrap();
+            let release_loss = check_loss(written.allow_release_loss.unwrap().into_inner()).unwrap();
+            let url = "https://gitlab.com".parse().unwrap();
+            let keys = Keys { url, project: "1".into(), token: None, release_loss };
+            keys.allows_loss(&TagName::new(name).unwrap())
+        };
+        assert!(!allows("false", "v1") && allows("true", "v1"));
+        assert!(allows("[\"nightly-*\"]", "nightly-1") && !allows("[\"nightly-*\"]", "v1") && !allows("[]", "v1"));
+        let fault = toml::from_str::<Written>("allow_release_loss = 3").unwrap_err().to_string();
+        assert!(fault.contains("true, false or a list of globs"), "{fault}");
+        assert!(check_loss(WrittenLoss::Names(vec!["a".into(), "[".into()])).unwrap_err().contains("pattern 2"));
+    }
+}

@@ -1,0 +1,214 @@
+//! All tags, and the proof that they are all.
+//!
+//! Keyset paging proves it: each page says where the next one begins, by name. A page token is a tag's name, so a tag
+//! deleted between two pages makes the token invalid (422), and the listing begins again.
+//!
+//! Servers that do not know keyset paging ignore the request for it and page by offset, where an insertion or a
+//! deletion shifts all later pages. Their headers are not to be trusted either: the first page always claims a next one
+//! in some versions, and totals vanish above 10,000 tags (2026-11-21, <https://docs.gitlab.com/api/rest/#pagination>).
+//! There the end is an empty page or one that agrees with the total, and without a total two listings have to agree.
+
+use super::GitLab;
+use super::wire::{WireTag, refusal};
+use crate::http::{Fault, Reply, Trail};
+use crate::tag::{End, Listing, ListingFault, RemoteSnapshot, TagName};
+
+/// Tags per page: the most that GitLab gives.
+const PER_PAGE: usize = 100;
+
+/// How often a listing begins before it is given up.
+const ATTEMPTS: usize = 3;
+
+/// Where a page begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Cursor {
+    Start,
+    /// After the tag of this name.
+    Token(String),
+    /// At this page, the first of which is 1.
+    Page(u64),
+}
+
+/// What one run over all pages came to.
+enum Run {
+    Complete(RemoteSnapshot),
+    /// By offset and without totals: something may have shifted unseen.
+    Unconfirmed(RemoteSnapshot),
+    /// The tags changed meanwhile, and how that showed.
+    Disturbed(Fault),
+}
+
+impl GitLab {
+    pub(super) async fn list(&self) -> Result<RemoteSnapshot, Fault> {
+        let mut previous: Option<RemoteSnapshot> = None;
+        let mut attempt = 1;
+        loop {
+            let disturbance = match self.list_once().await? {
+                Run::Complete(snapshot) => return Ok(snapshot),
+                Run::Unconfirmed(snapshot) => {
+                    if previous.as_ref().is_some_and(|previous| previous.tags() == snapshot.tags()) {
+                        return Ok(snapshot);
+                    }
+                    previous = Some(snapshot);
+                    None
+                }
+                Run::Disturbed(fault) => Some(fault),
+            };
+            if attempt >= ATTEMPTS {
+                let why = disturbance.map_or_else(String::new, |fault| format!(": {fault}"));
+                let message = format!("could not list the tags: they changed in each of {ATTEMPTS} readings{why}");
+                return Err(Fault::new(crate::http::FaultKind::Unreadable, message));
+            }
+            attempt += 1;
+        }
+    }
+
+    async fn list_once(&self) -> Result<Run, Fault> {
+        let mut listing = Listing::new();
+        let mut trail = Trail::new();
+        let mut cursor = Cursor::Start;
+        let mut totals = Totals::default();
+        let mut last_name: Option<TagName> = None;
+        loop {
+            let reply = self.page(&cursor).await?;
+            if reply.status() == 422 && matches!(cursor, Cursor::Token(_)) && names_token(&reply) {
+                return Ok(Run::Disturbed(self.refused(&reply)));
+            }
+            let reply = self.expect(reply, 200)?;
+            let wire: Vec<WireTag> = reply.json("a list of tags")?;
+            let tags = wire.into_iter().map(|tag| self.tag(&reply, tag)).collect::<Result<Vec<_>, _>>()?;
+            let count = tags.len();
+            totals.note(&reply);
+            if matches!(cursor, Cursor::Token(_)) {
+                // Gitaly sorts as git does, by bytes. Another order would mean that the token leads to somewhere else.
+                let names = last_name.iter().chain(tags.iter().map(|tag| &tag.name));
+                if !names.is_sorted_by(|one, other| one < other) {
+                    return Err(reply.unusable("is a page whose names do not continue the page before"));
+                }
+            }
+            last_name = tags.last().map(|tag| tag.name.clone()).or(last_name);
+            if let Err(fault) = listing.page(tags) {
+                return Ok(disturbed(&reply, &fault));
+            }
+            match next(&reply, &cursor, count, listing.len() as u64)? {
+                Next::At(following) => {
+                    let place = match &following {
+                        Cursor::Start => String::new(),
+                        Cursor::Token(token) => format!("page_token={token}"),
+                        Cursor::Page(page) => format!("page={page}"),
+                    };
+                    reply.leads_to(&mut trail, &place)?;
+                    cursor = following;
+                }
+                Next::End(end) => {
+                    if totals.differ {
+                        return Ok(Run::Disturbed(reply.unusable("gives another total than a page before")));
+                    }
+                    let shifting = matches!(cursor, Cursor::Page(_)) && !totals.always;
+                    return Ok(match listing.finish(end, totals.last) {
+                        Err(fault) => disturbed(&reply, &fault),
+                        Ok(snapshot) if shifting => Run::Unconfirmed(snapshot),
+                        Ok(snapshot) => Run::Complete(snapshot),
+                    });
+                }
+            }
+        }
+    }
+
+    async fn page(&self, cursor: &Cursor) -> Result<Reply, Fault> {
+        let segments = ["projects", &self.project, "repository", "tags"];
+        let per_page = PER_PAGE.to_string();
+        let number;
+        let mut request = self
+            .client
+            .get("list the tags", &segments)
+            .query("per_page", &per_page)
+            .query("order_by", "name")
+            .query("sort", "asc");
+        match cursor {
+            Cursor::Start => request = request.query("pagination", "keyset"),
+            Cursor::Token(token) => request = request.query("pagination", "keyset").query("page_token", token),
+            Cursor::Page(page) => {
+                number = page.to_string();
+                request = request.query("page", &number);
+            }
+        }
+        request.send().await
+    }
+}
+
+/// The totals that pages gave.
+struct Totals {
+    last: Option<u64>,
+    /// Whether every page gave one.
+    always: bool,
+    /// Whether they contradict each other: something was created or deleted in between.
+    differ: bool,
+}
+
+impl Default for Totals {
+    fn default() -> Self {
+        Self { last: None, always: true, differ: false }
+    }
+}
+
+impl Totals {
+    fn note(&mut self, reply: &Reply) {
+        match number(reply, "x-total") {
+            None => self.always = false,
+            Some(total) => {
+                self.differ |= self.last.is_some_and(|before| before != total);
+                self.last = Some(total);
+            }
+        }
+    }
+}
+
+/// Where a page leads.
+enum Next {
+    At(Cursor),
+    End(End),
+}
+
+/// Where the page at `cursor` leads; it brought `count` tags, which makes `found` altogether.
+fn next(reply: &Reply, cursor: &Cursor, count: usize, found: u64) -> Result<Next, Fault> {
+    let link = reply.next_page()?;
+    let claims_more = link.is_some() || reply.header("x-next-page").is_some_and(|page| !page.trim().is_empty());
+    let full =
+        count as u64 >= number(reply, "x-per-page").map_or(PER_PAGE as u64, |size| size.clamp(1, PER_PAGE as u64));
+    let total = number(reply, "x-total");
+    if let Some(token) = link.as_ref().and_then(|link| link.get("page_token")) {
+        return Ok(Next::At(Cursor::Token(token.to_owned())));
+    }
+    let page = match cursor {
+        Cursor::Token(_) if full || claims_more => {
+            // Keyset paging names a token after every full page, so something has taken it away.
+            return Err(reply.unusable("cannot be the last page and names no token for the next one"));
+        }
+        Cursor::Token(_) => return Ok(Next::End(End::NoNextPage)),
+        Cursor::Start => 1,
+        Cursor::Page(page) => *page,
+    };
+    if link.as_ref().is_some_and(|link| link.get("page").is_none()) {
+        return Err(reply.unusable("names a next page without saying which"));
+    }
+    // The claim of a next page is often wrong, and so is its absence. What ends a listing: an empty page, or two signs
+    // out of three (a short page, no claim, the total).
+    let agrees = total == Some(found);
+    if count == 0 || !full && !claims_more || !full && agrees || !claims_more && agrees {
+        return Ok(Next::End(if claims_more { End::ShortPage } else { End::NoNextPage }));
+    }
+    Ok(Next::At(Cursor::Page(page + 1)))
+}
+
+fn number(reply: &Reply, header: &str) -> Option<u64> {
+    reply.header(header)?.trim().parse().ok()
+}
+
+fn names_token(reply: &Reply) -> bool {
+    refusal(reply.body()).words.is_some_and(|words| words.to_ascii_lowercase().contains("page token"))
+}
+
+fn disturbed(reply: &Reply, fault: &ListingFault) -> Run {
+    Run::Disturbed(reply.unusable(&format!("contradicts the pages before: {}", reply.quote(&fault.to_string()))))
+}
