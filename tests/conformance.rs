@@ -2,10 +2,16 @@
 
 mod support;
 
+use std::sync::Arc;
+
 use support::conformance::{Subject, run};
+use support::gitlab_subject::{Address, GitlabSubject};
 use support::memory::capabilities;
 use support::memory_subject::MemorySubject;
-use tagsyncd::provider::{Deletes, Lease, Moves};
+use support::program::private_file;
+use tagsyncd::config::SecretSource;
+use tagsyncd::http::{HttpSettings, Pool, Transport};
+use tagsyncd::provider::{Connection, Deletes, Lease, Moves, Provider, RemoteKeys as _, gitlab};
 
 const NEVER: &str = "nothing is deleted here";
 
@@ -30,6 +36,32 @@ async fn memory_that_moves_by_recreation() {
 #[tokio::test]
 async fn memory_that_never_deletes() {
     conforms(MemorySubject::new(|| capabilities(Moves::Never(NEVER), Deletes::Never(NEVER), Lease::LookBefore))).await;
+}
+
+async fn connect_gitlab(address: Address) -> Arc<dyn Provider> {
+    let folder = tempfile::tempdir().unwrap();
+    let token = folder.path().join("token");
+    private_file(&token, &address.token);
+    let url = address.url.parse().unwrap();
+    let keys = gitlab::Keys::new(url, &address.project, Some(SecretSource::File(token))).unwrap();
+    let settings = HttpSettings { timeout: std::time::Duration::from_secs(5), ..HttpSettings::default() };
+    let connection = Connection {
+        transport: Transport::new(&Arc::new(Pool::new()), settings),
+        compare_annotations: address.compare_annotations,
+    };
+    keys.connect(connection).await.unwrap()
+}
+
+#[tokio::test]
+async fn gitlab_at_the_root_and_below_a_path() {
+    for root in ["", "/gitlab"] {
+        conforms(GitlabSubject {
+            capabilities: &gitlab::DESCRIPTOR.capabilities,
+            root,
+            connect: |address| Box::pin(connect_gitlab(address)),
+        })
+        .await;
+    }
 }
 
 #[tokio::test]

@@ -123,6 +123,7 @@ impl MemoryWorld {
         RemoteTag {
             name: name.clone(),
             value: Ok(Value { target: tag.target, annotation }),
+            message: tag.message.clone(),
             protected: tag.protected,
             attachment: tag.attachment,
         }

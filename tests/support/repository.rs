@@ -13,24 +13,24 @@ use tempfile::TempDir;
 const DATE: &str = "1700000000 +0000";
 
 /// A repository that vanishes when it is dropped.
-pub(crate) struct SampleRepository {
+pub struct SampleRepository {
     directory: TempDir,
     path: PathBuf,
 }
 
 impl SampleRepository {
     /// An empty repository without a work tree.
-    pub(crate) fn bare() -> Self {
+    pub fn bare() -> Self {
         Self::init(&["--bare"])
     }
 
     /// An empty repository with a work tree.
-    pub(crate) fn normal() -> Self {
+    pub fn normal() -> Self {
         Self::init(&[])
     }
 
     /// An empty repository made by `git init` with these options.
-    pub(crate) fn init(options: &[&str]) -> Self {
+    pub fn init(options: &[&str]) -> Self {
         Self::made_by(|path| {
             let mut arguments = vec![OsStr::new("init"), OsStr::new("--quiet"), OsStr::new("--initial-branch=main")];
             arguments.extend(options.iter().map(OsStr::new));
@@ -40,7 +40,7 @@ impl SampleRepository {
     }
 
     /// A clone of another one, made by `git clone` with these options.
-    pub(crate) fn clone_of(&self, options: &[&str]) -> Self {
+    pub fn clone_of(&self, options: &[&str]) -> Self {
         let url = format!("file://{}", self.path.display());
         // `--shared` works with paths only, filters with URLs only.
         let from = if options.contains(&"--shared") { self.path.as_os_str() } else { OsStr::new(&url) };
@@ -60,40 +60,40 @@ impl SampleRepository {
     }
 
     /// What `Repository::open` takes: the directory itself, or the work tree.
-    pub(crate) fn path(&self) -> &Path {
+    pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Where refs and objects are.
-    pub(crate) fn git_dir(&self) -> PathBuf {
+    pub fn git_dir(&self) -> PathBuf {
         let inner = self.path.join(".git");
         if inner.exists() { inner } else { self.path.clone() }
     }
 
     /// A place beside the repository that vanishes with it.
-    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+    pub fn beside(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
     /// Runs git in it and gives what it printed, without the last line end.
-    pub(crate) fn git(&self, arguments: &[impl AsRef<OsStr>]) -> String {
+    pub fn git(&self, arguments: &[impl AsRef<OsStr>]) -> String {
         self.git_with_input(arguments, b"")
     }
 
     /// The same, with something to read.
-    pub(crate) fn git_with_input(&self, arguments: &[impl AsRef<OsStr>], input: &[u8]) -> String {
+    pub fn git_with_input(&self, arguments: &[impl AsRef<OsStr>], input: &[u8]) -> String {
         let output = self.git_bytes(arguments, input);
         String::from_utf8(output).expect("git to print UTF-8").trim_end().to_owned()
     }
 
     /// The same, with every byte that git printed.
-    pub(crate) fn git_bytes(&self, arguments: &[impl AsRef<OsStr>], input: &[u8]) -> Vec<u8> {
+    pub fn git_bytes(&self, arguments: &[impl AsRef<OsStr>], input: &[u8]) -> Vec<u8> {
         let arguments: Vec<_> = arguments.iter().map(AsRef::as_ref).collect();
         run(Some(&self.path), &arguments, input).stdout
     }
 
     /// Adds an empty commit to `main` and gives its id.
-    pub(crate) fn commit(&self, message: &str) -> String {
+    pub fn commit(&self, message: &str) -> String {
         let tree = self.git_with_input(&["mktree"], b"");
         let mut arguments = vec!["commit-tree".to_owned(), tree, "-m".to_owned(), message.to_owned()];
         let parent = self.git(&["for-each-ref", "--format=%(objectname)", "refs/heads/main"]);
@@ -106,12 +106,12 @@ impl SampleRepository {
     }
 
     /// Creates or moves a lightweight tag.
-    pub(crate) fn tag(&self, name: impl AsRef<OsStr>, object: &str) {
+    pub fn tag(&self, name: impl AsRef<OsStr>, object: &str) {
         self.git(&[OsStr::new("update-ref"), &full_name(name.as_ref()), OsStr::new(object)]);
     }
 
     /// Creates or moves an annotated tag; gives the id of its tag object.
-    pub(crate) fn annotate(&self, name: impl AsRef<OsStr>, object: &str, message: &str) -> String {
+    pub fn annotate(&self, name: impl AsRef<OsStr>, object: &str, message: &str) -> String {
         let kind = self.git(&["cat-file", "-t", object]);
         let mut content = format!("object {object}\ntype {kind}\ntag ").into_bytes();
         content.extend(name.as_ref().as_bytes());
@@ -122,18 +122,18 @@ impl SampleRepository {
     }
 
     /// Deletes a tag.
-    pub(crate) fn delete_tag(&self, name: impl AsRef<OsStr>) {
+    pub fn delete_tag(&self, name: impl AsRef<OsStr>) {
         self.git(&[OsStr::new("update-ref"), OsStr::new("-d"), &full_name(name.as_ref())]);
     }
 
     /// Moves all refs to packed-refs.
-    pub(crate) fn pack(&self) {
+    pub fn pack(&self) {
         self.git(&["pack-refs", "--all"]);
     }
 
     /// Creates many packed tags at once, every second one annotated, spread over this many new commits:
     /// `t-000000`, `t-000001`, …
-    pub(crate) fn create_tags(&self, count: usize, commits: usize) {
+    pub fn create_tags(&self, count: usize, commits: usize) {
         let mut stream = String::new();
         for at in 0..commits {
             let mark = at + 1;
@@ -157,14 +157,6 @@ impl SampleRepository {
         self.pack();
     }
 }
-
-/// Each test binary and example uses a part of the builder; with all of it named here, the rest is no dead code.
-const _: fn(&SampleRepository) = |sample| {
-    let _ = (SampleRepository::bare, SampleRepository::normal, SampleRepository::clone_of);
-    let _ = (sample.path(), sample.git_dir(), sample.beside(""), sample.git(&[""]));
-    let _ = (sample.commit(""), sample.annotate("", "", ""), sample.create_tags(0, 0), sample.pack());
-    let _ = (sample.tag("", ""), sample.delete_tag(""));
-};
 
 fn full_name(tag: &OsStr) -> OsString {
     let mut name = OsString::from("refs/tags/");

@@ -11,7 +11,7 @@
 use super::GitLab;
 use super::wire::{WireTag, refusal};
 use crate::http::{Fault, Reply, Trail};
-use crate::tag::{End, Listing, ListingFault, RemoteSnapshot, TagName};
+use crate::tag::{End, Listing, ListingFault, RemoteSnapshot, RemoteTag, TagName};
 
 /// Tags per page: the most that GitLab gives.
 const PER_PAGE: usize = 100;
@@ -76,7 +76,10 @@ impl GitLab {
             }
             let reply = self.expect(reply, 200)?;
             let wire: Vec<WireTag> = reply.json("a list of tags")?;
-            let tags = wire.into_iter().map(|tag| self.tag(&reply, tag)).collect::<Result<Vec<_>, _>>()?;
+            let tags = wire
+                .into_iter()
+                .map(|tag| self.tag(&reply, tag).map(|tag| RemoteTag { message: None, ..tag }))
+                .collect::<Result<Vec<_>, _>>()?;
             let count = tags.len();
             totals.note(&reply);
             if matches!(cursor, Cursor::Token(_)) {

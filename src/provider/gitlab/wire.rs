@@ -53,7 +53,7 @@ impl WireTag {
             Some(None) => None,
             Some(Some(IgnoredAny)) => Some(Attachment::Release),
         };
-        RemoteTag { name, value, protected: self.protected.unwrap_or(false), attachment }
+        RemoteTag { name, value, message: self.message, protected: self.protected.unwrap_or(false), attachment }
     }
 }
 
@@ -183,13 +183,24 @@ mod tests {
                 "release":null,"protected":true,"created_at":null,"new":{{"deep":[1.5e3]}}}}"#
         );
         let name = || TagName::new("v1").unwrap();
-        let read = RemoteTag { name: name(), value: value(Some("First")), protected: true, attachment: None };
+        let read = RemoteTag {
+            name: name(),
+            value: value(Some("First")),
+            message: Some("First\r\n".into()),
+            protected: true,
+            attachment: None,
+        };
         assert_eq!(tag(&full), read);
         let lightweight = tag(&format!(
             r#"{{"name":"v1","message":null,"commit":{{"id":"{COMMIT}"}},"release":{{"tag_name":"v1"}}}}"#
         ));
-        let read =
-            RemoteTag { name: name(), value: value(None), protected: false, attachment: Some(Attachment::Release) };
+        let read = RemoteTag {
+            name: name(),
+            value: value(None),
+            message: None,
+            protected: false,
+            attachment: Some(Attachment::Release),
+        };
         assert_eq!(lightweight, read);
         for (json, reason) in [
             (r#"{"name":"v1"}"#, "no commit behind it"),

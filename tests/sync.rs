@@ -1,0 +1,584 @@
+//! The binary against a stateful GitLab: what it writes, what it leaves alone, what it says.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::gitlab::{Commits, FakeGitlab, FakeTag, GitlabWorld, Protection, REPORTER, Token, commit_id};
+use support::program::Program;
+use support::repository::SampleRepository;
+use support::server::{Effect, Reply, When};
+
+/// A repository, a GitLab and the program between them.
+struct World {
+    repository: SampleRepository,
+    gitlab: FakeGitlab,
+    program: Program,
+    /// Two commits that exist on both sides.
+    commits: [String; 2],
+}
+
+impl World {
+    /// Under `mirror`, with more lines for the job and the remote.
+    fn new(job: &str, remote: &str) -> Self {
+        let repository = SampleRepository::bare();
+        let commits = [repository.commit("one"), repository.commit("two")];
+        let gitlab = FakeGitlab::start(GitlabWorld::with_core());
+        let program = Program::new();
+        program.mirror(repository.path(), &gitlab.url(), job, remote);
+        Self { repository, gitlab, program, commits }
+    }
+
+    fn tag(&self, name: &str, commit: usize) {
+        self.repository.tag(name, &self.commits[commit]);
+    }
+
+    /// Tags as `name -> commit`, as GitLab has them.
+    fn far(&self) -> Vec<(String, String)> {
+        let tags = self.gitlab.tags("infra/core");
+        tags.into_iter().map(|(name, tag)| (name, tag.commit_id.unwrap_or_default())).collect()
+    }
+
+    fn put_far(&self, name: &str, tag: FakeTag) {
+        self.gitlab.change(|world| world.project("infra/core").tags.insert(name.to_owned(), tag.clone()));
+    }
+
+    fn writes(&self) -> usize {
+        self.gitlab.writes().len()
+    }
+
+    fn tag_many(&self, count: usize) {
+        for at in 0..count {
+            self.tag(&format!("v{at:02}"), 0);
+        }
+    }
+}
+
+fn expected(tags: &[(&str, &String)]) -> Vec<(String, String)> {
+    let mut expected: Vec<_> = tags.iter().map(|(name, commit)| ((*name).to_owned(), (*commit).clone())).collect();
+    expected.sort();
+    expected
+}
+
+#[test]
+fn the_first_pass_creates_everything_and_the_second_does_nothing() {
+    let world = World::new("", "");
+    let [one, two] = &world.commits;
+    for name in ["v1.0.0", "-x/é+1", "--upload-pack=x", "a/b", "$(id)", "%2F", "a#b&c"] {
+        world.tag(name, 0);
+    }
+    world.repository.annotate("v1.1.0", two, "First line\n\nSecond line\n");
+
+    let first = world.program.sync(&[]).expect(0).remote();
+    assert_eq!(first["state"], "changed");
+    assert_eq!(first["counts"]["create"], 8);
+    assert!(first["changes"].as_array().unwrap().iter().all(|change| change["outcome"] == "done"), "{first}");
+    let names = ["v1.0.0", "-x/é+1", "--upload-pack=x", "a/b", "$(id)", "%2F", "a#b&c"];
+    let mut all: Vec<_> = names.iter().map(|name| (*name, one)).collect();
+    all.push(("v1.1.0", two));
+    assert_eq!(world.far(), expected(&all));
+    assert_eq!(world.gitlab.tags("infra/core")["v1.1.0"].message.as_deref(), Some("First line\n\nSecond line"));
+    assert_eq!(world.gitlab.tags("infra/core")["v1.0.0"].message, None);
+    // Eight creates, one listing, one question who answers.
+    assert_eq!((first["requests"].clone(), world.gitlab.server().record().total()), (json!(10), 10));
+
+    world.gitlab.server().forget();
+    let second = world.program.sync(&[]).expect(0).remote();
+    assert_eq!((second["state"].clone(), second["counts"]["in_sync"].clone()), (json!("in_sync"), json!(8)));
+    assert_eq!((second["requests"].clone(), world.gitlab.server().record().total()), (json!(1), 1));
+    assert_eq!(world.writes(), 8);
+}
+
+#[test]
+fn a_plan_writes_nothing_anywhere() {
+    let world = World::new("", "");
+    world.tag("v1", 0);
+    for arguments in
+        [["plan", "--format", "json", "--exit-code"], ["--sync", "--dry-run", "--format=json", "--exit-code"]]
+    {
+        let planned = world.program.run(&arguments).expect(4).remote();
+        assert_eq!(planned["state"], "pending");
+        assert_eq!(planned["changes"][0]["outcome"], Value::Null);
+        assert_eq!(planned["changes"][0]["to"], json!(world.commits[0]));
+    }
+    world.program.plan(&[]).expect(0);
+    assert_eq!(world.writes(), 0);
+    assert!(!world.program.path("state").exists(), "a plan makes no state directory");
+}
+
+#[test]
+fn moves_and_deletes_reach_what_is_ours_and_nothing_else() {
+    let world = World::new("", "");
+    let [one, two] = &world.commits.clone();
+    for name in ["moved", "gone", "kept"] {
+        world.tag(name, 0);
+    }
+    world.put_far("theirs", FakeTag::lightweight(one));
+    world.put_far("kept", FakeTag::lightweight(one));
+    let first = world.program.sync(&[]).expect(0).remote();
+    assert_eq!((&first["counts"]["adopt"], &first["counts"]["unmanaged"]), (&json!(1), &json!(1)));
+
+    world.tag("moved", 1);
+    world.repository.delete_tag("gone");
+    let second = world.program.sync(&[]).expect(0).remote();
+    assert_eq!(world.far(), expected(&[("kept", one), ("moved", two), ("theirs", one)]));
+    assert_eq!(
+        second["changes"][0],
+        json!({
+            "tag": "gone", "name": "gone", "action": "delete", "from": one, "to": null, "outcome": "done", "reason": null, "degraded": null,
+        })
+    );
+    assert_eq!((&second["changes"][1]["from"], &second["changes"][1]["to"]), (&json!(one), &json!(two)));
+    let third = world.program.sync(&[]).expect(0).remote();
+    assert_eq!(third["state"], "in_sync");
+}
+
+#[test]
+fn what_differs_and_was_never_ours_is_held() {
+    let world = World::new("", "");
+    world.tag("v1", 0);
+    world.put_far("v1", FakeTag::lightweight(&world.commits[1]));
+    let held = world.program.sync(&[]).expect(3).remote();
+    assert_eq!(held["state"], "held");
+    assert_eq!(
+        held["held"][0],
+        json!({
+            "tag": "v1", "name": "v1", "verdict": "not_ours", "source": world.commits[0], "record": null, "remote": world.commits[1],
+            "reason": "the remote has another value that tagsyncd did not write",
+            "hint": "make both sides equal by hand once; from then on it is managed",
+        })
+    );
+    assert_eq!(world.writes(), 0);
+}
+
+#[test]
+fn drift_is_healed_and_said() {
+    let world = World::new("", "");
+    world.tag("moved-there", 0);
+    world.tag("lost-there", 0);
+    world.program.sync(&[]).expect(0);
+    world.put_far("moved-there", FakeTag::lightweight(&world.commits[1]));
+    world.gitlab.change(|gitlab| gitlab.project("infra/core").tags.remove("lost-there"));
+    let healed = world.program.sync(&[]).expect(0).remote();
+    let one = &world.commits[0];
+    assert_eq!(world.far(), expected(&[("lost-there", one), ("moved-there", one)]));
+    assert!(healed["changes"].as_array().unwrap().iter().all(|change| change["reason"] == "drift"), "{healed}");
+}
+
+#[test]
+fn a_mass_deletion_is_parked_and_released_by_its_id_alone() {
+    let world = World::new("", "");
+    world.tag_many(20);
+    world.program.sync(&[]).expect(0);
+    for at in 0..10 {
+        world.repository.delete_tag(&format!("v{at:02}"));
+    }
+    world.tag("new", 1);
+    let parked = world.program.sync(&[]).expect(3).remote();
+    assert_eq!((&parked["counts"]["held"], &parked["counts"]["create"]), (&json!(10), &json!(1)));
+    assert_eq!(world.far().len(), 21, "nothing was deleted, and the new tag was created all the same");
+    let plan = parked["plan"].as_str().unwrap();
+    assert!(parked["held"][0]["hint"].as_str().unwrap().contains(&format!("--approve {plan}")));
+
+    let refused = world.program.sync(&["--approve", "ffffffffffff"]).expect(3);
+    assert!(refused.stderr.contains("was not released"), "{}", refused.stderr);
+    assert_eq!(world.far().len(), 21);
+    let released = world.program.sync(&["--approve", plan]).expect(0).remote();
+    assert_eq!((&released["counts"]["delete"], &released["plan"]), (&json!(10), &Value::Null));
+    assert_eq!(world.far().len(), 11);
+    assert!(released["changes"].as_array().unwrap().iter().all(|change| change["reason"] == "approved"));
+}
+
+#[test]
+fn deletions_spread_over_passes_meet_the_same_budget() {
+    let world = World::new("", "");
+    world.tag_many(20);
+    world.program.sync(&[]).expect(0);
+    for at in 0..8 {
+        world.repository.delete_tag(&format!("v{at:02}"));
+        world.program.sync(&[]);
+    }
+    assert_eq!(world.far().len(), 17, "three of twenty in 24 hours, whatever the pace");
+}
+
+#[test]
+fn an_empty_or_missing_source_destroys_nothing() {
+    let world = World::new("", "");
+    world.tag_many(4);
+    world.program.sync(&[]).expect(0);
+    let before = world.far();
+    for at in 0..4 {
+        world.repository.delete_tag(&format!("v{at:02}"));
+    }
+    let emptied = world.program.sync(&[]).expect(3).remote();
+    assert_eq!(emptied["held"][0]["verdict"], "empty_source");
+
+    std::fs::remove_dir_all(world.repository.path()).unwrap();
+    let missing = world.program.sync(&[]).expect(1).json();
+    assert!(
+        missing["jobs"][0]["error"].as_str().unwrap().contains(&*world.repository.path().to_string_lossy()),
+        "{missing}"
+    );
+    std::fs::create_dir(world.repository.path()).unwrap();
+    world.program.sync(&[]).expect(1);
+    assert_eq!(world.far(), before);
+}
+
+#[test]
+fn another_repository_at_the_path_voids_the_records() {
+    let world = World::new("", "");
+    world.tag("v1", 0);
+    world.tag("v2", 0);
+    world.program.sync(&[]).expect(0);
+    let other = SampleRepository::bare();
+    let commit = other.commit("another");
+    other.tag("v1", &commit);
+    std::fs::rename(world.repository.path(), world.program.path("away")).unwrap();
+    std::fs::rename(other.path(), world.repository.path()).unwrap();
+    let before = world.far();
+    let swapped = world.program.sync(&[]).expect(3).remote();
+    assert!(swapped["notes"][0].as_str().unwrap().contains("identity changed"), "{swapped}");
+    assert_eq!(world.far(), before);
+}
+
+#[test]
+fn another_project_behind_the_url_voids_the_records() {
+    let world = World::new("", "");
+    world.tag_many(2);
+    world.program.sync(&[]).expect(0);
+    // The identity is believed for an hour, so the state directory is the only thing that knows; a destructive plan asks again.
+    world.gitlab.change(|gitlab| gitlab.recreate("infra/core"));
+    world.put_far("v00", FakeTag::lightweight(&world.commits[0]));
+    world.put_far("v01", FakeTag::lightweight(&world.commits[0]));
+    world.repository.delete_tag("v01");
+    let refused = world.program.sync(&[]).expect(1).remote();
+    assert!(refused["error"].as_str().unwrap().contains("another one"), "{refused}");
+    assert_eq!(world.far().len(), 2);
+}
+
+#[test]
+fn a_release_is_not_destroyed_unless_that_is_allowed() {
+    for (setting, deleted) in
+        [("", false), (r#"allow_release_loss = ["v0*"]"#, true), ("allow_release_loss = false", false)]
+    {
+        let world = World::new("", setting);
+        world.tag_many(4);
+        world.program.sync(&[]).expect(0);
+        world.put_far("v01", FakeTag::lightweight(&world.commits[0]).with_release("notes"));
+        world.repository.delete_tag("v01");
+        let ended = world.program.sync(&[]).expect(if deleted { 0 } else { 3 }).remote();
+        assert_eq!(world.far().len(), if deleted { 3 } else { 4 }, "{setting}: {ended}");
+    }
+    // A release that the credential cannot see counts as one.
+    let world = World::new("", "");
+    world.tag_many(4);
+    world.program.sync(&[]).expect(0);
+    world.gitlab.change(|gitlab| gitlab.quirks.hides_release = true);
+    world.repository.delete_tag("v01");
+    assert_eq!(world.program.sync(&[]).expect(3).remote()["held"][0]["verdict"], "side_effect");
+}
+
+#[test]
+fn patterns_of_the_job_hold_their_names() {
+    let world = World::new(
+        r#"immutable = ["v*"]
+            protected = ["p*"]
+            tags = ["**", "!x*"]"#,
+        "",
+    );
+    for name in ["v1", "p1", "x1", "free"] {
+        world.tag(name, 0);
+    }
+    world.program.sync(&[]).expect(0);
+    assert_eq!(world.far().len(), 3, "x1 is out of scope");
+    for name in ["v1", "p1", "x1", "free"] {
+        world.tag(name, 1);
+    }
+    let held = world.program.sync(&[]).expect(3).remote();
+    let verdicts: Vec<_> = held["held"].as_array().unwrap().iter().map(|held| held["verdict"].clone()).collect();
+    assert_eq!(verdicts, ["protected", "immutable"]);
+    let [one, two] = &world.commits;
+    assert_eq!(world.far(), expected(&[("free", two), ("p1", one), ("v1", one)]));
+}
+
+#[test]
+fn narrowing_the_filter_releases_and_widening_adopts() {
+    let world = World::new("", "");
+    world.tag_many(4);
+    world.tag("x", 0);
+    world.program.sync(&[]).expect(0);
+    let url = world.gitlab.url();
+    world.program.mirror(world.repository.path(), &url, r#"tags = ["x"]"#, "");
+    let narrowed = world.program.sync(&[]).expect(0).remote();
+    assert_eq!((&narrowed["counts"]["forget"], &narrowed["counts"]["in_sync"]), (&json!(4), &json!(1)));
+    world.program.mirror(world.repository.path(), &url, "", "");
+    let widened = world.program.sync(&[]).expect(0).remote();
+    assert_eq!(widened["counts"]["adopt"], 4);
+    assert_eq!((world.far().len(), world.writes()), (5, 5));
+}
+
+#[test]
+fn names_are_mapped_and_mapped_names_that_meet_are_held() {
+    let world = World::new(
+        "",
+        r#"strip_prefix = "v"
+            replace = { "+" = "_" }
+            add_prefix = "r-""#,
+    );
+    for name in ["v1+2", "1+2", "v3"] {
+        world.tag(name, 0);
+    }
+    let mapped = world.program.sync(&[]).expect(3).remote();
+    assert_eq!(world.far(), expected(&[("r-3", &world.commits[0])]));
+    assert_eq!(mapped["changes"][0]["name"], "r-3");
+    assert_eq!(mapped["counts"]["held"], 2);
+    world.repository.delete_tag("1+2");
+    world.program.sync(&[]).expect(0);
+    assert_eq!(world.far().len(), 2);
+    world.repository.delete_tag("v3");
+    world.program.sync(&[]).expect(0);
+    assert_eq!(world.far(), expected(&[("r-1_2", &world.commits[0])]));
+}
+
+#[test]
+fn annotations_are_compared_where_asked() {
+    let world = World::new("", r#"annotations = "message""#);
+    let one = world.commits[0].clone();
+    world.repository.annotate("v1", &one, "First\r\n\r\n");
+    world.program.sync(&[]).expect(0);
+    let unchanged = world.program.sync(&[]).expect(0).remote();
+    assert_eq!((&unchanged["state"], world.writes()), (&json!("in_sync"), 1));
+    world.repository.delete_tag("v1");
+    world.repository.annotate("v1", &one, "Second");
+    world.program.sync(&[]).expect(0);
+    assert_eq!(world.gitlab.tags("infra/core")["v1"].message.as_deref(), Some("Second"));
+}
+
+#[test]
+fn a_missing_commit_waits_and_arrives_when_it_is_there() {
+    let world = World::new("", "");
+    world
+        .gitlab
+        .change(|gitlab| gitlab.project("infra/core").commits = Commits::Known([world.commits[0].clone()].into()));
+    world.tag("here", 0);
+    world.tag("early", 1);
+    let waits = world.program.sync(&["--exit-code"]).expect(4).remote();
+    assert_eq!((&waits["counts"]["waiting"], &waits["waiting"][0]["tag"]), (&json!(1), &json!("early")));
+    let writes = world.writes();
+    let still = world.program.sync(&[]).expect(0).remote();
+    assert_eq!((&still["state"], world.writes()), (&json!("waiting"), writes));
+    world.gitlab.change(|gitlab| gitlab.project("infra/core").commits = Commits::Any);
+    world.program.sync(&["--exit-code"]).expect(0);
+    assert_eq!(world.far().len(), 2);
+}
+
+#[test]
+fn a_refusal_by_rule_is_said_and_not_repeated_with_every_pass() {
+    let world = World::new("", "");
+    world.gitlab.change(|gitlab| {
+        gitlab.project("infra/core").protected_tags.push(Protection { pattern: "v*".into(), create_access_level: 0 });
+    });
+    world.tag("v1", 0);
+    world.tag("free", 0);
+    let refused = world.program.sync(&[]).expect(1).remote();
+    assert_eq!((&refused["counts"]["failed"], &refused["counts"]["create"]), (&json!(1), &json!(1)));
+    let writes = world.writes();
+    let held = world.program.sync(&[]).expect(3).remote();
+    assert_eq!((&held["held"][0]["verdict"], world.writes()), (&json!("refused"), writes));
+}
+
+#[test]
+fn a_credential_that_only_reads_writes_nothing_and_says_what_it_lacks() {
+    let world = World::new("", "");
+    world.gitlab.change(|gitlab| gitlab.tokens.insert("secret".into(), Token::of_level(REPORTER)));
+    world.tag("v1", 0);
+    let held = world.program.sync(&[]).expect(3).remote();
+    let reason = held["held"][0]["reason"].as_str().unwrap();
+    assert!(reason.contains("Reporter") && reason.contains("Developer"), "{reason}");
+    assert_eq!(world.writes(), 0);
+}
+
+#[test]
+fn a_remote_that_cannot_be_trusted_is_unknown_and_the_other_job_is_done() {
+    let unusable: [(&str, fn(&FakeGitlab)); 9] = [
+        ("expired token", |gitlab| gitlab.change(|world| world.tokens.clear())),
+        ("wrong project", |gitlab| gitlab.change(|world| world.project("infra/core").path = "infra/other".into())),
+        ("login page", |gitlab| gitlab.server().on(When::any().path("/tags"), Effect::Answer(Reply::html(200)))),
+        ("cut listing", |gitlab| gitlab.server().on(When::any().path("/tags"), Effect::Cut(10))),
+        ("pages that repeat", |gitlab| {
+            gitlab.change(|world| {
+                world.quirks.no_keyset = true;
+                world.quirks.repeats_first_page = true;
+                for at in 0..150 {
+                    world.project("infra/core").tags.insert(format!("t{at}"), FakeTag::lightweight(&commit_id(1)));
+                }
+            });
+        }),
+        ("a body without end", |gitlab| gitlab.server().on(When::any().path("/tags"), Effect::Endless)),
+        ("gzip bomb", |gitlab| {
+            gitlab.server().on(When::any().path("/tags"), Effect::Answer(Reply::gzip_bomb(1 << 30)))
+        }),
+        ("redirect", |gitlab| {
+            gitlab
+                .server()
+                .on(When::any().path("/tags"), Effect::Answer(Reply::redirect(302, "http://127.0.0.1:9/login")));
+        }),
+        ("no server", |gitlab| gitlab.server().on(When::any(), Effect::DropBefore)),
+    ];
+    for (what, spoil) in unusable {
+        let (healthy, broken) = (World::new("", ""), World::new("", ""));
+        healthy.tag("v1", 0);
+        broken.tag("v1", 0);
+        broken.put_far("ours-by-nobody", FakeTag::lightweight(&broken.commits[0]));
+        spoil(&broken.gitlab);
+        let token = healthy.program.path("token");
+        let remote = |name: &str, gitlab: &FakeGitlab| {
+            format!(
+                "[remote.{name}]\nprovider = \"gitlab\"\nurl = \"{}\"\nproject = \"infra/core\"\ntimeout = \"2s\"\ntoken = {{ file = \"{}\" }}\n",
+                gitlab.url(),
+                token.display()
+            )
+        };
+        healthy.program.configure(&format!(
+            "[repository.core]\npath = \"{}\"\n{}{}[job.broken]\nfrom = \"core\"\nto = [\"broken\", \"healthy\"]\npolicy = \"mirror\"\n",
+            healthy.repository.path().display(),
+            remote("broken", &broken.gitlab),
+            remote("healthy", &healthy.gitlab),
+        ));
+        let ended = healthy.program.sync(&[]).expect(1);
+        let json = ended.json();
+        let remotes = &json["jobs"][0]["remotes"];
+        assert_eq!(remotes[0]["state"], "unknown", "{what}: {json}");
+        assert!(!remotes[0]["error"].as_str().unwrap().is_empty(), "{what}");
+        assert_eq!(remotes[1]["state"], "changed", "{what}: {json}");
+        assert_eq!(broken.writes(), 0, "{what}");
+        assert_eq!(healthy.far().len(), 1, "{what}");
+        assert!(!ended.stdout.contains(support::program::TOKEN) || what == "wrong project", "{what}: {}", ended.stdout);
+    }
+}
+
+#[test]
+fn somebody_elses_write_between_list_and_write_survives() {
+    let world = World::new("", "");
+    let [one, two] = &world.commits.clone();
+    for name in ["gone", "moved", "free"] {
+        world.tag(name, 0);
+    }
+    world.repository.delete_tag("free");
+    world.program.sync(&[]).expect(0);
+    world.repository.delete_tag("gone");
+    world.tag("moved", 1);
+    world.tag("free", 0);
+    let theirs = "1".repeat(40);
+    let seize = theirs.clone();
+    // Just before the first look or write that follows the listing, another client takes all three names.
+    world.gitlab.adversary(When::any().after(1).once(), move |gitlab| {
+        for name in ["gone", "moved", "free"] {
+            gitlab.project("infra/core").tags.insert(name.into(), FakeTag::lightweight(&seize));
+        }
+    });
+    let ended = world.program.sync(&[]);
+    assert_eq!(ended.code, Some(1), "{}\n{}", ended.stdout, ended.stderr);
+    assert_eq!(world.far(), expected(&[("free", &theirs), ("gone", &theirs), ("moved", &theirs)]), "{one} {two}");
+}
+
+#[test]
+fn a_lost_reply_is_read_back_and_never_sent_twice() {
+    let world = World::new("", "");
+    world.gitlab.server().on(When::method("POST").once(), Effect::DropAfter);
+    world.tag("v1", 0);
+    let done = world.program.sync(&[]).expect(0).remote();
+    assert_eq!((&done["changes"][0]["outcome"], world.writes()), (&json!("done"), 1));
+    // It is ours: the next deletion reaches it.
+    world.tag("v2", 0);
+    world.repository.delete_tag("v1");
+    world.program.sync(&[]).expect(0);
+    assert_eq!(world.far().len(), 1);
+}
+
+#[test]
+fn a_move_whose_create_fails_is_put_back() {
+    let world = World::new("", "");
+    world.tag("v1", 0);
+    world.program.sync(&[]).expect(0);
+    world.tag("v1", 1);
+    world
+        .gitlab
+        .server()
+        .on(When::method("POST").once(), Effect::Answer(Reply::json(403, &json!({"message": "403 Forbidden"}))));
+    let ended = world.program.sync(&[]).expect(1).remote();
+    assert_eq!(ended["changes"][0]["outcome"], "restored");
+    assert_eq!(world.far(), expected(&[("v1", &world.commits[0])]));
+}
+
+#[test]
+fn a_move_to_a_commit_that_is_not_there_never_opens_the_gap() {
+    let world = World::new("", "");
+    world.tag("v1", 0);
+    world.program.sync(&[]).expect(0);
+    world
+        .gitlab
+        .change(|gitlab| gitlab.project("infra/core").commits = Commits::Known([world.commits[0].clone()].into()));
+    world.tag("v1", 1);
+    world.program.sync(&["--exit-code"]).expect(4);
+    assert_eq!((world.far(), world.writes()), (expected(&[("v1", &world.commits[0])]), 1));
+}
+
+#[test]
+fn a_directory_takes_the_place_of_its_file() {
+    let world = World::new("", "");
+    world.tag("a", 0);
+    world.program.sync(&[]).expect(0);
+    world.repository.delete_tag("a");
+    world.tag("a/b", 0);
+    world.program.sync(&[]).expect(0);
+    assert_eq!(world.far(), expected(&[("a/b", &world.commits[0])]));
+    // In the way and not ours: held.
+    world.put_far("b", FakeTag::lightweight(&world.commits[0]));
+    world.tag("b/c", 0);
+    assert_eq!(world.program.sync(&[]).expect(3).remote()["held"][0]["verdict"], "blocked");
+}
+
+#[test]
+fn creates_run_side_by_side_up_to_the_configured_number() {
+    let world = World::new("", "concurrency = 4");
+    world.tag_many(24);
+    world.gitlab.server().on(When::method("POST"), Effect::Delay(std::time::Duration::from_millis(20)));
+    world.program.sync(&[]).expect(0);
+    let most = world.gitlab.server().record().most_in_flight;
+    assert!((2..=4).contains(&most), "{most} in flight");
+}
+
+#[test]
+fn exact_overwrites_and_deletes_what_is_not_ours_after_a_person_agreed_once() {
+    let world = World::new(r#"policy = "exact""#, "");
+    world.tag("v1", 0);
+    world.put_far("v1", FakeTag::lightweight(&world.commits[1]));
+    world.put_far("theirs", FakeTag::lightweight(&world.commits[1]));
+    let parked = world.program.sync(&[]).expect(3).remote();
+    assert_eq!((&parked["counts"]["held"], world.writes()), (&json!(2), 0));
+    world.program.sync(&["--approve", parked["plan"].as_str().unwrap()]).expect(0);
+    assert_eq!(world.far(), expected(&[("v1", &world.commits[0])]));
+    world.put_far("more", FakeTag::lightweight(&world.commits[1]));
+    world.program.sync(&[]).expect(0);
+    assert_eq!(world.far().len(), 1);
+}
+
+#[test]
+fn the_token_is_in_no_output_and_in_no_file() {
+    let world = World::new("", "");
+    let token = "glpat-canary-0123456789";
+    std::fs::write(world.program.path("token"), token).unwrap();
+    world.gitlab.change(|gitlab| gitlab.tokens.insert(token.into(), Token::of_level(40)));
+    world.tag("v1", 0);
+    // The server throws the credential back at us.
+    let echo = Reply::json(403, &json!({"message": format!("403 Forbidden for Bearer {token}")}));
+    world.gitlab.server().on(When::method("POST").once(), Effect::Answer(echo));
+    for arguments in [&["--sync", "-vv"][..], &["plan", "-vv"], &["check"], &["--sync", "-vv", "--format", "json"]] {
+        let ended = world.program.run(arguments);
+        assert!(!ended.stdout.contains("canary") && !ended.stderr.contains("canary"), "{ended:?}");
+    }
+    for entry in std::fs::read_dir(world.program.path("state")).unwrap() {
+        let bytes = std::fs::read(entry.unwrap().path()).unwrap();
+        assert!(!bytes.windows(6).any(|window| window == b"canary"));
+    }
+}
