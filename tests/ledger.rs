@@ -851,7 +851,7 @@ proptest! {
     }
 }
 
-/// Not part of the ordinary run: `cargo test --release --test ledger -- --ignored --nocapture figures`.
+/// Not part of the ordinary run: `cargo test --profile bench --test ledger -- --ignored --nocapture figures`.
 #[tokio::test]
 #[ignore = "measures"]
 #[expect(clippy::print_stderr, reason = "figures are for people")]
@@ -896,7 +896,7 @@ async fn figures() {
         .execute_batch(
             "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000)
              INSERT INTO history (time, run, pair, intent, tag, remote_name, action, old, new, outcome, reason)
-             SELECT i, 'run' || i / 1000, 1, i, CAST('v' || i AS BLOB), CAST('v' || i AS BLOB), 'create', NULL,
+             SELECT i, printf('%08x-0000-7000-8000-000000000000', i / 1000), 1, i, CAST('v' || i AS BLOB), CAST('v' || i AS BLOB), 'create', NULL,
                     'commit:0000000000000000000000000000000000000001', 'done', '' FROM n",
         )
         .unwrap();
