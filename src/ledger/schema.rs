@@ -14,6 +14,9 @@ use super::fault::{Failure, LedgerFault};
 /// "tags" in ASCII; `file ledger.db` shows it.
 const APPLICATION_ID: i64 = 0x7461_6773;
 
+/// How much SQLite reads and writes at a time.
+const PAGE: u32 = 4096;
+
 /// The statements that lead from each version to the next; their number is the version of the schema.
 ///
 /// A published one is never changed. Times are microseconds since 1970 in UTC. Tag names are blobs, since git allows
@@ -119,9 +122,21 @@ pub(super) fn exists(path: &Path) -> Result<bool, LedgerFault> {
         Ok(found) if !found.is_file() => Err(LedgerFault::untrusted(path, "is not a file")),
         // SQLite would take it for a new database.
         Ok(found) if found.len() == 0 => Err(LedgerFault::untrusted(path, "is empty: its content was lost")),
+        // SQLite misses whole pages itself, but fills the rest of a cut one with zeros.
+        Ok(found) if found.len() % u64::from(PAGE) != 0 && is_missing_or_empty(&beside(path, "-wal"))? => {
+            Err(LedgerFault::untrusted(path, "has a length that none has: it was cut off, or is something else"))
+        }
         Ok(_) => Ok(true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(LedgerFault::file("read the ledger", path, &error)),
+    }
+}
+
+fn is_missing_or_empty(path: &Path) -> Result<bool, LedgerFault> {
+    match fs::metadata(path) {
+        Ok(found) => Ok(found.len() == 0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(true),
+        Err(error) => Err(LedgerFault::file("read", path, &error)),
     }
 }
 
@@ -170,6 +185,7 @@ fn create(path: &Path) -> Result<(), LedgerFault> {
 
 fn fill(fresh: &Path) -> Result<(), Failure> {
     let connection = open(fresh, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    connection.pragma_update(None, "page_size", PAGE)?;
     migrate(&connection, 0)?;
     // Last, so that everything is in the file itself when the log begins.
     connection.pragma_update_and_check(None, "journal_mode", "wal", |_| Ok(()))?;

@@ -205,3 +205,55 @@ fn respond(answer: Option<Answer>, outcome: &Result<(), LedgerFault>) {
         let _gone = answer.send(outcome.clone());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn writer_on_a_disk_of(pages: u32) -> (tempfile::TempDir, Writer) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ledger.db");
+        let connection = super::super::schema::open_for_writing(&path).unwrap();
+        connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(())).unwrap();
+        (directory, Writer::start(connection, path).unwrap())
+    }
+
+    fn fill(book: &mut Book<'_>) -> Result<(), Failure> {
+        let pair = super::super::Pair { job: "j".repeat(100_000), repository: String::new(), remote: String::new() };
+        book.park(&pair, None)
+    }
+
+    #[tokio::test]
+    async fn a_full_disk_ends_all_writing() {
+        let (_directory, writer) = writer_on_a_disk_of(1);
+        let fault = writer.flush(fill).await.unwrap_err();
+        assert!(fault.message.contains("disk is full"), "{fault}");
+        assert!(writer.ride(|_| Ok(())).unwrap_err().message.contains("disk is full"));
+        assert!(writer.barrier().await.unwrap_err().message.contains("disk is full"));
+        assert_eq!(writer.commits(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_fault_of_what_rides_along_reaches_whoever_waits_next() {
+        let (_directory, writer) = writer_on_a_disk_of(1);
+        writer.ride(fill).unwrap();
+        assert!(writer.flush(|_| Ok(())).await.unwrap_err().message.contains("disk is full"));
+    }
+
+    #[tokio::test]
+    async fn what_rides_along_is_durable_soon_and_when_it_is_dropped() {
+        let (_directory, writer) = writer_on_a_disk_of(1_000_000);
+        writer.ride(|_| Ok(())).unwrap();
+        writer.ride(|_| Ok(())).unwrap();
+        assert_eq!(writer.commits(), 0);
+        let until = Instant::now() + 10 * RIDE;
+        while writer.commits() == 0 && Instant::now() < until {
+            tokio::time::sleep(RIDE / 10).await;
+        }
+        assert_eq!(writer.commits(), 1);
+        let shared = Arc::clone(&writer.shared);
+        writer.ride(|_| Ok(())).unwrap();
+        drop(writer);
+        assert_eq!(shared.commits.load(Ordering::Relaxed), 2);
+    }
+}
