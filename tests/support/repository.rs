@@ -160,10 +160,17 @@ impl SampleRepository {
 
 /// Each test binary and example uses a part of the builder; with all of it named here, the rest is no dead code.
 const _: fn(&SampleRepository) = |sample| {
-    let _ = (SampleRepository::bare, SampleRepository::normal, SampleRepository::clone_of);
-    let _ = (sample.path(), sample.git_dir(), sample.beside(""), sample.git(&[""]));
-    let _ = (sample.commit(""), sample.annotate("", "", ""), sample.create_tags(0, 0), sample.pack());
-    let _ = (sample.tag("", ""), sample.delete_tag(""));
+    let _constructors = (SampleRepository::bare, SampleRepository::normal, SampleRepository::clone_of);
+    sample.path();
+    sample.git_dir();
+    sample.beside("");
+    sample.git(&[""]);
+    sample.commit("");
+    sample.tag("", "");
+    sample.annotate("", "", "");
+    sample.delete_tag("");
+    sample.pack();
+    sample.create_tags(0, 0);
 };
 
 fn full_name(tag: &OsStr) -> OsString {
