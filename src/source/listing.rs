@@ -5,10 +5,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use gix::ObjectId;
-
 use super::loose::LooseTag;
-use super::objects::resolve;
+use super::objects::{End, resolve};
 use super::packed::{PackedRefs, Stamp};
 use super::reference::Held;
 use super::{CHECK_OBJECTS, Messages, Repository, SourceFault, loose, open, packed};
@@ -66,7 +64,7 @@ pub(super) fn read_tag(repository: &Repository, name: &TagName) -> Result<Option
     let refs = Refs { repository, packed: PackedRefs::parse(&bytes, repository.hash).map_err(unreadable)? };
     let Some(held) = loose.or_else(|| refs.packed.try_find(&full_name)) else { return Ok(None) };
     let held = refs.follow(held).map_err(unreadable)?;
-    resolve(&repository.inner, &[held], false).into_iter().next().transpose().map_err(unreadable)
+    resolve(&repository.inner, &[held], false).next().transpose().map_err(unreadable)
 }
 
 fn stamp(repository: &Repository) -> Result<Option<Stamp>, SourceFault> {
@@ -132,8 +130,8 @@ struct Refs<'a> {
 }
 
 impl Refs<'_> {
-    /// The object at the end of a symbolic ref, and where packed-refs says that it leads.
-    fn follow(&self, held: Held) -> Result<(ObjectId, Option<ObjectId>), String> {
+    /// The end of a symbolic ref.
+    fn follow(&self, held: Held) -> Result<End, String> {
         let mut held = held;
         for _ in 0..=LONGEST_CHAIN {
             let name = match held {

@@ -24,57 +24,68 @@ const MOST_THREADS: usize = 4;
 /// What an id turned out to be; an error is the reason why its tag is unknown.
 type Found = Result<Kind, Box<str>>;
 
-/// Reads what each ref's object leads to, given the object and where packed-refs says that it leads. The answers come in
-/// the order of the questions.
+/// What a ref leads to: an object, and where packed-refs says that this one leads in turn.
+pub(super) type End = (ObjectId, Option<ObjectId>);
+
+/// Reads what refs lead to, in their order.
 pub(super) fn resolve(
     repository: &gix::ThreadSafeRepository,
-    held: &[(ObjectId, Option<ObjectId>)],
+    ends: &[End],
     with_messages: bool,
-) -> Vec<Result<SourceTag, String>> {
+) -> impl Iterator<Item = Result<SourceTag, String>> {
     let objects = Objects::of(repository);
-    let ids: Vec<_> = held.iter().flat_map(|&(id, peeled)| [Some(id), peeled]).collect();
-    let kinds = kinds(repository, &ids);
-    held.iter()
-        .zip(kinds.as_chunks().0)
-        .map(|(&(id, peeled), [kind, peeled_kind])| {
-            let packed = match (peeled, peeled_kind) {
-                (Some(peeled), Some(kind)) => Some((peeled, kind.clone()?)),
-                (Some(peeled), None) => return Err(format!("object {peeled} was not looked up")),
-                (None, _) => None,
-            };
-            match kind {
-                Some(kind) => objects.tag(id, kind.clone()?, packed, with_messages),
-                None => Err(format!("object {id} was not looked up")),
-            }
-        })
-        .collect()
+    ends.iter().zip(kinds(repository, ends)).map(move |(&(id, peeled), (kind, peeled_kind))| {
+        let missed = |id| format!("object {id} was not looked up");
+        let packed = match peeled {
+            Some(peeled) => Some((peeled, peeled_kind.ok_or_else(|| missed(peeled))??)),
+            None => None,
+        };
+        objects.tag(id, kind.ok_or_else(|| missed(id))??, packed, with_messages)
+    })
 }
 
-/// The kind of each object. A `None` among the ids gets a `None`.
+/// The kinds of the objects of each end.
 ///
 /// Looked up in the order of the ids, so that neighbours share what they touch of the pack indices, each id once, and by
-/// several threads when there are many: 100,000 tags on as many commits take a quarter of the time (2026-11-21).
-fn kinds(repository: &gix::ThreadSafeRepository, ids: &[Option<ObjectId>]) -> Vec<Option<Found>> {
-    let mut wanted: Vec<_> = ids.iter().enumerate().filter_map(|(at, id)| Some((leading(id.as_ref()?), at))).collect();
+/// several threads when there are many. Most of the time of a listing of packed tags on many commits goes in here.
+fn kinds(repository: &gix::ThreadSafeRepository, ends: &[End]) -> Vec<(Option<Found>, Option<Found>)> {
+    let mut wanted = Vec::with_capacity(2 * ends.len());
+    for (at, (id, peeled)) in ends.iter().enumerate() {
+        wanted.push((leading(id), at, Part::Own));
+        wanted.extend(peeled.as_ref().map(|peeled| (leading(peeled), at, Part::Peeled)));
+    }
     wanted.sort_unstable();
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
     let share = wanted.len().div_ceil(threads).max(LOOKUPS_PER_THREAD);
-    let mut kinds = vec![None; ids.len()];
+    let mut kinds = vec![(None, None); ends.len()];
+    let mut settle = |share: &[Wanted], found: Vec<Found>| {
+        for (&(_, at, part), kind) in share.iter().zip(found) {
+            match part {
+                Part::Own => kinds[at].0 = Some(kind),
+                Part::Peeled => kinds[at].1 = Some(kind),
+            }
+        }
+    };
     thread::scope(|scope| {
         let (first, others) = wanted.split_at(share.min(wanted.len()));
         let others: Vec<_> =
-            others.chunks(share).map(|share| (share, scope.spawn(|| look_up(repository, ids, share)))).collect();
-        for ((_, at), kind) in first.iter().zip(look_up(repository, ids, first)) {
-            kinds[*at] = kind;
-        }
-        for (share, looked_up) in others {
+            others.chunks(share).map(|share| (share, scope.spawn(|| look_up(repository, ends, share)))).collect();
+        settle(first, look_up(repository, ends, first));
+        for (share, found) in others {
             // A thread that panicked leaves its questions without an answer, which is: unknown.
-            for ((_, at), kind) in share.iter().zip(looked_up.join().unwrap_or_default()) {
-                kinds[*at] = kind;
-            }
+            settle(share, found.join().unwrap_or_default());
         }
     });
     kinds
+}
+
+/// One of an end's ids: what it is sorted by, which end, which of the two.
+type Wanted = (u64, usize, Part);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Part {
+    Own,
+    Peeled,
 }
 
 /// What ids are sorted by: nearly as good as the whole id, and quicker to compare.
@@ -82,20 +93,20 @@ fn leading(id: &ObjectId) -> u64 {
     id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
 }
 
-fn look_up(
-    repository: &gix::ThreadSafeRepository,
-    ids: &[Option<ObjectId>],
-    wanted: &[(u64, usize)],
-) -> Vec<Option<Found>> {
+fn look_up(repository: &gix::ThreadSafeRepository, ends: &[End], wanted: &[Wanted]) -> Vec<Found> {
     let objects = Objects::of(repository);
-    let mut found: Vec<Option<Found>> = Vec::with_capacity(wanted.len());
+    let mut found: Vec<Found> = Vec::with_capacity(wanted.len());
     let mut before = None;
-    for &(_, at) in wanted {
-        let kind = match found.last() {
-            Some(kind) if ids[at] == before => kind.clone(),
-            Some(_) | None => ids[at].map(|id| objects.kind(id)),
+    for &(_, at, part) in wanted {
+        let id = match (part, ends[at]) {
+            (Part::Peeled, (_, Some(peeled))) => peeled,
+            (Part::Own | Part::Peeled, (id, _)) => id,
         };
-        before = ids[at];
+        let kind = match found.last() {
+            Some(kind) if before == Some(id) => kind.clone(),
+            Some(_) | None => objects.kind(id),
+        };
+        before = Some(id);
         found.push(kind);
     }
     found

@@ -65,7 +65,7 @@ impl<'a> PackedRefs<'a> {
     ///
     /// The format is older than its description, so the rules are git's (2026-11-21,
     /// <https://git-scm.com/docs/git-pack-refs>): a header that may be missing, `ID NAME` lines, and after the
-    /// line of an annotated tag `^ID` with what it peels to. Ours, because the library's reader takes ten times as long.
+    /// line of an annotated tag `^ID` with what it peels to. Ours, because the library's reader takes three times as long.
     pub(super) fn parse(bytes: &'a Option<Vec<u8>>, hash: Kind) -> Result<Self, String> {
         let Some(bytes) = bytes else { return Ok(Self(Vec::new())) };
         let broken = |line: usize, what: &str| format!("packed-refs is corrupt at line {line}: {what}");
