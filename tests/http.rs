@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at whatever it did not expect")]
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -196,6 +197,7 @@ async fn gitlab_with(server: &Server, transport: &Transport) -> Arc<dyn Provider
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, CANARY).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     #[derive(serde::Deserialize)]
     struct Written {
         token: SecretSource,

@@ -18,20 +18,14 @@ pub struct Problems(pub Vec<String>);
 
 impl Problems {
     /// Adds one.
-    pub fn push(&mut self, span: Range<usize>, message: impl Into<String>, hint: Option<String>) {
+    pub fn push(&mut self, span: Range<usize>, message: impl Into<String>, hint: Option<&str>) {
         self.0.push(format!("{span:?}: {} {hint:?}", message.into()));
     }
 
     /// A key that must be there.
-    pub fn required(
-        &mut self,
-        table: Range<usize>,
-        key: &str,
-        value: Option<Spanned<String>>,
-        hint: &str,
-    ) -> Option<Spanned<String>> {
+    pub fn required<T>(&mut self, table: Range<usize>, key: &str, value: Option<T>, hint: Option<&str>) -> Option<T> {
         if value.is_none() {
-            self.push(table, format!("`{key}` is missing"), Some(hint.to_owned()));
+            self.push(table, format!("`{key}` is missing"), hint);
         }
         value
     }
@@ -87,7 +81,7 @@ pub struct SecretFault {
     /// What happened.
     pub message: String,
     /// What to do.
-    pub hint: String,
+    pub hint: Option<String>,
 }
 
 impl SecretSource {
@@ -96,7 +90,7 @@ impl SecretSource {
         let Self::File(path) = self;
         match tokio::fs::read_to_string(path).await {
             Ok(text) => Ok(text.trim_end().to_owned().into()),
-            Err(fault) => Err(SecretFault { message: fault.to_string(), hint: String::new() }),
+            Err(fault) => Err(SecretFault { message: fault.to_string(), hint: None }),
         }
     }
 }

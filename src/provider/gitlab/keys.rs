@@ -54,11 +54,11 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
     let written: Written = table.read(problems);
     let url = problems.base_url(written.url.as_ref(), "https://gitlab.com", allow_http);
     let project = problems
-        .required(span, "project", written.project, "the project's path, `group/project`, or its number")
+        .required(span, "project", written.project, Some("the project's path, `group/project`, or its number"))
         .and_then(|project| match check_project(project.get_ref()) {
             Ok(()) => Some(project.into_inner()),
             Err(reason) => {
-                let hint = "the path as in the project's address, `group/project`, or its number".to_owned();
+                let hint = "the path as in the project's address, `group/project`, or its number";
                 problems.push(project.span(), format!("`project` {reason}"), Some(hint));
                 None
             }
@@ -77,7 +77,7 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
                 "git" => "`transport = \"git\"` is not supported yet".to_owned(),
                 other => format!("there is no transport `{}`", crate::text::Printable::new(other)),
             };
-            problems.push(transport.span(), message, Some("leave it out, or write \"api\"".to_owned()));
+            problems.push(transport.span(), message, Some("leave it out, or write \"api\""));
             None
         }
         Some(_) | None => Some(()),
@@ -143,10 +143,10 @@ impl RemoteKeys for Keys {
         let authorization = match &self.token {
             None => None,
             Some(source) => {
-                let token = source
-                    .read()
-                    .await
-                    .map_err(|fault| Fault::new(FaultKind::Unauthorized, fault.message).hint(fault.hint))?;
+                let token = source.read().await.map_err(|fault| Fault {
+                    hint: fault.hint,
+                    ..Fault::new(FaultKind::Unauthorized, fault.message)
+                })?;
                 Some(Authorization::bearer(&token)?)
             }
         };
