@@ -1,7 +1,9 @@
 //! What leaves this machine and what is believed of what comes back: the client and the GitLab provider against a
 //! loopback server that can also break every rule.
+#![expect(clippy::unwrap_used, reason = "a test may stop at whatever it did not expect")]
 
 use std::io::Write as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -167,8 +169,9 @@ fn transport(settings: HttpSettings) -> Transport {
     Transport::new(&Arc::new(Pool::new()), settings)
 }
 
+/// Short enough to wait for, long enough for a busy machine.
 fn quick() -> HttpSettings {
-    HttpSettings { timeout: Duration::from_millis(400), ..HttpSettings::default() }
+    HttpSettings { timeout: Duration::from_secs(1), ..HttpSettings::default() }
 }
 
 async fn client_with(server: &Server, transport: &Transport) -> Client {
@@ -194,6 +197,7 @@ async fn gitlab_with(server: &Server, transport: &Transport) -> Arc<dyn Provider
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("token");
     std::fs::write(&file, CANARY).unwrap();
+    std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o600)).unwrap();
     #[derive(serde::Deserialize)]
     struct Written {
         token: SecretSource,
@@ -266,8 +270,8 @@ async fn redirects_are_named_and_not_followed() {
 
 #[tokio::test]
 async fn a_compressed_bomb_is_cut_off() {
-    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
-    for _ in 0..64 {
+    let mut bomb = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    for _ in 0..16 {
         bomb.write_all(&vec![b' '; 1024 * 1024]).unwrap();
     }
     let bomb = bomb.finish().unwrap();
@@ -296,9 +300,9 @@ async fn a_slow_body_ends_at_the_total_deadline() {
     let client = client_with(&server, &transport).await;
     let began = Instant::now();
     let fault = write(&client).await.unwrap_err();
-    assert!((400..2000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
+    assert!((1000..5000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
     assert_eq!(fault.kind, FaultKind::Ambiguous);
-    assert!(fault.message.contains("not finished after 400ms"), "{fault}");
+    assert!(fault.message.contains("not finished after 1s"), "{fault}");
     assert_eq!((transport.requests(), server.count()), (1, 1));
 }
 
@@ -334,22 +338,24 @@ async fn broken_json_is_shown_safely() {
 
 #[tokio::test]
 async fn reads_are_repeated_and_writes_are_not() {
-    let answers: [fn() -> Answer; 5] = [
-        || Answer::new(500, &[], "oops"),
-        || Answer::new(502, &[], ""),
-        Answer::cut,
-        || Answer::nothing(Then::Close),
-        || Answer::nothing(Then::Hang),
+    let patient = HttpSettings::default;
+    let answers: [(fn() -> Answer, HttpSettings); 5] = [
+        (|| Answer::new(500, &[], "oops"), patient()),
+        (|| Answer::new(502, &[], ""), patient()),
+        (Answer::cut, patient()),
+        (|| Answer::nothing(Then::Close), patient()),
+        (|| Answer::nothing(Then::Hang), quick()),
     ];
-    for answer in answers {
+    let cases = answers.map(|(answer, settings)| async move {
         let server = Server::start(move |at, _| if at % 3 < 2 { answer() } else { Answer::json("\"third\"") }).await;
-        let transport = transport(quick());
+        let transport = transport(settings);
         let client = client_with(&server, &transport).await;
         assert_eq!(read(&client).await.unwrap(), "third");
         let fault = write(&client).await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Ambiguous, "{fault}");
         assert_eq!((transport.requests(), server.count()), (4, 4));
-    }
+    });
+    join_all(cases).await;
     let server = Server::start(|_, _| Answer::new(500, &[], "oops")).await;
     let fault = read(&client(&server).await).await.unwrap_err();
     assert_eq!((fault.kind, server.count()), (FaultKind::Unreadable, 3));
@@ -526,7 +532,8 @@ async fn the_credential_is_in_no_error_and_no_log() {
     let writer = log.clone();
     let subscriber =
         tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    // For the whole process: what the other tests do meanwhile is logged, too, and they use the same credential.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
 
     let server = Server::start(|at, seen| {
         let echo = format!("{CANARY} {}", seen.head.replace(['\r', '\n'], " ").replace('"', "'"));

@@ -1,5 +1,7 @@
 //! An answer, whatever its status, and what can be said about it.
 
+use std::fmt;
+
 use bytes::Bytes;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
@@ -44,7 +46,6 @@ impl Question {
 ///
 /// Its body is as the server sent it. What of it goes into an error passes [`quote`](Self::quote), because a server may
 /// echo the credential.
-#[derive(Debug)]
 pub struct Reply {
     pub(super) question: Question,
     pub(super) status: StatusCode,
@@ -52,6 +53,13 @@ pub struct Reply {
     pub(super) body: Bytes,
     /// The wait that it asks for.
     pub(super) wait: Option<std::time::Duration>,
+}
+
+/// Without headers and body, which may echo the credential.
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("question", &self.question).field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 impl Reply {
