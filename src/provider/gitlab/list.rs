@@ -89,11 +89,13 @@ impl GitLab {
                     return Err(reply.unusable("is a page whose names do not continue the page before"));
                 }
             }
-            last_name = tags.last().map(|tag| tag.name.clone()).or(last_name);
+            let brought = Brought { count, last: tags.last().map(|tag| tag.name.clone()) };
             if let Err(fault) = listing.page(tags) {
                 return Ok(disturbed(&reply, &fault));
             }
-            match next(&reply, &cursor, count, listing.len() as u64)? {
+            let next = next(&reply, &cursor, &brought, listing.len() as u64)?;
+            last_name = brought.last.or(last_name);
+            match next {
                 Next::At(following) => {
                     let place = match &following {
                         Cursor::Start => String::new(),
@@ -173,8 +175,15 @@ enum Next {
     End(End),
 }
 
-/// Where the page at `cursor` leads; it brought `count` tags, which makes `found` altogether.
-fn next(reply: &Reply, cursor: &Cursor, count: usize, found: u64) -> Result<Next, Fault> {
+/// What a page brought.
+struct Brought {
+    count: usize,
+    last: Option<TagName>,
+}
+
+/// Where the page at `cursor` leads; with what it brought, there are `found` tags altogether.
+fn next(reply: &Reply, cursor: &Cursor, brought: &Brought, found: u64) -> Result<Next, Fault> {
+    let count = brought.count;
     let link = reply.next_page()?;
     let claims_more = link.is_some() || reply.header("x-next-page").is_some_and(|page| !page.trim().is_empty());
     let full =
@@ -184,11 +193,13 @@ fn next(reply: &Reply, cursor: &Cursor, count: usize, found: u64) -> Result<Next
         return Ok(Next::At(Cursor::Token(token.to_owned())));
     }
     let page = match cursor {
-        Cursor::Token(_) if full || claims_more => {
-            // Keyset paging names a token after every full page, so something has taken it away.
-            return Err(reply.unusable("cannot be the last page and names no token for the next one"));
+        // Keyset paging names a token after every full page, but a proxy may take it away. The token is the last name.
+        Cursor::Token(_) => {
+            return Ok(match brought.last.as_ref().and_then(TagName::as_str) {
+                Some(name) if full || claims_more => Next::At(Cursor::Token(name.to_owned())),
+                Some(_) | None => Next::End(End::NoNextPage),
+            });
         }
-        Cursor::Token(_) => return Ok(Next::End(End::NoNextPage)),
         Cursor::Start => 1,
         Cursor::Page(page) => *page,
     };
