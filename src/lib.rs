@@ -14,7 +14,7 @@
 //! Absence is only ever concluded from a [`tag::RemoteSnapshot`] (a listing proven complete) or from a
 //! [`tag::SourceSnapshot`] that does not call the name unknown. Planning is pure: no clock, no file, no network.
 //! Only [`apply`] calls a provider's writes, and only with an [`plan::ApprovedPlan`], which only
-//! [`plan::guard`] makes. The modules stand here in the order in which a pass meets them.
+//! [`plan::guard()`] makes. The modules stand here in the order in which a pass meets them.
 
 pub mod text;
 

@@ -39,17 +39,18 @@ async fn memory_that_never_deletes() {
 }
 
 async fn connect_gitlab(address: Address) -> Arc<dyn Provider> {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
     let token = folder.path().join("token");
     private_file(&token, &address.token);
-    let url = address.url.parse().unwrap();
-    let keys = gitlab::Keys::new(url, &address.project, Some(SecretSource::File(token))).unwrap();
+    let url = address.url.parse().expect("the fake has a URL");
+    let keys = gitlab::Keys::new(url, &address.project, Some(SecretSource::File(token)))
+        .expect("the fake's project has a name");
     let settings = HttpSettings { timeout: std::time::Duration::from_secs(5), ..HttpSettings::default() };
     let connection = Connection {
         transport: Transport::new(&Arc::new(Pool::new()), settings),
         compare_annotations: address.compare_annotations,
     };
-    keys.connect(connection).await.unwrap()
+    keys.connect(connection).await.expect("the token file was just written")
 }
 
 #[tokio::test]

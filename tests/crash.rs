@@ -56,7 +56,7 @@ fn kill_at(world: &World, n: usize, after: bool) -> bool {
     let mut child = world.program.start(&["--sync"]);
     process.store(child.id(), Ordering::SeqCst);
     gate.open();
-    let status = child.wait().unwrap();
+    let status = child.wait().expect("the child is ours");
     world.gitlab.server().behave();
     status.signal() == Some(9)
 }
@@ -133,7 +133,7 @@ fn a_stop_signal_ends_the_pass_between_writes_and_the_next_one_finishes() {
     let repository = SampleRepository::bare();
     let commit = repository.commit("one");
     for at in 0..40 {
-        repository.tag(&format!("v{at:02}"), &commit);
+        repository.tag(format!("v{at:02}"), &commit);
     }
     let gitlab = FakeGitlab::start(GitlabWorld::with_core());
     let program = Program::new();

@@ -170,7 +170,7 @@ fn a_mass_deletion_is_parked_and_released_by_its_id_alone() {
     world.tag_many(20);
     world.program.sync(&[]).expect(0);
     for at in 0..10 {
-        world.repository.delete_tag(&format!("v{at:02}"));
+        world.repository.delete_tag(format!("v{at:02}"));
     }
     world.tag("new", 1);
     let parked = world.program.sync(&[]).expect(3).remote();
@@ -194,7 +194,7 @@ fn deletions_spread_over_passes_meet_the_same_budget() {
     world.tag_many(20);
     world.program.sync(&[]).expect(0);
     for at in 0..8 {
-        world.repository.delete_tag(&format!("v{at:02}"));
+        world.repository.delete_tag(format!("v{at:02}"));
         world.program.sync(&[]);
     }
     assert_eq!(world.far().len(), 17, "three of twenty in 24 hours, whatever the pace");
@@ -207,7 +207,7 @@ fn an_empty_or_missing_source_destroys_nothing() {
     world.program.sync(&[]).expect(0);
     let before = world.far();
     for at in 0..4 {
-        world.repository.delete_tag(&format!("v{at:02}"));
+        world.repository.delete_tag(format!("v{at:02}"));
     }
     let emptied = world.program.sync(&[]).expect(3).remote();
     assert_eq!(emptied["held"][0]["verdict"], "empty_source");

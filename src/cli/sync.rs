@@ -50,7 +50,7 @@ fn choose<'a>(settings: &'a Settings, names: &[String]) -> Result<Vec<&'a JobSet
         return Ok(settings.jobs.iter().collect());
     }
     let known: Vec<&str> = settings.jobs.iter().map(|job| job.name.as_str()).collect();
-    for name in names.iter().filter(|name| !known.contains(&name.as_str())) {
+    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
         let failure = Failure::usage(format!("there is no job `{}`", Printable::new(name)));
         return Err(match nearest(name, known.iter().copied()) {
             Some(meant) => failure.hint(format!("did you mean `{meant}`?")),

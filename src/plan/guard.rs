@@ -28,7 +28,7 @@ pub struct Facts<'a> {
     pub released: &'a [String],
 }
 
-/// Writes that passed the guards. Only [`guard`] makes one, and only [`crate::apply`] takes one apart.
+/// Writes that passed the guards. Only [`guard()`] makes one, and only [`crate::apply`] takes one apart.
 #[derive(Debug, Default)]
 pub struct ApprovedPlan {
     changes: Vec<PlannedChange>,

@@ -1,7 +1,7 @@
 //! From three sides to one verdict per name, then the guards. Pure: no clock, no file, no network, no log.
 //!
-//! [`draw`] judges every name that exists anywhere exactly once; the same inputs give the same plan, byte for byte.
-//! [`guard`] lets the safe part through as an [`ApprovedPlan`] and parks the rest under an id.
+//! [`draw()`] judges every name that exists anywhere exactly once; the same inputs give the same plan, byte for byte.
+//! [`guard()`] lets the safe part through as an [`ApprovedPlan`] and parks the rest under an id.
 
 mod classify;
 mod draw;

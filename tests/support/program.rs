@@ -5,6 +5,9 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
+/// Known to integration tests; the examples that include this file run the program as a library.
+const BINARY: Option<&str> = option_env!("CARGO_BIN_EXE_tagsyncd");
+
 /// A folder with a configuration, a token file and a state directory.
 pub struct Program {
     folder: tempfile::TempDir,
@@ -90,8 +93,7 @@ impl Program {
 
     /// The binary with these arguments, not started yet.
     pub fn command(&self, arguments: &[&str]) -> Command {
-        let mut command =
-            Command::new(option_env!("CARGO_BIN_EXE_tagsyncd").expect("cargo builds the binary for integration tests"));
+        let mut command = Command::new(BINARY.expect("cargo builds the binary for integration tests"));
         command
             .args(arguments)
             .env_clear()
