@@ -395,35 +395,52 @@ impl Report {
         }
     }
 
-    /// The report as text.
-    pub fn to_text(&self) -> impl fmt::Display {
-        std::fmt::from_fn(|f| self.jobs.iter().try_for_each(|job| job.write(f)))
+    /// The report as text. `whole` lists every name; otherwise long runs of the same kind are cut.
+    pub fn to_text(&self, whole: bool) -> impl fmt::Display {
+        let most = if whole { usize::MAX } else { LINES_OF_A_KIND };
+        std::fmt::from_fn(move |f| self.jobs.iter().try_for_each(|job| job.write(f, most)))
     }
 }
 
 impl JobReport {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn write(&self, f: &mut fmt::Formatter<'_>, most: usize) -> fmt::Result {
         if let Some(error) = &self.error {
             writeln!(f, "{}: {}: {}", self.job, self.repository, Printable::new(error))?;
             write_hint(f, "", self.hint.as_deref())?;
             return Ok(());
         }
-        self.remotes.iter().try_for_each(|remote| remote.write(f, &self.job, &self.repository))
+        self.remotes.iter().try_for_each(|remote| remote.write(f, &self.job, &self.repository, most))
     }
 }
 
-/// A line of the table: mark, name, what happens, remark.
+/// Lines of one kind that a glance can take in.
+const LINES_OF_A_KIND: usize = 40;
+
+/// A line of the table: mark, name, what happens; and what is to be said about it, which like lines share.
 struct Line {
     mark: char,
     name: String,
     values: String,
     remark: String,
-    hint: Option<String>,
+    /// Reason and hint of what is held.
+    advice: Option<(String, String)>,
+}
+
+impl Line {
+    /// Whether both lines are of one kind, so that a long run of them may be cut and their advice said once.
+    fn is_like(&self, other: &Self) -> bool {
+        self.mark == other.mark && self.advice == other.advice && (self.advice.is_some() || self.remark == other.remark)
+    }
 }
 
 impl RemoteReport {
-    fn write(&self, f: &mut fmt::Formatter<'_>, job: &str, repository: &str) -> fmt::Result {
-        writeln!(f, "{job}: {repository} -> {} ({})", self.remote, Printable::new(&self.place))?;
+    fn write(&self, f: &mut fmt::Formatter<'_>, job: &str, repository: &str, most: usize) -> fmt::Result {
+        write!(f, "{job}: {repository} -> {}", self.remote)?;
+        writeln!(
+            f,
+            "{}",
+            if self.place.is_empty() { String::new() } else { format!(" ({})", printable(&self.place)) }
+        )?;
         if let Some(error) = &self.error {
             writeln!(f, "  unknown: {}", Printable::new(error))?;
             return write_hint(f, "  ", self.hint.as_deref());
@@ -432,12 +449,28 @@ impl RemoteReport {
             writeln!(f, "  {}", Printable::new(note))?;
         }
         let lines = self.lines();
-        let width = |text: fn(&Line) -> &str| lines.iter().map(|line| text(line).chars().count()).max().unwrap_or(0);
+        let shown = || lines.chunk_by(Line::is_like).flat_map(|kind| kind.iter().take(most));
+        let width = |text: fn(&Line) -> &str| shown().map(|line| text(line).chars().count()).max().unwrap_or(0);
         let (names, values) = (width(|line| &line.name).min(40), width(|line| &line.values).min(28));
-        for Line { mark, name, values: value, remark, hint } in &lines {
-            let line = format!("  {mark} {name:names$}  {value:values$}  {remark}");
-            writeln!(f, "{}", line.trim_end())?;
-            write_hint(f, "      ", hint.as_deref())?;
+        for kind in lines.chunk_by(Line::is_like) {
+            for line in kind.iter().take(most) {
+                let Line { mark, name, values: value, remark, .. } = line;
+                let advice = line.advice.as_ref().filter(|_| kind.len() == 1).map_or("", |(reason, _)| reason);
+                let colon = if advice.is_empty() { "" } else { ": " };
+                let shown = format!("  {mark} {name:names$}  {value:values$}  {remark}{colon}{advice}");
+                writeln!(f, "{}", shown.trim_end())?;
+            }
+            if let [first, _, ..] = kind {
+                if kind.len() > most {
+                    writeln!(f, "  {} … and {} more; `-v` lists all", first.mark, kind.len() - most)?;
+                }
+                if let Some((reason, _)) = &first.advice {
+                    writeln!(f, "      all {}: {reason}", kind.len())?;
+                }
+            }
+            if let Some((_, hint)) = kind.first().and_then(|first| first.advice.as_ref()) {
+                write_hint(f, "      ", Some(hint))?;
+            }
         }
         writeln!(f, "  {}", self.summary())
     }
@@ -458,22 +491,16 @@ impl RemoteReport {
                 name: shown_name(&change.tag, &change.name),
                 values,
                 remark: printable(&remarks.into_iter().flatten().collect::<Vec<_>>().join("; ")),
-                hint: None,
+                advice: None,
             });
         }
-        let mut last_hint = None;
         for held in &self.held {
-            // The same advice for a hundred names is said once, below the last of them.
-            if let Some(line) = lines.last_mut().filter(|_| last_hint.as_ref() == Some(&held.hint)) {
-                line.hint = None;
-            }
-            last_hint = Some(held.hint.clone());
             lines.push(Line {
                 mark: '!',
                 name: shown_name(&held.tag, &held.name),
                 values: String::new(),
-                remark: format!("held: {}", printable(&held.reason)),
-                hint: Some(held.hint.clone()),
+                remark: "held".to_owned(),
+                advice: Some((printable(&held.reason), held.hint.clone())),
             });
         }
         for waiting in &self.waiting {
@@ -482,7 +509,7 @@ impl RemoteReport {
                 name: shown_name(&waiting.tag, &waiting.name),
                 values: waiting.to.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default(),
                 remark: format!("waiting: {}", printable(&waiting.reason)),
-                hint: None,
+                advice: None,
             });
         }
         for (verdict, names) in self.quiet.iter().flat_map(Quiet::lists) {
@@ -491,7 +518,7 @@ impl RemoteReport {
                 name: name.to_string(),
                 values: String::new(),
                 remark: verdict.to_owned(),
-                hint: None,
+                advice: None,
             }));
         }
         lines

@@ -399,7 +399,8 @@ fn a_credential_that_only_reads_writes_nothing_and_says_what_it_lacks() {
 
 #[test]
 fn a_remote_that_cannot_be_trusted_is_unknown_and_the_other_job_is_done() {
-    let unusable: [(&str, fn(&FakeGitlab)); 9] = [
+    type Spoil = fn(&FakeGitlab);
+    let unusable: [(&str, Spoil); 9] = [
         ("expired token", |gitlab| gitlab.change(|world| world.tokens.clear())),
         ("wrong project", |gitlab| gitlab.change(|world| world.project("infra/core").path = "infra/other".into())),
         ("login page", |gitlab| gitlab.server().on(When::any().path("/tags"), Effect::Answer(Reply::html(200)))),
@@ -415,7 +416,7 @@ fn a_remote_that_cannot_be_trusted_is_unknown_and_the_other_job_is_done() {
         }),
         ("a body without end", |gitlab| gitlab.server().on(When::any().path("/tags"), Effect::Endless)),
         ("gzip bomb", |gitlab| {
-            gitlab.server().on(When::any().path("/tags"), Effect::Answer(Reply::gzip_bomb(1 << 30)))
+            gitlab.server().on(When::any().path("/tags"), Effect::Answer(Reply::gzip_bomb(1 << 30)));
         }),
         ("redirect", |gitlab| {
             gitlab

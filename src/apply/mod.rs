@@ -2,7 +2,7 @@
 //!
 //! The order is creates, then moves, then deletes, so that a pass cut short has destroyed nothing it had not replaced; only a
 //! deletion that clears the way for a create (`a` for `a/b`) stands directly before it. Each write is announced in the ledger
-//! before it leaves and settled from what is then known ([`mod@write`]); what a crash left open is settled first ([`recover()`]).
+//! before it leaves and settled from what is then known; what a crash left open is settled first ([`recover()`]).
 //! A write that has begun is never dropped: it runs in a task of its own.
 
 mod recover;

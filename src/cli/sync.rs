@@ -26,7 +26,7 @@ pub(super) fn sync(common: &Common, pass: &PassOptions, jobs: &[String], output:
     })?;
     let ledger = SqliteLedger::open(&lock).map_err(ledger_failure)?;
     let report = pass_over(&jobs, Mode::Sync(Arc::new(ledger)), common, pass)?;
-    finish(&report, pass, output)
+    finish(&report, common, pass, output)
 }
 
 /// `plan`: looks only, and holds nothing that could write.
@@ -37,7 +37,7 @@ pub(super) fn plan(common: &Common, pass: &PassOptions, jobs: &[String], output:
     let ledger = SqliteLedger::open_read_only(&directory).map_err(ledger_failure)?;
     let ledger = ledger.map(|ledger| Arc::new(ledger) as Arc<dyn LedgerRead>);
     let report = pass_over(&jobs, Mode::Plan(ledger), common, pass)?;
-    finish(&report, pass, output)
+    finish(&report, common, pass, output)
 }
 
 /// Reads the configuration; all its problems are one failure.
@@ -110,8 +110,8 @@ fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
     Ok(())
 }
 
-fn finish(report: &Report, pass: &PassOptions, output: &Output) -> Result<ExitCode, Failure> {
-    output.result(report, report.to_text())?;
+fn finish(report: &Report, common: &Common, pass: &PassOptions, output: &Output) -> Result<ExitCode, Failure> {
+    output.result(report, report.to_text(common.verbose > 0))?;
     let parked = || report.jobs.iter().flat_map(|job| &job.remotes).filter_map(|remote| remote.plan.as_deref());
     for plan in &pass.approve {
         if let Some(now) = parked().find(|now| *now != plan) {

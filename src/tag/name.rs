@@ -34,10 +34,10 @@ impl TagName {
         if name.is_empty() {
             return Err(invalid("it is empty".into()));
         }
-        let mut full = Vec::with_capacity(10 + name.len());
-        full.extend_from_slice(b"refs/tags/");
-        full.extend_from_slice(name);
-        gix::validate::reference::name(full.as_slice().into()).map_err(|fault| invalid(fault.to_string()))?;
+        // Below `refs/tags/` any rule for partial names holds, except that `@` stands for nothing else there.
+        if name != b"@" {
+            gix::validate::reference::name_partial(name.into()).map_err(|fault| invalid(fault.to_string()))?;
+        }
         Ok(Self(name.into()))
     }
 
@@ -104,9 +104,22 @@ mod tests {
 
     #[test]
     fn gits_rules_hold() {
-        for good in
-            ["v1", "-dash", "--upload-pack=x", "a/b", "é", "v1.0.0+build5", "$(id)", "%2F", "a#b", "a&b", "<script>"]
-        {
+        for good in [
+            "v1",
+            "-dash",
+            "--upload-pack=x",
+            "a/b",
+            "é",
+            "v1.0.0+build5",
+            "$(id)",
+            "%2F",
+            "a#b",
+            "a&b",
+            "<script>",
+            "@",
+            "HEAD",
+            "A_B",
+        ] {
             assert!(TagName::new(good).is_ok(), "{good}");
         }
         for bad in [
