@@ -84,6 +84,8 @@ pub struct RemoteReport {
     pub state: State,
     /// The id of the changes that a guard parked.
     pub plan: Option<String>,
+    /// The id under which a person released what was parked.
+    pub released: Option<String>,
     /// HTTP requests sent for this pair, tokens included.
     pub requests: u64,
     /// Why the remote or the ledger could not be read or written.
@@ -209,6 +211,7 @@ impl RemoteReport {
             place: String::new(),
             state: State::Unknown,
             plan: None,
+            released: None,
             requests: 0,
             error: None,
             hint: None,
@@ -230,7 +233,7 @@ impl RemoteReport {
 
     /// Takes in what the guards left: counts, what is held, what waits. `quiet` keeps the names behind the counts.
     pub fn take_plan(&mut self, guarded: &Guarded, quiet: bool) {
-        let Guarded { approved, plan, parked } = guarded;
+        let Guarded { approved, plan, parked, released, foreign: _ } = guarded;
         let count = |names: usize| names as u64;
         let (mut adopt, mut forget) = (Vec::new(), Vec::new());
         for note in approved.notes() {
@@ -245,12 +248,12 @@ impl RemoteReport {
             forget: count(forget.len()),
             unmanaged: count(plan.unmanaged.len()),
             retained: count(plan.retained.len()),
-            held: count(plan.held.len()),
             ..Counts::default()
         };
         self.held = plan.held.iter().map(HeldReport::new).collect();
         self.waiting = plan.waiting.iter().map(WaitingReport::new).collect();
         self.plan = parked.as_ref().map(|parked| parked.plan.clone());
+        self.released.clone_from(released);
         self.quiet =
             quiet.then(|| Quiet { in_sync: plan.in_sync.clone(), adopt, forget, unmanaged: plan.unmanaged.clone() });
         self.settle_state();
@@ -283,12 +286,14 @@ impl RemoteReport {
     fn settle_state(&mut self) {
         let counts = &mut self.counts;
         (counts.create, counts.moved, counts.delete, counts.failed) = (0, 0, 0, 0);
+        counts.held = self.held.len() as u64;
         for change in &self.changes {
-            let failed = change.outcome.is_some_and(|outcome| outcome != "done" && outcome != "already");
-            let counter = match change.action {
-                _ if failed => &mut counts.failed,
-                "create" => &mut counts.create,
-                "move" => &mut counts.moved,
+            let counter = match (change.outcome, change.action) {
+                // Half of a move failed: somebody should look, whether or not the next pass can mend it.
+                (Some("restored" | "lost"), _) => &mut counts.held,
+                (Some("rejected" | "not_sent"), _) => &mut counts.failed,
+                (_, "create") => &mut counts.create,
+                (_, "move") => &mut counts.moved,
                 _ => &mut counts.delete,
             };
             *counter += 1;

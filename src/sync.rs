@@ -3,7 +3,6 @@
 //! Pairs are independent of each other: each is planned, guarded and applied on its own and at the same time as the others, so a
 //! remote that does not answer costs nobody else. The report comes in the order of the configuration.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::StreamExt as _;
@@ -12,15 +11,15 @@ use jiff::{SignedDuration, Timestamp};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::apply::{Writer, apply, recover};
+use crate::apply::{Applied, Writer, apply, recover};
 use crate::config::{ConfigFault, JobSettings, RemoteSettings, Repository};
 use crate::http::{Pool, Transport};
-use crate::ledger::{Ledger, LedgerFault, LedgerRead, Pair, PairState, Parked, PassEnd, Refusal, RefusalKind};
-use crate::plan::{Facts, Guarded, Policy, RemoteRules, Rules, Sides, draw, guard};
+use crate::ledger::{Ledger, LedgerFault, LedgerRead, Pair, PairState, Parked, PassEnd};
+use crate::plan::{Facts, Guarded, Plan, Policy, RemoteRules, Rules, Sides, draw, guard, missing_targets, standing};
 use crate::provider::{Access, Connection, Fault, Identity, Provider};
 use crate::report::{JobReport, RemoteReport, Report, State};
 use crate::source::{LocalSource, Messages, Source, SourceFault};
-use crate::tag::{SourceSnapshot, Target};
+use crate::tag::{RemoteSnapshot, SourceSnapshot, Target};
 
 /// Repositories that are read and held in memory at once.
 const REPOSITORIES_AT_ONCE: usize = 16;
@@ -97,6 +96,10 @@ async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) 
         hint: None,
         remotes: Vec::new(),
     };
+    if run.stop.is_cancelled() {
+        report.error = Some(stopped().message);
+        return report;
+    }
     let remotes: Vec<_> = job.to.iter().map(|template| (template, template.for_repository(&repository.name))).collect();
     let compares =
         remotes.iter().any(|(_, settings)| settings.as_ref().is_ok_and(|settings| settings.compare_annotations));
@@ -182,7 +185,6 @@ impl From<ConfigFault> for PairFault {
     }
 }
 
-/// The pass over one pair, in the order of the contract. Gives whether an `exact` pass has now completed here.
 async fn pass(
     job: &JobSettings,
     pair: &Pair,
@@ -197,10 +199,7 @@ async fn pass(
     let connection = Connection { transport: transport.clone(), compare_annotations: settings.compare_annotations };
     let outcome = async {
         let provider = settings.keys.connect(connection).await?;
-        let pass = Pass { job, side, settings: &settings, run, pair, provider };
-        let (state, identity) = pass.remember(report).await?;
-        let guarded = pass.plan(&state, &identity, report).await?;
-        pass.carry_out(guarded, &state, &identity, report).await
+        Pass { job, side, settings: &settings, run, pair, provider }.run(report).await
     }
     .await;
     report.requests = transport.requests();
@@ -223,41 +222,43 @@ struct Known {
 }
 
 impl Pass<'_> {
-    /// What is remembered about the pair: voided when either side is another one, and with interrupted writes settled.
-    async fn remember(&self, report: &mut RemoteReport) -> Result<(PairState, Known), PairFault> {
+    /// The whole pass over the pair, in the order of the contract. Gives whether an `exact` pass has now completed here.
+    async fn run(&self, report: &mut RemoteReport) -> Result<bool, PairFault> {
         let mut state = self.read_pair().await?;
         let known = self.identify(&state).await?;
-        let other_source = state.source.as_ref().is_some_and(|source| *source != self.side.fingerprint);
-        let other_remote = state.identity.as_ref().is_some_and(|(identity, _)| identity.space != known.identity.space);
-        let void = other_source || other_remote;
-        if void {
-            let which = if other_source { "repository behind the path" } else { "project behind the URL" };
-            report.notes.push(format!(
-                "identity changed: the {which} is another one than before, so its {} records are void and nothing is moved or deleted",
-                state.records.len()
-            ));
+        self.bind(&mut state, &known, report).await?;
+        let mut changes = self.recover(&mut state, report).await?;
+        let remote = self.unless_stopped(self.provider.list_tags()).await?;
+        let mut plan = self.draw(&state, &remote).await?;
+        let known = if plan.is_quiet() || known.asked_now {
+            known
+        } else {
+            // Only full agreement may rest on who answered an hour ago.
+            let known = Known { identity: self.unless_stopped(self.provider.identity()).await?, asked_now: true };
+            self.bind(&mut state, &known, report).await?;
+            plan = self.draw(&state, &remote).await?;
+            known
+        };
+        let guarded = guard(plan, &self.facts(&state, &known));
+        report.take_plan(&guarded, self.run.verbose);
+        let Guarded { approved, parked, foreign, .. } = guarded;
+        let Mode::Sync(ledger) = &self.run.mode else {
+            report.take_pending(&approved);
+            return Ok(false);
+        };
+        changes.extend(apply(approved, &self.writer(ledger)).await?);
+        let overwritten = changes.iter().filter(|applied| applied.change.foreign && applied.succeeded()).count();
+        report.take_applied(changes);
+        if parked.is_some() || state.parked.is_some() {
+            let parked = parked.map(|parked| Parked {
+                plan: parked.plan,
+                changes: parked.changes,
+                count: parked.count,
+                since: Timestamp::now(),
+            });
+            ledger.park(self.pair, parked.as_ref()).await?;
         }
-        match &self.run.mode {
-            Mode::Sync(ledger) => {
-                if void || state.source.is_none() || known.asked_now {
-                    ledger.bind(self.pair, &self.side.fingerprint, &known.identity, Timestamp::now(), void).await?;
-                    state = self.read_pair().await?;
-                }
-                if !state.intents.is_empty() {
-                    recover(&self.writer(ledger), std::mem::take(&mut state.intents)).await?;
-                    state = self.read_pair().await?;
-                }
-            }
-            Mode::Plan(_) => {
-                if void {
-                    state = PairState::default();
-                }
-                if !state.intents.is_empty() {
-                    report.notes.push(format!("{} interrupted writes will be settled first", state.intents.len()));
-                }
-            }
-        }
-        Ok((state, known))
+        Ok(self.job.policy == Policy::Exact && overwritten == foreign)
     }
 
     async fn read_pair(&self) -> Result<PairState, LedgerFault> {
@@ -269,19 +270,70 @@ impl Pass<'_> {
         }
     }
 
-    /// The remembered identity while it is fresh, otherwise the remote's answer.
-    async fn identify(&self, state: &PairState) -> Result<Known, Fault> {
+    /// The remembered identity while it is fresh and nothing speaks against it, otherwise the remote's answer. A role that only
+    /// reads is asked for anew each time, because the next run is how a person finds out whether it was mended.
+    async fn identify(&self, state: &PairState) -> Result<Known, PairFault> {
         if let Some((identity, confirmed)) = &state.identity
             && Timestamp::now().duration_since(*confirmed) < IDENTITY_AGE
+            && !matches!(identity.access, Access::ReadOnly { .. })
+            && state.source.as_ref() == Some(&self.side.fingerprint)
+            && state.intents.is_empty()
         {
             return Ok(Known { identity: identity.clone(), asked_now: false });
         }
-        Ok(Known { identity: self.provider.identity().await?, asked_now: true })
+        Ok(Known { identity: self.unless_stopped(self.provider.identity()).await?, asked_now: true })
     }
 
-    async fn plan(&self, state: &PairState, known: &Known, report: &mut RemoteReport) -> Result<Guarded, PairFault> {
-        let remote = self.provider.list_tags().await?;
-        let refusals = self.refusals_not_due(&state.refusals).await?;
+    /// Binds the memory to who answers. It is void when either side is another one than before.
+    async fn bind(&self, state: &mut PairState, known: &Known, report: &mut RemoteReport) -> Result<(), PairFault> {
+        let other_source = state.source.as_ref().is_some_and(|source| *source != self.side.fingerprint);
+        let other_remote = state.identity.as_ref().is_some_and(|(identity, _)| identity.space != known.identity.space);
+        let void = other_source || other_remote;
+        if void {
+            let which = if other_source { "repository behind the path" } else { "project behind the URL" };
+            report.notes.push(format!(
+                "identity changed: the {which} is another one than before, so its {} records are void and nothing of \
+                 theirs is moved or deleted",
+                state.records.len()
+            ));
+        }
+        match &self.run.mode {
+            Mode::Sync(ledger) if known.asked_now => {
+                ledger.bind(self.pair, &self.side.fingerprint, &known.identity, Timestamp::now(), void).await?;
+                *state = self.read_pair().await?;
+            }
+            Mode::Plan(_) if void => *state = PairState::default(),
+            Mode::Sync(_) | Mode::Plan(_) => {}
+        }
+        Ok(())
+    }
+
+    /// Settles interrupted writes first thing; a plan only says that there are some.
+    async fn recover(&self, state: &mut PairState, report: &mut RemoteReport) -> Result<Vec<Applied>, PairFault> {
+        if state.intents.is_empty() {
+            return Ok(Vec::new());
+        }
+        let Mode::Sync(ledger) = &self.run.mode else {
+            report.notes.push(format!("{} interrupted writes will be settled first", state.intents.len()));
+            return Ok(Vec::new());
+        };
+        let recovered = recover(&self.writer(ledger), std::mem::take(&mut state.intents)).await?;
+        *state = self.read_pair().await?;
+        Ok(recovered)
+    }
+
+    async fn draw(&self, state: &PairState, remote: &RemoteSnapshot) -> Result<Plan, PairFault> {
+        let source = &self.side.snapshot;
+        // The last bits of a run's id are random, so every part has its turn whatever the schedule.
+        let turn = usize::from(self.run.id.as_bytes()[15]);
+        let missing = missing_targets(&state.refusals, source, TARGETS_AT_ONCE, turn);
+        let looked = join_all(missing.iter().map(|target| self.provider.has_target(target)));
+        let looked = self.unless_stopped(async { Ok(looked.await) }).await?;
+        // A look that failed has not found anything; that is no reason to give up on the rest.
+        let found = missing.into_iter().zip(looked).filter(|(_, found)| matches!(found, Ok(true)));
+        let arrived: Vec<Target> = found.map(|(target, _)| target).collect();
+        let refusals = standing(&state.refusals, &arrived, Timestamp::now());
+        let open = state.intents.iter().map(|(_, intent)| intent.tag.clone()).collect();
         let Self { job, settings, .. } = self;
         let rules = Rules {
             policy: job.policy,
@@ -289,18 +341,24 @@ impl Pass<'_> {
             immutable: job.immutable.clone(),
             protected: job.protected.clone(),
         };
-        let sides =
-            Sides { source: &self.side.snapshot, records: &state.records, remote: &remote, refusals: &refusals };
         let remote_rules = RemoteRules {
             capabilities: &settings.provider.capabilities,
             mapping: &settings.mapping,
             compare_annotations: settings.compare_annotations,
             allows_loss: &|name| settings.keys.allows_loss(name),
         };
-        let facts = Facts {
+        Ok(draw(
+            Sides { source, records: &state.records, remote, refusals: &refusals, open: &open },
+            &rules,
+            remote_rules,
+        ))
+    }
+
+    fn facts<'a>(&'a self, state: &PairState, known: &'a Known) -> Facts<'a> {
+        Facts {
             pair: self.pair,
-            policy: job.policy,
-            limits: job.limits,
+            policy: self.job.policy,
+            limits: self.job.limits,
             usage: state.usage,
             exact_begun: state.exact_begun,
             read_only: match &known.identity.access {
@@ -308,88 +366,15 @@ impl Pass<'_> {
                 Access::Write | Access::Untold => None,
             },
             released: &self.run.released,
-        };
-        let guarded = guard(draw(sides, &rules, remote_rules), &facts);
-        report.take_plan(&guarded, self.run.verbose);
-        Ok(guarded)
+        }
     }
 
-    /// The remembered refusals that still stand. A missing target is looked for in every pass; what a rule refused is offered
-    /// again after as long as it has been refused already, at least five minutes and at most a day later.
-    async fn refusals_not_due(
-        &self,
-        refusals: &BTreeMap<crate::tag::TagName, Refusal>,
-    ) -> Result<BTreeMap<crate::tag::TagName, Refusal>, Fault> {
-        let now = Timestamp::now();
-        let mut missing: Vec<Target> = refusals
-            .values()
-            .filter(|refusal| refusal.kind == RefusalKind::TargetMissing)
-            .map(|refusal| refusal.value.target)
-            .collect();
-        missing.sort_unstable();
-        missing.dedup();
-        if missing.len() > TARGETS_AT_ONCE {
-            let minute = usize::try_from(now.as_second() / 60).unwrap_or_default();
-            let parts = missing.len().div_ceil(TARGETS_AT_ONCE);
-            missing.rotate_left((minute % parts) * TARGETS_AT_ONCE);
-            missing.truncate(TARGETS_AT_ONCE);
+    /// A look that nobody waits for once the pass is to end. Writes never go through here.
+    async fn unless_stopped<T>(&self, look: impl Future<Output = Result<T, Fault>>) -> Result<T, PairFault> {
+        match self.run.stop.run_until_cancelled(look).await {
+            Some(seen) => Ok(seen?),
+            None => Err(stopped()),
         }
-        let looked = join_all(missing.iter().map(|target| self.provider.has_target(target))).await;
-        let mut arrived = Vec::new();
-        for (target, found) in missing.iter().zip(looked) {
-            if found? {
-                arrived.push(*target);
-            }
-        }
-        let (least, most) = (SignedDuration::from_mins(5), SignedDuration::from_hours(24));
-        let stands = |refusal: &Refusal| match refusal.kind {
-            RefusalKind::TargetMissing => !arrived.contains(&refusal.value.target),
-            RefusalKind::Policy => {
-                let refused_for = refusal.last.duration_since(refusal.first);
-                now.duration_since(refusal.last) < refused_for.clamp(least, most)
-            }
-        };
-        Ok(refusals
-            .iter()
-            .filter(|(_, refusal)| stands(refusal))
-            .map(|(tag, refusal)| (tag.clone(), refusal.clone()))
-            .collect())
-    }
-
-    async fn carry_out(
-        &self,
-        guarded: Guarded,
-        state: &PairState,
-        known: &Known,
-        report: &mut RemoteReport,
-    ) -> Result<bool, PairFault> {
-        let Guarded { approved, parked, .. } = guarded;
-        let ledger = match &self.run.mode {
-            Mode::Plan(_) => {
-                report.take_pending(&approved);
-                return Ok(false);
-            }
-            Mode::Sync(ledger) => ledger,
-        };
-        let destroys = approved.changes().iter().any(|change| change.old.is_some());
-        if destroys && !known.asked_now && self.provider.identity().await?.space != known.identity.space {
-            return Err(PairFault {
-                message: "the project behind the URL became another one within the last hour".to_owned(),
-                hint: Some("run again: the next pass starts from the new project without records".to_owned()),
-            });
-        }
-        let applied = apply(approved, &self.writer(ledger)).await?;
-        report.take_applied(applied);
-        let parked = parked.map(|parked| Parked {
-            plan: parked.plan,
-            changes: parked.changes,
-            count: parked.count,
-            since: Timestamp::now(),
-        });
-        if parked.is_some() || state.parked.is_some() {
-            ledger.park(self.pair, parked.as_ref()).await?;
-        }
-        Ok(self.job.policy == Policy::Exact && (state.exact_begun || parked.is_none()))
     }
 
     fn writer(&self, ledger: &Arc<dyn Ledger>) -> Arc<Writer> {
@@ -405,4 +390,8 @@ impl Pass<'_> {
             halt: OnceLock::new(),
         })
     }
+}
+
+fn stopped() -> PairFault {
+    PairFault { message: "the pass was stopped before it came here".to_owned(), hint: None }
 }

@@ -122,10 +122,13 @@ fn a_gap_left_by_a_crash_is_closed_before_anything_else_and_never_read_as_a_dele
 
     // The source loses the tag meanwhile: the gap is still closed first, and the deletion is a plan of its own.
     server.forget();
-    world.program.sync(&[]).expect(0);
+    world.repository.delete_tag("moved");
+    let ended = world.program.sync(&[]).expect(0).remote();
     let first_write = server.record().requests.iter().find(|seen| seen.method != "GET").cloned().unwrap();
     assert_eq!(first_write.method, "POST", "{first_write:?}");
-    assert_eq!(world.gitlab.tags("infra/core")["moved"].commit_id.as_ref(), Some(&world.commits[1]));
+    let closed = &ended["changes"].as_array().unwrap().iter().find(|change| change["tag"] == "moved").unwrap();
+    assert_eq!((&closed["action"], &closed["to"]), (&json!("move"), &json!(world.commits[1])));
+    assert!(!world.gitlab.tags("infra/core").contains_key("moved"), "then the deletion went the way of every deletion");
 }
 
 #[test]
@@ -193,5 +196,4 @@ fn a_ledger_that_cannot_be_trusted_stops_everything() {
         let tags = world.gitlab.tags("infra/core");
         assert!(tags.contains_key("gone") && tags["moved"].commit_id.as_ref() == Some(&world.commits[0]));
     }
-    drop(world().repository);
 }

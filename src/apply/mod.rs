@@ -119,12 +119,12 @@ fn stages(changes: Vec<PlannedChange>) -> [Vec<Steps>; 3] {
     [alone, moves, deletes.into_values().map(|delete| vec![delete]).collect()]
 }
 
-/// Carries out steps in their order; after one that failed the rest is not sent.
+/// Carries out steps in their order; a create whose way was not cleared is not sent.
 async fn carry_out(writer: Arc<Writer>, steps: Steps) -> Vec<Applied> {
     let mut ended: Vec<Applied> = Vec::with_capacity(steps.len());
     for change in steps {
-        let cleared = ended.iter().all(|before| matches!(before.outcome, Outcome::Done | Outcome::Already));
-        ended.push(if cleared || change.blockers.is_empty() {
+        let cleared = ended.iter().filter(|before| before.change.action == Action::Delete).all(Applied::succeeded);
+        ended.push(if cleared {
             writer.carry_out(change).await
         } else {
             Applied::not_sent(change, "the tag that is in its way could not be deleted".to_owned())
@@ -134,6 +134,11 @@ async fn carry_out(writer: Arc<Writer>, steps: Steps) -> Vec<Applied> {
 }
 
 impl Applied {
+    /// Whether the remote has what was asked for.
+    pub fn succeeded(&self) -> bool {
+        matches!(self.outcome, Outcome::Done | Outcome::Already)
+    }
+
     fn not_sent(change: PlannedChange, detail: String) -> Self {
         Self { change, outcome: Outcome::NotSent, detail: Some(detail), waits: false, degraded: None }
     }
@@ -151,9 +156,11 @@ impl Writer {
     /// Keeps the rest of the pass from running into what this fault says about all writes.
     fn halt_on(&self, fault: &Fault) {
         match fault.kind {
-            FaultKind::Throttled | FaultKind::Unauthorized => self.halt_with(format!("not sent after: {fault}")),
-            FaultKind::NotSent
-            | FaultKind::Forbidden
+            // Without a connection, every further try would wait for its deadline: hours, for thousands of tags.
+            FaultKind::NotSent | FaultKind::Throttled | FaultKind::Unauthorized => {
+                self.halt_with(format!("not sent after: {fault}"));
+            }
+            FaultKind::Forbidden
             | FaultKind::NotFound
             | FaultKind::Rejected
             | FaultKind::Ambiguous

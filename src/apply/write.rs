@@ -67,7 +67,7 @@ impl Writer {
     }
 
     async fn move_in_place(&self, change: &PlannedChange, lease: &Value, new: &NewTag) -> Result<Settlement, String> {
-        if let Some(stop) = self.check_lease(&change.remote_name, lease).await? {
+        if let Some(stop) = self.check_lease(change, lease).await? {
             return Ok(stop);
         }
         let id = self.announce(change, new.message.clone(), None).await?;
@@ -99,7 +99,7 @@ impl Writer {
             Err(fault) => return Err(self.not_looked(&fault)),
         }
         let there = self.look(&change.remote_name).await?;
-        if let Some(stop) = lease_broken(there.as_ref(), lease) {
+        if let Some(stop) = lease_broken(there.as_ref(), lease, change) {
             return Ok(stop);
         }
         let old = NewTag {
@@ -130,10 +130,12 @@ impl Writer {
         };
         match self.provider.get_tag(&new.name).await {
             Ok(Some(there)) if there.value.as_ref() == Ok(&new.value) => return done(new, Ownership::Created),
+            // A replica that lags behind still shows what was deleted: nothing can be told apart now.
+            Ok(Some(there)) if there.value.as_ref() == Ok(&old.value) => return lost(&fault),
             // Somebody else took the name while it was free; theirs stays, and is not ours.
             Ok(Some(_)) => {
                 let mut taken = ended(Outcome::Lost, RecordChange::Drop);
-                taken.detail = Some(format!("somebody else created the name in between; {fault}"));
+                taken.detail = Some(format!("somebody else created the name in between; {}", said(&fault)));
                 return taken;
             }
             Ok(None) | Err(_) => {}
@@ -143,36 +145,25 @@ impl Writer {
             Err(_) => false,
         };
         if restored {
-            let mut restored = ended(Outcome::Restored, put(old, Ownership::Created));
-            restored.detail = Some(format!("the old value was put back after: {fault}"));
-            restored.refusal = fault_is_final(&fault).then_some(RefusalKind::Policy);
-            return restored;
+            return put_back(&fault);
         }
         match self.provider.get_tag(&new.name).await {
             Ok(Some(there)) if there.value.as_ref() == Ok(&new.value) => done(new, Ownership::Created),
-            Ok(Some(there)) if there.value.as_ref() == Ok(&old.value) => {
-                let mut restored = ended(Outcome::Restored, put(old, Ownership::Created));
-                restored.detail = Some(format!("the old value was put back after: {fault}"));
-                restored
-            }
+            Ok(Some(there)) if there.value.as_ref() == Ok(&old.value) => put_back(&fault),
             Ok(_) | Err(_) => {
                 self.halt_on(&fault);
-                let mut lost = ended(Outcome::Lost, RecordChange::Keep);
-                lost.keep_intent = true;
-                lost.detail = Some(format!(
-                    "deleted, then neither created anew nor put back; the next pass tries first thing: {fault}"
-                ));
-                lost
+                lost(&fault)
             }
         }
     }
 
     async fn delete(&self, change: &PlannedChange, lease: &Value) -> Result<Settlement, String> {
-        // An `exact` deletion of what was never ours needs no look either way: the source lacks it by definition.
-        match self.source.confirm_absent(&change.tag).await {
-            Ok(true) => {}
-            Ok(false) => return Err("the source has it again".to_owned()),
-            Err(fault) => return Err(format!("its absence could not be confirmed: {fault}")),
+        for name in std::iter::once(&change.tag).chain(&change.namesakes) {
+            match self.source.confirm_absent(name).await {
+                Ok(true) => {}
+                Ok(false) => return Err(format!("the source has `{name}` again")),
+                Err(fault) => return Err(format!("its absence could not be confirmed: {fault}")),
+            }
         }
         if self.capabilities.lease == Lease::LookBefore {
             match self.look(&change.remote_name).await? {
@@ -181,7 +172,7 @@ impl Writer {
                     return self.settle(id, ended(Outcome::Already, RecordChange::Drop)).await;
                 }
                 there @ Some(_) => {
-                    if let Some(stop) = lease_broken(there.as_ref(), lease) {
+                    if let Some(stop) = lease_broken(there.as_ref(), lease, change) {
                         return Ok(stop);
                     }
                 }
@@ -228,7 +219,7 @@ impl Writer {
                     rejected.detail = Some(format!("the remote does not have {:.12} yet", new.target()));
                     rejected.refusal = Some(RefusalKind::TargetMissing);
                 } else {
-                    rejected.detail = Some(fault.to_string());
+                    rejected.detail = Some(said(fault));
                     rejected.refusal = Some(RefusalKind::Policy);
                 }
                 rejected
@@ -255,7 +246,7 @@ impl Writer {
             }
             Ok(Some(_)) => {
                 let mut rejected = ended(Outcome::Rejected, RecordChange::Keep);
-                rejected.detail = Some(fault.to_string());
+                rejected.detail = Some(said(fault));
                 rejected.refusal = Some(RefusalKind::Policy);
                 rejected
             }
@@ -263,11 +254,11 @@ impl Writer {
     }
 
     /// Looks just before a write, where the API cannot compare; `Some` when the write must not follow.
-    async fn check_lease(&self, name: &TagName, lease: &Value) -> Result<Option<Settlement>, String> {
+    async fn check_lease(&self, change: &PlannedChange, lease: &Value) -> Result<Option<Settlement>, String> {
         if self.capabilities.lease == Lease::Server {
             return Ok(None);
         }
-        Ok(lease_broken(self.look(name).await?.as_ref(), lease))
+        Ok(lease_broken(self.look(&change.remote_name).await?.as_ref(), lease, change))
     }
 
     async fn look(&self, name: &TagName) -> Result<Option<RemoteTag>, String> {
@@ -276,7 +267,7 @@ impl Writer {
 
     fn not_looked(&self, fault: &Fault) -> String {
         self.halt_on(fault);
-        format!("looking before the write failed: {fault}")
+        format!("looking before the write failed: {}", said(fault))
     }
 
     /// The tag object's message, which a create or move carries along.
@@ -339,7 +330,7 @@ pub(super) fn done(tag: &NewTag, ownership: Ownership) -> Settlement {
 
 fn not_sent(fault: &Fault) -> Settlement {
     let mut settlement = ended(Outcome::NotSent, RecordChange::Keep);
-    settlement.detail = Some(fault.to_string());
+    settlement.detail = Some(said(fault));
     settlement
 }
 
@@ -347,7 +338,7 @@ fn not_sent(fault: &Fault) -> Settlement {
 fn unsettled(fault: &Fault, and: &str) -> Settlement {
     let mut settlement = ended(Outcome::NotSent, RecordChange::Keep);
     settlement.keep_intent = true;
-    settlement.detail = Some(format!("{fault}, {and}; the next pass settles it"));
+    settlement.detail = Some(format!("{}, {and}; the next pass settles it", said(fault)));
     settlement
 }
 
@@ -362,10 +353,11 @@ fn found_instead(there: &RemoteTag, new: &NewTag) -> Settlement {
 }
 
 /// Why a write that expects `lease` must not follow what was just seen.
-fn lease_broken(there: Option<&RemoteTag>, lease: &Value) -> Option<Settlement> {
+fn lease_broken(there: Option<&RemoteTag>, lease: &Value, change: &PlannedChange) -> Option<Settlement> {
     let detail = match there {
         Some(tag) if tag.value.as_ref() != Ok(lease) => "it changed on the remote since it was listed",
         Some(tag) if tag.protected => "the remote protects it since it was listed",
+        Some(tag) if tag.attachment != change.attachment => "something was attached to it since it was listed",
         Some(_) => return None,
         None => "it went from the remote since it was listed",
     };
@@ -378,6 +370,29 @@ fn another_than_asked() -> Fault {
     Fault::new(FaultKind::Ambiguous, "the remote answered with another value than the one asked for")
 }
 
-fn fault_is_final(fault: &Fault) -> bool {
-    matches!(fault.kind, FaultKind::Forbidden | FaultKind::NotFound | FaultKind::Rejected)
+/// The tag is gone, as far as can be seen; the intent stays, and the next pass closes the gap first thing.
+fn lost(fault: &Fault) -> Settlement {
+    let mut lost = ended(Outcome::Lost, RecordChange::Keep);
+    lost.keep_intent = true;
+    let said = said(fault);
+    lost.detail =
+        Some(format!("deleted, and neither created anew nor put back; the next pass tries first thing: {said}"));
+    lost
+}
+
+/// The remote has its old value again, so the record stays what it was, too: what was not ours does not become ours.
+fn put_back(fault: &Fault) -> Settlement {
+    let mut restored = ended(Outcome::Restored, RecordChange::Keep);
+    restored.detail = Some(format!("the old value was put back after: {}", said(fault)));
+    let final_word = matches!(fault.kind, FaultKind::Forbidden | FaultKind::NotFound | FaultKind::Rejected);
+    restored.refusal = final_word.then_some(RefusalKind::Policy);
+    restored
+}
+
+/// What a fault says, with what to do about it.
+fn said(fault: &Fault) -> String {
+    match &fault.hint {
+        Some(hint) => format!("{fault} ({hint})"),
+        None => fault.to_string(),
+    }
 }

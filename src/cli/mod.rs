@@ -8,6 +8,7 @@ mod providers;
 mod sync;
 
 use std::ffi::OsString;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
@@ -74,6 +75,13 @@ struct PassOptions {
     approve: Vec<String>,
 }
 
+impl PassOptions {
+    fn is_given(&self) -> bool {
+        let Self { exit_code, approve } = self;
+        *exit_code || !approve.is_empty()
+    }
+}
+
 #[derive(Debug, Args)]
 struct Common {
     /// The configuration
@@ -130,17 +138,25 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return if fault.use_stderr() { ExitCode::Usage } else { ExitCode::Done };
         }
     };
-    let mut output = Output::new(line.common.format);
+    let output = Output::new(line.common.format);
     start_log(&line.common);
-    match dispatch(line, &mut output) {
-        Ok(code) => code,
-        Err(failure) => output.fail(&failure),
+    // A panic is a bug, whatever it was about; the default hook has said where.
+    let done = std::panic::catch_unwind(AssertUnwindSafe(|| dispatch(line, &output)));
+    match done {
+        Ok(Ok(code)) => code,
+        Ok(Err(failure)) => output.fail(&failure),
+        Err(_) => output.fail(
+            &Failure::new(ExitCode::Bug, "this is a bug in tagsyncd; what was announced is settled by the next run")
+                .hint("report it with the lines above"),
+        ),
     }
 }
 
-fn dispatch(line: CommandLine, output: &mut Output) -> Result<ExitCode, Failure> {
+fn dispatch(line: CommandLine, output: &Output) -> Result<ExitCode, Failure> {
     let CommandLine { sync, dry_run, pass, jobs, common, command } = line;
     match command {
+        Some(_) if dry_run || pass.is_given() => Err(Failure::usage("options of a pass stand behind the command")
+            .hint("`tagsyncd plan --exit-code`, `tagsyncd --sync --dry-run`")),
         Some(_) if sync => Err(Failure::usage("`--sync` takes jobs, not commands")
             .hint("a job that is called like a command is named after `--`: `tagsyncd --sync -- plan`")),
         Some(Command::Plan { jobs, pass }) => sync::plan(&common, &pass, &jobs, output),
@@ -169,7 +185,7 @@ fn no_command(jobs: &[String]) -> Failure {
 fn start_log(common: &Common) {
     let level = match (common.quiet, common.verbose) {
         (true, _) => "error",
-        (false, 0) => "error",
+        (false, 0) => "tagsyncd=warn",
         (false, 1) => "tagsyncd=info",
         (false, _) => "tagsyncd=debug",
     };

@@ -112,14 +112,17 @@ fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
 
 fn finish(report: &Report, common: &Common, pass: &PassOptions, output: &Output) -> Result<ExitCode, Failure> {
     output.result(report, report.to_text(common.verbose > 0))?;
-    let parked = || report.jobs.iter().flat_map(|job| &job.remotes).filter_map(|remote| remote.plan.as_deref());
-    for plan in &pass.approve {
-        if let Some(now) = parked().find(|now| *now != plan) {
-            output.remark(format_args!(
-                "plan {} was not released: the changes that are parked now are {now}, another set",
-                Printable::new(plan)
-            ));
-        }
+    let remotes = || report.jobs.iter().flat_map(|job| &job.remotes);
+    let code = report.exit_code(pass.exit_code);
+    let mut refused = false;
+    for plan in pass.approve.iter().filter(|plan| !remotes().any(|remote| remote.released.as_ref() == Some(plan))) {
+        refused = true;
+        let parked: Vec<&str> = remotes().filter_map(|remote| remote.plan.as_deref()).collect();
+        let now = match parked.as_slice() {
+            [] => "nothing is parked now".to_owned(),
+            parked => format!("another set is parked now: {}", parked.join(", ")),
+        };
+        output.remark(format_args!("plan {} was not released: {now}", Printable::new(plan)));
     }
-    Ok(report.exit_code(pass.exit_code))
+    Ok(if refused && code == ExitCode::Done { ExitCode::Held } else { code })
 }

@@ -240,7 +240,7 @@ pub struct Usage {
 pub struct Parked {
     /// The id of exactly this set.
     pub plan: String,
-    /// The changes, one per line: `action tag old new`, sorted.
+    /// The changes, one per line: `action tag name old new`, sorted.
     pub changes: String,
     /// How many.
     pub count: u32,
@@ -407,6 +407,7 @@ pub trait Ledger: LedgerRead {
     /// Durable with the next flush.
     async fn park(&self, pair: &Pair, parked: Option<&Parked>) -> Result<(), LedgerFault>;
 
-    /// Ends a pass: times and state for `status`, and everything before it is durable.
+    /// Ends a pass: times and state for `status`, and everything before it is durable. `exact_begun` is only ever raised
+    /// here; [`Ledger::bind`] lowers it.
     async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), LedgerFault>;
 }

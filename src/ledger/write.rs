@@ -265,7 +265,7 @@ impl<'connection> Book<'connection> {
     pub(super) fn end_pass(&mut self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), Failure> {
         let id = self.id(pair)?;
         let row = self.row(pair)?;
-        if row.exact_begun != exact_begun {
+        if exact_begun && !row.exact_begun {
             self.put_row(id, pair, &PairRow { exact_begun, ..row })?;
         }
         let PassEnd { began, ended, state, converged, error, report } = end;

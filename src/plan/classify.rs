@@ -19,7 +19,7 @@
 //! A B C   held: differs    move C>A (drift)       move C>A     no move: held
 //! ```
 
-use super::{Cause, HoldKind, Policy};
+use super::{Cause, Conflict, Policy};
 
 /// What a name's three values ask for, before anything but the policy and its patterns has a say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ pub enum Verdict {
     /// Ours, gone from the source, and the policy never deletes.
     Retained,
     /// A person must decide.
-    Held(HoldKind),
+    Held(Conflict),
 }
 
 /// What the configuration says about one name.
@@ -76,19 +76,19 @@ pub fn classify<V: PartialEq>(
         },
         (Some(s), None, Some(r)) if s == r => Verdict::Adopt,
         (Some(_), None, Some(_)) => match policy {
-            CreateOnly => Verdict::Held(HoldKind::Differs),
-            Mirror => Verdict::Held(HoldKind::NotOurs),
+            CreateOnly => Verdict::Held(Conflict::Differs),
+            Mirror => Verdict::Held(Conflict::NotOurs),
             Exact => Verdict::Move(Cause::Ordinary),
         },
         (None, Some(_), None) => Verdict::Forget,
         (None, Some(b), Some(r)) => match policy {
             CreateOnly => Verdict::Retained,
-            Mirror if b != r => Verdict::Held(HoldKind::DriftedThenRemoved),
+            Mirror if b != r => Verdict::Held(Conflict::DriftedThenRemoved),
             Mirror | Exact => Verdict::Delete,
         },
         (Some(s), Some(b), None) => {
             if rules.immutable && s != b {
-                return Verdict::Held(HoldKind::SourceLeftPin);
+                return Verdict::Held(Conflict::SourceLeftPin);
             }
             let deliberate = policy == Exact && s != b;
             Verdict::Create(if deliberate { Cause::Ordinary } else { drift_unless_create_only })
@@ -97,13 +97,13 @@ pub fn classify<V: PartialEq>(
             if s == b {
                 Verdict::InSync
             } else if rules.immutable {
-                return Verdict::Held(HoldKind::BothLeftPin);
+                return Verdict::Held(Conflict::BothLeftPin);
             } else {
                 Verdict::Record
             }
         }
         (Some(_), Some(b), Some(r)) => match policy {
-            CreateOnly => Verdict::Held(HoldKind::Differs),
+            CreateOnly => Verdict::Held(Conflict::Differs),
             Mirror | Exact => Verdict::Move(if b == r { Cause::Ordinary } else { Cause::Drift }),
         },
     };
@@ -111,9 +111,9 @@ pub fn classify<V: PartialEq>(
     // The one move that an immutable name allows puts the pinned value back.
     let restores_pin = matches!(verdict, Verdict::Move(_)) && b.is_some() && s == b;
     if destructive && rules.protected {
-        Verdict::Held(HoldKind::Protected)
+        Verdict::Held(Conflict::Protected)
     } else if destructive && rules.immutable && !restores_pin {
-        Verdict::Held(HoldKind::Immutable)
+        Verdict::Held(Conflict::Immutable)
     } else {
         verdict
     }
@@ -128,8 +128,8 @@ mod tests {
     const RECREATE: Verdict = Create(Cause::Drift);
     const MOVE: Verdict = Move(Cause::Ordinary);
     const RESTORE: Verdict = Move(Cause::Drift);
-    const DIFFERS: Verdict = Held(HoldKind::Differs);
-    const PINNED: Verdict = Held(HoldKind::Immutable);
+    const DIFFERS: Verdict = Held(Conflict::Differs);
+    const PINNED: Verdict = Held(Conflict::Immutable);
 
     /// The table of the contract: row, create-only, mirror, exact, mirror with an immutable name.
     const TABLE: [(&str, [Verdict; 4]); 15] = [
@@ -137,15 +137,15 @@ mod tests {
         ("A--", [CREATE, CREATE, CREATE, CREATE]),
         ("--A", [Unmanaged, Unmanaged, Delete, Unmanaged]),
         ("A-A", [Adopt, Adopt, Adopt, Adopt]),
-        ("A-B", [DIFFERS, Held(HoldKind::NotOurs), MOVE, Held(HoldKind::NotOurs)]),
+        ("A-B", [DIFFERS, Held(Conflict::NotOurs), MOVE, Held(Conflict::NotOurs)]),
         ("-A-", [Forget, Forget, Forget, Forget]),
         ("-AA", [Retained, Delete, Delete, PINNED]),
-        ("-AB", [Retained, Held(HoldKind::DriftedThenRemoved), Delete, Held(HoldKind::DriftedThenRemoved)]),
+        ("-AB", [Retained, Held(Conflict::DriftedThenRemoved), Delete, Held(Conflict::DriftedThenRemoved)]),
         ("AA-", [CREATE, RECREATE, RECREATE, RECREATE]),
         ("AAA", [InSync, InSync, InSync, InSync]),
         ("AAB", [DIFFERS, RESTORE, RESTORE, RESTORE]),
-        ("AB-", [CREATE, RECREATE, CREATE, Held(HoldKind::SourceLeftPin)]),
-        ("ABA", [Record, Record, Record, Held(HoldKind::BothLeftPin)]),
+        ("AB-", [CREATE, RECREATE, CREATE, Held(Conflict::SourceLeftPin)]),
+        ("ABA", [Record, Record, Record, Held(Conflict::BothLeftPin)]),
         ("ABB", [DIFFERS, MOVE, MOVE, PINNED]),
         ("ABC", [DIFFERS, RESTORE, RESTORE, PINNED]),
     ];

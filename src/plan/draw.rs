@@ -1,10 +1,11 @@
 //! Draws the plan: every name that exists anywhere gets exactly one verdict.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
 use super::{
-    Cause, Held, HoldKind, NameRules, Plan, PlannedChange, Policy, Verdict, Waiting, classify, reshape, resolve,
+    Cause, Conflict, Held, HoldKind, NameRules, Plan, PlannedChange, Policy, Verdict, Waiting, classify, reshape,
+    resolve,
 };
 use crate::ledger::{Action, Note, Ownership, Record, RecordChange, Refusal, RefusalKind};
 use crate::provider::{Capabilities, Deletes, Moves};
@@ -24,6 +25,8 @@ pub struct Sides<'a> {
     pub remote: &'a RemoteSnapshot,
     /// Changes that the remote refused before and that are not due to be offered again.
     pub refusals: &'a BTreeMap<TagName, Refusal>,
+    /// Names with a write whose end is not known.
+    pub open: &'a BTreeSet<TagName>,
 }
 
 /// What the job says about names.
@@ -54,11 +57,9 @@ pub struct RemoteRules<'a> {
 
 /// Draws the plan. The same inputs give the same plan, byte for byte.
 pub fn draw(sides: Sides<'_>, rules: &Rules, remote_rules: RemoteRules<'_>) -> Plan {
-    let mut drawing = Drawing { sides, rules, remote_rules, claimed: HashSet::new(), plan: Plan::default() };
-    let claims = drawing.claim_names();
-    for claim in claims {
-        drawing.judge(claim);
-    }
+    let mut drawing = Drawing { sides, rules, remote_rules, claimed: Vec::new(), plan: Plan::default() };
+    let claims = drawing.claims();
+    drawing.judge_the_claims(claims);
     drawing.judge_the_unclaimed();
     drawing.clear_the_way();
     let mut plan = drawing.plan;
@@ -81,17 +82,17 @@ struct Drawing<'a> {
     sides: Sides<'a>,
     rules: &'a Rules,
     remote_rules: RemoteRules<'a>,
-    /// Remote names that belong to a name of the source or of the ledger.
-    claimed: HashSet<TagName>,
+    /// Remote names that belong to a name of the source or of the ledger, sorted.
+    claimed: Vec<TagName>,
     plan: Plan,
 }
 
 impl<'a> Drawing<'a> {
-    /// Gives every name of source and ledger that is in scope its place on the remote. Settles on the way those that have
-    /// none: records out of scope or under another mapping are released, names that meet are held.
-    fn claim_names(&mut self) -> Vec<Claim<'a>> {
+    /// Every name of source and ledger that is in scope, with its place on the remote, sorted by that place. Settles on the
+    /// way those that have none: records out of scope or under another mapping are released.
+    fn claims(&mut self) -> Vec<Claim<'a>> {
         let Sides { source, records, .. } = self.sides;
-        let mut claims: BTreeMap<TagName, Vec<Claim<'a>>> = BTreeMap::new();
+        let mut claims = Vec::with_capacity(source.len());
         for (tag, read) in source.iter() {
             if !self.rules.selection.includes(tag) {
                 continue;
@@ -100,21 +101,12 @@ impl<'a> Drawing<'a> {
             match self.remote_rules.mapping.to_remote(tag) {
                 Ok(remote_name) => {
                     let record = records.get(tag).filter(|record| record.remote_name == remote_name);
-                    claims.entry(remote_name.clone()).or_default().push(Claim {
-                        tag,
-                        remote_name,
-                        source: Some(read),
-                        record,
-                    });
+                    claims.push(Claim { tag, remote_name, source: Some(read), record });
                 }
                 Err(fault) => {
                     let claim = Claim { tag, remote_name: tag.clone(), source: Some(read), record: None };
-                    self.hold(
-                        &claim,
-                        HoldKind::Inexpressible,
-                        &fault.to_string(),
-                        "change the mapping, or exclude it by `tags`",
-                    );
+                    let hint = "change the mapping, or exclude it by `tags`";
+                    self.hold(&claim, HoldKind::Inexpressible, &fault.to_string(), hint);
                 }
             }
         }
@@ -129,38 +121,69 @@ impl<'a> Drawing<'a> {
             self.plan.owned += 1;
             if source.get(tag).is_none() {
                 let remote_name = record.remote_name.clone();
-                let rivals = claims.entry(remote_name.clone()).or_default();
-                if rivals.is_empty() {
-                    rivals.push(Claim { tag, remote_name, source: None, record: Some(record) });
-                } else {
-                    // A name that the source still has took over the place of one that it dropped.
-                    self.plan.notes.push(Note { tag: tag.clone(), record: RecordChange::Drop });
-                    self.plan.owned -= 1;
-                }
+                claims.push(Claim { tag, remote_name, source: None, record: Some(record) });
             }
         }
-        let mut alone = Vec::with_capacity(claims.len());
-        for (remote_name, mut rivals) in claims {
-            self.claimed.insert(remote_name.clone());
-            if rivals.len() == 1 {
-                alone.append(&mut rivals);
-                continue;
+        claims.sort_by(|one, other| one.remote_name.cmp(&other.remote_name));
+        claims
+    }
+
+    /// Judges each claim alone; claims of several names on one place are settled between them first.
+    fn judge_the_claims(&mut self, claims: Vec<Claim<'a>>) {
+        self.claimed = claims.iter().map(|claim| claim.remote_name.clone()).collect();
+        self.claimed.dedup();
+        let mut claims = claims.into_iter().peekable();
+        while let Some(claim) = claims.next() {
+            let mut rivals = vec![claim];
+            while let Some(rival) = claims.next_if(|next| next.remote_name == rivals[0].remote_name) {
+                rivals.push(rival);
             }
-            let names: Vec<String> = rivals.iter().map(|claim| format!("`{}`", claim.tag)).collect();
-            let reason = format!("{} all become `{remote_name}` on the remote", names.join(", "));
-            for claim in rivals {
-                self.hold(
-                    &claim,
-                    HoldKind::NamesMeet,
-                    &reason,
-                    "change `strip_prefix` or `replace`, or exclude one by `tags`",
-                );
+            if let Some(claim) = self.settle_rivals(rivals) {
+                self.judge(claim);
             }
         }
-        alone
+    }
+
+    /// Of several names that have one place on the remote, the one that may have it. A name that the source still has takes
+    /// over from those that it dropped, together with the record, because tagsyncd wrote what is there. Otherwise all are held.
+    fn settle_rivals(&mut self, mut rivals: Vec<Claim<'a>>) -> Option<Claim<'a>> {
+        if rivals.len() == 1 {
+            return rivals.pop();
+        }
+        let present = |claim: &Claim<'_>| matches!(claim.source, Some(Ok(_)));
+        if rivals.iter().filter(|claim| present(claim)).count() == 1
+            && rivals.iter().filter(|claim| claim.source.is_some()).count() == 1
+            && let Some(at) = rivals.iter().position(present)
+        {
+            let mut heir = rivals.swap_remove(at);
+            for dropped in rivals {
+                self.plan.notes.push(Note { tag: dropped.tag.clone(), record: RecordChange::Drop });
+                heir.record = heir.record.or(dropped.record);
+            }
+            if let Some(record) = heir.record {
+                self.plan.notes.push(Note { tag: heir.tag.clone(), record: RecordChange::Put(record.clone()) });
+            }
+            return Some(heir);
+        }
+        let names: Vec<String> = rivals.iter().map(|claim| format!("`{}`", claim.tag)).collect();
+        let reason = format!("{} all become `{}` on the remote", names.join(", "), rivals[0].remote_name);
+        for claim in rivals {
+            let hint = "change `strip_prefix` or `replace`, or exclude one by `tags`";
+            self.hold(&claim, HoldKind::NamesMeet, &reason, hint);
+        }
+        None
     }
 
     fn judge(&mut self, claim: Claim<'a>) {
+        if self.sides.open.contains(claim.tag) {
+            self.plan.waiting.push(Waiting {
+                tag: claim.tag.clone(),
+                remote_name: claim.remote_name,
+                to: None,
+                reason: "a write to it was interrupted, and the next `--sync` settles that first".to_owned(),
+            });
+            return;
+        }
         let remote = self.sides.remote.get(&claim.remote_name);
         let source_tag = match claim.source {
             Some(Err(reason)) => {
@@ -219,10 +242,7 @@ impl<'a> Drawing<'a> {
             (Verdict::Forget, _) => self.plan.notes.push(note(RecordChange::Drop)),
             (Verdict::Unmanaged, _) => self.plan.unmanaged.push(claim.tag.clone()),
             (Verdict::Retained, _) => self.plan.retained.push(claim.tag.clone()),
-            (Verdict::Held(kind), _) => {
-                let (reason, hint) = kind.explain();
-                self.hold(&claim, kind, reason, hint);
-            }
+            (Verdict::Held(conflict), _) => self.hold_conflict(&claim, conflict),
             (Verdict::Create(cause), new @ Some(_)) => self.change(&claim, Action::Create, new, cause, remote),
             (Verdict::Move(cause), new @ Some(_)) => self.change(&claim, Action::Move, new, cause, remote),
             (Verdict::Delete, _) => self.change(&claim, Action::Delete, None, Cause::Ordinary, remote),
@@ -235,15 +255,20 @@ impl<'a> Drawing<'a> {
     /// Remote names that neither source nor ledger claims: unmanaged, or under `exact` to be deleted.
     fn judge_the_unclaimed(&mut self) {
         for tag in self.sides.remote.tags() {
-            if self.claimed.contains(&tag.name) {
+            if self.claimed.binary_search(&tag.name).is_ok() {
                 continue;
             }
             let candidates = self.remote_rules.mapping.to_source(&tag.name);
+            // A name that stands for one that the source has out of scope is as invisible as that one.
+            if candidates.iter().any(|name| self.sides.source.get(name).is_some()) {
+                continue;
+            }
             let Some(name) = candidates.iter().find(|name| self.rules.selection.includes(name)) else { continue };
             let claim = Claim { tag: name, remote_name: tag.name.clone(), source: None, record: None };
+            // It is not known which of the candidates it once was, so a rule for any of them holds it.
             let name_rules = NameRules {
-                protected: self.rules.protected.matches(name),
-                immutable: self.rules.immutable.matches(name),
+                protected: candidates.iter().any(|name| self.rules.protected.matches(name)),
+                immutable: candidates.iter().any(|name| self.rules.immutable.matches(name)),
             };
             match (classify(None, None, Some(&()), self.rules.policy, name_rules), &tag.value) {
                 (Verdict::Delete, Ok(_)) => self.change(&claim, Action::Delete, None, Cause::Ordinary, Some(tag)),
@@ -251,10 +276,7 @@ impl<'a> Drawing<'a> {
                     let reason = format!("unknown on the remote: {reason}");
                     self.hold(&claim, HoldKind::Unknown, &reason, "look at the tag on the remote");
                 }
-                (Verdict::Held(kind), _) => {
-                    let (reason, hint) = kind.explain();
-                    self.hold(&claim, kind, reason, hint);
-                }
+                (Verdict::Held(conflict), _) => self.hold_conflict(&claim, conflict),
                 _ => self.plan.unmanaged.push(name.clone()),
             }
         }
@@ -302,6 +324,14 @@ impl<'a> Drawing<'a> {
             cause,
             foreign: action != Action::Create && claim.record.map(|record| &record.value.target) != remote_target,
             record: claim.record.map(|record| record.value.clone()),
+            attachment: remote.and_then(|tag| tag.attachment),
+            namesakes: if action == Action::Delete {
+                let mut others = self.remote_rules.mapping.to_source(&claim.remote_name);
+                others.retain(|name| name != claim.tag);
+                others
+            } else {
+                Vec::new()
+            },
             tag_id: claim.source.and_then(|read| read.ok()).and_then(|tag| tag.tag_id),
             blockers: Vec::new(),
         });
@@ -356,7 +386,8 @@ impl<'a> Drawing<'a> {
 
     /// git keeps no `a` beside `a/b`: a create whose place is taken waits for a deletion of this plan, or is held.
     fn clear_the_way(&mut self) {
-        if !self.remote_rules.capabilities.names.are_refs {
+        let creates = self.plan.changes.iter().any(|change| change.action == Action::Create);
+        if !self.remote_rules.capabilities.names.are_refs || !creates {
             return;
         }
         let going: BTreeSet<TagName> = self
@@ -395,6 +426,11 @@ impl<'a> Drawing<'a> {
             }
             self.plan.changes.push(change);
         }
+    }
+
+    fn hold_conflict(&mut self, claim: &Claim<'_>, conflict: Conflict) {
+        let (reason, hint) = conflict.explain();
+        self.hold(claim, HoldKind::Conflict(conflict), reason, hint);
     }
 
     fn hold(&mut self, claim: &Claim<'_>, kind: HoldKind, reason: &str, hint: &str) {

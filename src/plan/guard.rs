@@ -57,7 +57,7 @@ impl ApprovedPlan {
 pub struct Parked {
     /// The hash of exactly this set: another set has another id.
     pub plan: String,
-    /// The changes, one per line: `action tag old new`, sorted.
+    /// The changes, one per line: `action tag name old new`, sorted.
     pub changes: String,
     /// How many.
     pub count: u32,
@@ -72,12 +72,17 @@ pub struct Guarded {
     pub plan: Plan,
     /// What a person can release.
     pub parked: Option<Parked>,
+    /// The id under which a person has released the rest.
+    pub released: Option<String>,
+    /// How many changes of the drawn plan would destroy a value that is not ours, let through or not.
+    pub foreign: usize,
 }
 
 /// Sends a plan through the guards.
 pub fn guard(mut plan: Plan, facts: &Facts<'_>) -> Guarded {
     let mut changes = std::mem::take(&mut plan.changes);
-    let notes = std::mem::take(&mut plan.notes);
+    let mut notes = std::mem::take(&mut plan.notes);
+    let foreign = changes.iter().filter(|change| change.foreign).count();
     if let Some((found, needed)) = facts.read_only {
         let hint = "give the credential the role or scope, then run again";
         hold(&mut changes, &mut plan.held, HoldKind::ReadOnly, hint, |_| {
@@ -102,24 +107,27 @@ pub fn guard(mut plan: Plan, facts: &Facts<'_>) -> Guarded {
     park_blocked(&changes, &mut parking);
 
     let parked = (!parking.is_empty()).then(|| identify(&changes, &parking, facts.pair));
-    let released = parked.as_ref().is_some_and(|parked| facts.released.contains(&parked.plan));
-    let parked = match parked {
-        Some(_) if released => {
+    let (parked, released) = match parked {
+        Some(parked) if facts.released.contains(&parked.plan) => {
             for change in changes.iter_mut().filter(|change| parking.contains_key(&change.tag)) {
                 change.cause = Cause::Approved;
             }
-            None
+            (None, Some(parked.plan))
         }
         Some(parked) => {
             let hint =
                 format!("`tagsyncd --sync --approve {}` releases exactly these {} changes", parked.plan, parked.count);
             hold(&mut changes, &mut plan.held, HoldKind::Parked, &hint, |change| parking.get(&change.tag).cloned());
-            Some(parked)
+            if vanished(&plan) {
+                // A remote that may be half there says nothing about what is gone from both sides, either.
+                notes.clear();
+            }
+            (Some(parked), None)
         }
-        None => None,
+        None => (None, None),
     };
     plan.held.sort_by(|one, other| one.tag.cmp(&other.tag));
-    Guarded { approved: ApprovedPlan { changes, notes }, plan, parked }
+    Guarded { approved: ApprovedPlan { changes, notes }, plan, parked, released, foreign }
 }
 
 /// Moves the changes that have a reason to stop from the plan to what is held.
@@ -148,9 +156,13 @@ fn park<'a>(changes: impl IntoIterator<Item = &'a PlannedChange>, reason: &str, 
 }
 
 /// More than three and more than a fifth of our tags gone at once is a lost permission or another project more often than intent.
+fn vanished(plan: &Plan) -> bool {
+    plan.vanished > 3 && u64::from(plan.vanished) * 5 > u64::from(plan.owned)
+}
+
 fn park_vanished(plan: &Plan, changes: &[PlannedChange], parking: &mut Parking) {
-    let (vanished, owned) = (u64::from(plan.vanished), u64::from(plan.owned));
-    if vanished > 3 && vanished * 5 > owned {
+    if vanished(plan) {
+        let Plan { vanished, owned, .. } = plan;
         let reason = format!("{vanished} of {owned} tags that were written here are gone from the remote at once");
         park(changes, &reason, parking);
     }
@@ -224,9 +236,10 @@ fn identify(changes: &[PlannedChange], parking: &Parking, pair: &Pair) -> Parked
             let value =
                 |value: Option<&crate::tag::Value>| value.map_or_else(|| "-".to_owned(), crate::tag::Value::to_record);
             format!(
-                "{} {} {} {}",
+                "{} {} {} {} {}",
                 change.action.word(),
                 change.tag,
+                change.remote_name,
                 value(change.old.as_ref()),
                 value(change.new.as_ref())
             )

@@ -2,9 +2,9 @@
 
 use crate::tag::{TagName, Value};
 
-/// Why a person must decide.
+/// What the three-way table itself holds: both sides say different things, and the job's rules name no winner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum HoldKind {
+pub enum Conflict {
     /// `create-only`: the remote has another value.
     Differs,
     /// `mirror`: the remote has another value under a name that was never ours.
@@ -19,53 +19,10 @@ pub enum HoldKind {
     BothLeftPin,
     /// The configuration protects the name.
     Protected,
-    /// One side could not be read.
-    Unknown,
-    /// Two source names have one name on the remote, or names that cannot exist together.
-    NamesMeet,
-    /// The remote cannot hold this name or this target, or has no such operation.
-    Inexpressible,
-    /// Another tag on the remote is in the way.
-    Blocked,
-    /// The remote protects the name.
-    RemoteProtected,
-    /// A deletion would take something along.
-    SideEffect,
-    /// The remote refused this very change before.
-    Refused,
-    /// The source has no tag in scope at all.
-    EmptySource,
-    /// The credential may only read.
-    ReadOnly,
-    /// A budget or another guard parked it.
-    Parked,
 }
 
-impl HoldKind {
-    /// The word in reports.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Differs => "differs",
-            Self::NotOurs => "not_ours",
-            Self::DriftedThenRemoved => "drifted_then_removed",
-            Self::Immutable => "immutable",
-            Self::SourceLeftPin => "source_left_pin",
-            Self::BothLeftPin => "both_left_pin",
-            Self::Protected => "protected",
-            Self::Unknown => "unknown",
-            Self::NamesMeet => "names_meet",
-            Self::Inexpressible => "cannot_be_expressed",
-            Self::Blocked => "blocked",
-            Self::RemoteProtected => "protected_on_remote",
-            Self::SideEffect => "side_effect",
-            Self::Refused => "refused",
-            Self::EmptySource => "empty_source",
-            Self::ReadOnly => "read_only",
-            Self::Parked => "parked",
-        }
-    }
-
-    /// Reason and hint for the verdicts that the three-way table itself gives.
+impl Conflict {
+    /// Reason and hint.
     pub(super) fn explain(self) -> (&'static str, &'static str) {
         match self {
             Self::Differs => (
@@ -96,16 +53,58 @@ impl HoldKind {
                 "the name is `protected`: never moved, never deleted",
                 "take the name out of `protected`, or make the change on the remote by hand",
             ),
-            Self::Unknown
-            | Self::NamesMeet
-            | Self::Inexpressible
-            | Self::Blocked
-            | Self::RemoteProtected
-            | Self::SideEffect
-            | Self::Refused
-            | Self::EmptySource
-            | Self::ReadOnly
-            | Self::Parked => ("held", "see the documentation of holds"),
+        }
+    }
+}
+
+/// Why a person must decide.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HoldKind {
+    /// Both sides say different things.
+    Conflict(Conflict),
+    /// One side could not be read.
+    Unknown,
+    /// Two source names have one name on the remote, or names that cannot exist together.
+    NamesMeet,
+    /// The remote cannot hold this name or this target, or has no such operation.
+    Inexpressible,
+    /// Another tag on the remote is in the way.
+    Blocked,
+    /// The remote protects the name.
+    RemoteProtected,
+    /// A deletion would take something along.
+    SideEffect,
+    /// The remote refused this very change before.
+    Refused,
+    /// The source has no tag in scope at all.
+    EmptySource,
+    /// The credential may only read.
+    ReadOnly,
+    /// A budget or another guard parked it.
+    Parked,
+}
+
+impl HoldKind {
+    /// The word in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Conflict(Conflict::Differs) => "differs",
+            Self::Conflict(Conflict::NotOurs) => "not_ours",
+            Self::Conflict(Conflict::DriftedThenRemoved) => "drifted_then_removed",
+            Self::Conflict(Conflict::Immutable) => "immutable",
+            Self::Conflict(Conflict::SourceLeftPin) => "source_left_pin",
+            Self::Conflict(Conflict::BothLeftPin) => "both_left_pin",
+            Self::Conflict(Conflict::Protected) => "protected",
+            Self::Unknown => "unknown",
+            Self::NamesMeet => "names_meet",
+            Self::Inexpressible => "cannot_be_expressed",
+            Self::Blocked => "blocked",
+            Self::RemoteProtected => "protected_on_remote",
+            Self::SideEffect => "side_effect",
+            Self::Refused => "refused",
+            Self::EmptySource => "empty_source",
+            Self::ReadOnly => "read_only",
+            Self::Parked => "parked",
         }
     }
 }

@@ -7,6 +7,7 @@ mod classify;
 mod draw;
 mod guard;
 mod hold;
+mod refusal;
 mod resolve;
 #[cfg(test)]
 mod tests;
@@ -14,11 +15,12 @@ mod tests;
 pub use classify::{NameRules, Verdict, classify};
 pub use draw::{RemoteRules, Rules, Sides, draw};
 pub use guard::{ApprovedPlan, Facts, Guarded, Parked, guard};
-pub use hold::{Held, HoldKind, Waiting};
+pub use hold::{Conflict, Held, HoldKind, Waiting};
+pub use refusal::{missing_targets, standing};
 pub use resolve::{reshape, resolve};
 
 use crate::ledger::{Action, Note};
-use crate::tag::{TagId, TagName, Value};
+use crate::tag::{Attachment, TagId, TagName, Value};
 
 /// What a job may do to its remotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,10 +104,21 @@ pub struct PlannedChange {
     pub cause: Cause,
     /// Whether it would destroy a value that we did not leave there, so that only `exact` asks for it.
     pub foreign: bool,
+    /// What the remote had attached to the tag when this was planned; more than that may not be destroyed.
+    pub attachment: Option<Attachment>,
+    /// Other source names that would have this name on the remote; a deletion makes sure that none of them is there.
+    pub namesakes: Vec<TagName>,
     /// The tag object whose message a create or move carries along.
     pub tag_id: Option<TagId>,
     /// Names on the remote that have to go first, because git cannot keep both (`a` and `a/b`).
     pub blockers: Vec<TagName>,
+}
+
+impl Plan {
+    /// Whether nothing but agreement was found. Only such a plan may rest on an identity that was not asked for anew.
+    pub fn is_quiet(&self) -> bool {
+        self.changes.is_empty() && self.notes.is_empty() && self.held.is_empty() && self.vanished == 0
+    }
 }
 
 impl PlannedChange {

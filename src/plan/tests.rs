@@ -82,7 +82,7 @@ fn rules(policy: Policy) -> Rules {
 
 fn plan_of(near: &Side, known: &BTreeMap<TagName, Record>, far: &BTreeMap<TagName, Value>, rules: &Rules) -> Plan {
     let (source, remote, refusals) = (source(near), remote(far), BTreeMap::new());
-    let sides = Sides { source: &source, records: known, remote: &remote, refusals: &refusals };
+    let sides = Sides { source: &source, records: known, remote: &remote, refusals: &refusals, open: &BTreeSet::new() };
     let mapping = NameMapping::default();
     let remote_rules =
         RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss: &|_| false };
@@ -280,6 +280,8 @@ fn deletion(tag_name: &str) -> PlannedChange {
         record: Some(value(1)),
         cause: Cause::Ordinary,
         foreign: false,
+        attachment: None,
+        namesakes: Vec::new(),
         tag_id: None,
         blockers: Vec::new(),
     }
@@ -368,9 +370,11 @@ fn seventy_five_tags_moved_to_one_commit_are_parked() {
 fn a_remote_that_lost_our_tags_at_once_is_left_alone() {
     let pair = pair();
     let creates = || (0..30).map(|at| addition(&format!("v{at}"))).collect::<Vec<_>>();
-    let emptied = Plan { vanished: 30, ..plan_with(creates()) };
+    let forgotten = Note { tag: name("gone-on-both-sides"), record: RecordChange::Drop };
+    let emptied = Plan { vanished: 30, notes: vec![forgotten], ..plan_with(creates()) };
     let guarded = guard(emptied, &facts(&pair, Usage::default()));
     assert_eq!((guarded.approved.changes().len(), guarded.parked.unwrap().count), (0, 30));
+    assert_eq!(guarded.approved.notes(), [], "what may come back is not forgotten");
     let a_few = Plan { vanished: 20, ..plan_with(creates()) };
     assert_eq!(guard(a_few, &facts(&pair, Usage::default())).parked, None);
 }
@@ -412,7 +416,8 @@ fn names_that_meet_on_the_remote_are_all_held() {
     let near = Side::from([("v1", 1), ("v2", 2)]);
     let (source, remote, records, refusals) =
         (source(&near), remote(&BTreeMap::new()), BTreeMap::new(), BTreeMap::new());
-    let sides = Sides { source: &source, records: &records, remote: &remote, refusals: &refusals };
+    let sides =
+        Sides { source: &source, records: &records, remote: &remote, refusals: &refusals, open: &BTreeSet::new() };
     let draw_with = |replace: Vec<(String, String)>| {
         let mapping = NameMapping { replace, ..NameMapping::default() };
         let remote_rules =
@@ -425,6 +430,29 @@ fn names_that_meet_on_the_remote_are_all_held() {
     // Names that git cannot keep side by side meet as well.
     let plan = draw_with(vec![("1".into(), "".into()), ("v2".into(), "v/x".into())]);
     assert!(plan.changes.is_empty() && plan.held.iter().all(|held| held.kind == HoldKind::NamesMeet), "{plan:?}");
+}
+
+#[test]
+fn a_remote_name_that_could_stand_for_a_held_one_is_held() {
+    let (source, refusals, records) = (source(&Side::from([("x", 1)])), BTreeMap::new(), BTreeMap::new());
+    let there = BTreeMap::from([(name("release-1"), value(1)), (name("1.0"), value(1)), (name("x"), value(1))]);
+    let remote = remote(&there);
+    let sides =
+        Sides { source: &source, records: &records, remote: &remote, refusals: &refusals, open: &BTreeSet::new() };
+    let mapping = NameMapping { strip_prefix: "v".into(), ..NameMapping::default() };
+    let remote_rules =
+        RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss: &|_| false };
+    let mut exact = rules(Policy::Exact);
+    exact.protected = NamePatterns::new(["release-*"]).unwrap();
+    exact.immutable = NamePatterns::new(["1.*"]).unwrap();
+    let plan = draw(sides, &exact, remote_rules);
+    assert!(plan.changes.is_empty(), "{:?}", plan.changes);
+    let held: Vec<_> = plan.held.iter().map(|held| held.kind).collect();
+    assert_eq!(held, [HoldKind::Conflict(Conflict::Immutable), HoldKind::Conflict(Conflict::Protected)]);
+    // What the source has out of scope is as invisible on the remote.
+    exact.selection.patterns = NamePatterns::new(["v*"]).unwrap();
+    let plan = draw(sides, &exact, remote_rules);
+    assert!(!plan.changes.iter().any(|change| change.remote_name == name("x")), "{:?}", plan.changes);
 }
 
 #[test]
@@ -443,7 +471,8 @@ fn what_the_remote_protects_or_would_lose_is_held() {
         .unwrap();
     let remote = listing.finish(End::NoNextPage, Some(3)).unwrap();
     let (source, refusals, mapping) = (source(&near), BTreeMap::new(), NameMapping::default());
-    let sides = Sides { source: &source, records: &known, remote: &remote, refusals: &refusals };
+    let sides =
+        Sides { source: &source, records: &known, remote: &remote, refusals: &refusals, open: &BTreeSet::new() };
     let draw_with = |allows_loss: &(dyn Fn(&TagName) -> bool + Sync)| {
         let remote_rules =
             RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss };
@@ -467,7 +496,8 @@ fn unknown_on_either_side_holds_in_every_policy() {
     let known = records(&Side::from([("v1", 1), ("v2", 1)]));
     let (refusals, mapping) = (BTreeMap::new(), NameMapping::default());
     for policy in [Policy::CreateOnly, Policy::Mirror, Policy::Exact] {
-        let sides = Sides { source: &source, records: &known, remote: &remote, refusals: &refusals };
+        let sides =
+            Sides { source: &source, records: &known, remote: &remote, refusals: &refusals, open: &BTreeSet::new() };
         let remote_rules =
             RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss: &|_| true };
         let plan = draw(sides, &rules(policy), remote_rules);
