@@ -189,12 +189,10 @@ impl Writer {
     /// What a create or a move in place that did not simply succeed has come to.
     async fn judge(&self, new: &NewTag, old: Option<&Value>, fault: &Fault) -> Settlement {
         self.halt_on(fault);
-        let proves_nothing = match fault.kind {
-            FaultKind::NotSent | FaultKind::Throttled | FaultKind::Unauthorized | FaultKind::Unsupported => {
-                return not_sent(fault);
-            }
-            FaultKind::Ambiguous | FaultKind::Unreadable => true,
-            FaultKind::Forbidden | FaultKind::NotFound | FaultKind::Rejected => false,
+        let proves_nothing = match proof(fault) {
+            Proof::NoEffect => return not_sent(fault),
+            Proof::Nothing => true,
+            Proof::Refusal => false,
         };
         let there = match self.provider.get_tag(&new.name).await {
             Ok(there) => there,
@@ -230,12 +228,10 @@ impl Writer {
     /// What a deletion that did not simply succeed has come to.
     async fn judge_deletion(&self, name: &TagName, lease: &Value, fault: &Fault) -> Settlement {
         self.halt_on(fault);
-        let proves_nothing = match fault.kind {
-            FaultKind::NotSent | FaultKind::Throttled | FaultKind::Unauthorized | FaultKind::Unsupported => {
-                return not_sent(fault);
-            }
-            FaultKind::Ambiguous | FaultKind::Unreadable => true,
-            FaultKind::Forbidden | FaultKind::NotFound | FaultKind::Rejected => false,
+        let proves_nothing = match proof(fault) {
+            Proof::NoEffect => return not_sent(fault),
+            Proof::Nothing => true,
+            Proof::Refusal => false,
         };
         match self.provider.get_tag(name).await {
             Err(read) => unsettled(fault, &format!("and reading it back failed: {read}")),
@@ -384,9 +380,26 @@ fn lost(fault: &Fault) -> Settlement {
 fn put_back(fault: &Fault) -> Settlement {
     let mut restored = ended(Outcome::Restored, RecordChange::Keep);
     restored.detail = Some(format!("the old value was put back after: {}", said(fault)));
-    let final_word = matches!(fault.kind, FaultKind::Forbidden | FaultKind::NotFound | FaultKind::Rejected);
-    restored.refusal = final_word.then_some(RefusalKind::Policy);
+    restored.refusal = matches!(proof(fault), Proof::Refusal).then_some(RefusalKind::Policy);
     restored
+}
+
+/// What a fault proves about the write that it answers.
+enum Proof {
+    /// The write cannot have had an effect.
+    NoEffect,
+    /// It was refused; whether the remote was there already is for a look to tell.
+    Refusal,
+    /// Nothing: it may or may not have had its effect.
+    Nothing,
+}
+
+fn proof(fault: &Fault) -> Proof {
+    match fault.kind {
+        FaultKind::NotSent | FaultKind::Throttled | FaultKind::Unauthorized | FaultKind::Unsupported => Proof::NoEffect,
+        FaultKind::Forbidden | FaultKind::NotFound | FaultKind::Rejected => Proof::Refusal,
+        FaultKind::Ambiguous | FaultKind::Unreadable => Proof::Nothing,
+    }
 }
 
 /// What a fault says, with what to do about it.

@@ -20,7 +20,7 @@ use output::{Failure, Output};
 
 /// Keeps git tags in agreement between repositories and remote tag APIs.
 #[derive(Debug, Parser)]
-#[command(name = "tagsyncd", version, disable_help_subcommand = true, after_help = EXIT_CODES)]
+#[command(name = "tagsyncd", version, disable_help_subcommand = true, override_usage = USAGE, after_help = EXIT_CODES)]
 struct CommandLine {
     /// One pass over all jobs or the named ones, then exit
     #[arg(long)]
@@ -45,8 +45,12 @@ struct CommandLine {
 }
 
 const EXIT_CODES: &str = "\
-Exit codes, the first that applies: 78 configuration, 75 another instance holds the lock, 70 a bug, 2 usage,
-1 something failed or could not be read, 3 something is held for a person, 4 pending or waiting (with --exit-code), 0 done.";
+Exit codes, the first that applies: 78 configuration, 75 another instance holds the lock, 70 a bug, 2 usage, 1 something \
+failed or could not be read, 3 something is held for a person, 4 pending or waiting (with --exit-code), 0 done.";
+
+const USAGE: &str = "\
+tagsyncd --sync [--dry-run] [OPTIONS] [JOB]...
+       tagsyncd [OPTIONS] <COMMAND>";
 
 #[derive(Debug, Subcommand)]
 enum Command {

@@ -2,7 +2,7 @@
 //!
 //! The JSON is a contract: fields may be added, never renamed. The text is for a glance, in any width, without colour.
 
-use std::fmt::{self, Write as _};
+mod text;
 
 use serde::Serialize;
 
@@ -10,7 +10,6 @@ use crate::apply::Applied;
 use crate::ledger::{Outcome, RecordChange};
 use crate::plan::{ApprovedPlan, Guarded, Held, PlannedChange, Waiting};
 use crate::tag::{TagName, Value};
-use crate::text::Printable;
 
 /// A whole run over jobs.
 #[derive(Clone, Debug, Serialize)]
@@ -398,183 +397,5 @@ impl Report {
         } else {
             ExitCode::Done
         }
-    }
-
-    /// The report as text. `whole` lists every name; otherwise long runs of the same kind are cut.
-    pub fn to_text(&self, whole: bool) -> impl fmt::Display {
-        let most = if whole { usize::MAX } else { LINES_OF_A_KIND };
-        std::fmt::from_fn(move |f| self.jobs.iter().try_for_each(|job| job.write(f, most)))
-    }
-}
-
-impl JobReport {
-    fn write(&self, f: &mut fmt::Formatter<'_>, most: usize) -> fmt::Result {
-        if let Some(error) = &self.error {
-            writeln!(f, "{}: {}: {}", self.job, self.repository, Printable::new(error))?;
-            write_hint(f, "", self.hint.as_deref())?;
-            return Ok(());
-        }
-        self.remotes.iter().try_for_each(|remote| remote.write(f, &self.job, &self.repository, most))
-    }
-}
-
-/// Lines of one kind that a glance can take in.
-const LINES_OF_A_KIND: usize = 40;
-
-/// A line of the table: mark, name, what happens; and what is to be said about it, which like lines share.
-struct Line {
-    mark: char,
-    name: String,
-    values: String,
-    remark: String,
-    /// Reason and hint of what is held.
-    advice: Option<(String, String)>,
-}
-
-impl Line {
-    /// Whether both lines are of one kind, so that a long run of them may be cut and their advice said once.
-    fn is_like(&self, other: &Self) -> bool {
-        self.mark == other.mark && self.advice == other.advice && (self.advice.is_some() || self.remark == other.remark)
-    }
-}
-
-impl RemoteReport {
-    fn write(&self, f: &mut fmt::Formatter<'_>, job: &str, repository: &str, most: usize) -> fmt::Result {
-        write!(f, "{job}: {repository} -> {}", self.remote)?;
-        writeln!(
-            f,
-            "{}",
-            if self.place.is_empty() { String::new() } else { format!(" ({})", printable(&self.place)) }
-        )?;
-        if let Some(error) = &self.error {
-            writeln!(f, "  unknown: {}", Printable::new(error))?;
-            return write_hint(f, "  ", self.hint.as_deref());
-        }
-        for note in &self.notes {
-            writeln!(f, "  {}", Printable::new(note))?;
-        }
-        let lines = self.lines();
-        let shown = || lines.chunk_by(Line::is_like).flat_map(|kind| kind.iter().take(most));
-        let width = |text: fn(&Line) -> &str| shown().map(|line| text(line).chars().count()).max().unwrap_or(0);
-        let (names, values) = (width(|line| &line.name).min(40), width(|line| &line.values).min(28));
-        for kind in lines.chunk_by(Line::is_like) {
-            for line in kind.iter().take(most) {
-                let Line { mark, name, values: value, remark, .. } = line;
-                let advice = line.advice.as_ref().filter(|_| kind.len() == 1).map_or("", |(reason, _)| reason);
-                let colon = if advice.is_empty() { "" } else { ": " };
-                let shown = format!("  {mark} {name:names$}  {value:values$}  {remark}{colon}{advice}");
-                writeln!(f, "{}", shown.trim_end())?;
-            }
-            if let [first, _, ..] = kind {
-                if kind.len() > most {
-                    writeln!(f, "  {} … and {} more; `-v` lists all", first.mark, kind.len() - most)?;
-                }
-                if let Some((reason, _)) = &first.advice {
-                    writeln!(f, "      all {}: {reason}", kind.len())?;
-                }
-            }
-            if let Some((_, hint)) = kind.first().and_then(|first| first.advice.as_ref()) {
-                write_hint(f, "      ", Some(hint))?;
-            }
-        }
-        writeln!(f, "  {}", self.summary())
-    }
-
-    fn lines(&self) -> Vec<Line> {
-        let mut lines = Vec::new();
-        for change in &self.changes {
-            let short = |value: &Option<Value>| value.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default();
-            let (mark, values) = match change.action {
-                "create" => ('+', short(&change.to)),
-                "move" => ('~', format!("{} -> {}", short(&change.from), short(&change.to))),
-                _ => ('-', short(&change.from)),
-            };
-            let outcome = change.outcome.filter(|outcome| *outcome != "done").map(|outcome| outcome.replace('_', " "));
-            let remarks = [outcome, change.reason.clone(), change.degraded.map(str::to_owned)];
-            lines.push(Line {
-                mark,
-                name: shown_name(&change.tag, &change.name),
-                values,
-                remark: printable(&remarks.into_iter().flatten().collect::<Vec<_>>().join("; ")),
-                advice: None,
-            });
-        }
-        for held in &self.held {
-            lines.push(Line {
-                mark: '!',
-                name: shown_name(&held.tag, &held.name),
-                values: String::new(),
-                remark: "held".to_owned(),
-                advice: Some((printable(&held.reason), held.hint.clone())),
-            });
-        }
-        for waiting in &self.waiting {
-            lines.push(Line {
-                mark: '…',
-                name: shown_name(&waiting.tag, &waiting.name),
-                values: waiting.to.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default(),
-                remark: format!("waiting: {}", printable(&waiting.reason)),
-                advice: None,
-            });
-        }
-        for (verdict, names) in self.quiet.iter().flat_map(Quiet::lists) {
-            lines.extend(names.iter().map(|name| Line {
-                mark: '=',
-                name: name.to_string(),
-                values: String::new(),
-                remark: verdict.to_owned(),
-                advice: None,
-            }));
-        }
-        lines
-    }
-
-    fn summary(&self) -> String {
-        let Counts { in_sync, create, moved, delete, adopt, forget, unmanaged, retained, held, waiting, failed } =
-            self.counts;
-        let done = self.changes.iter().any(|change| change.outcome.is_some());
-        let (created, moved_word, deleted) =
-            if done { ("created", "moved", "deleted") } else { ("to create", "to move", "to delete") };
-        let parts = [
-            (create, created),
-            (moved, moved_word),
-            (delete, deleted),
-            (failed, "failed"),
-            (held, "held"),
-            (waiting, "waiting"),
-            (adopt, "adopted"),
-            (forget, "forgotten"),
-            (retained, "retained"),
-            (unmanaged, "unmanaged"),
-        ];
-        let mut summary = format!("{in_sync} in sync");
-        for (count, word) in parts.into_iter().filter(|(count, _)| *count > 0) {
-            // Writing to a string cannot fail.
-            let _infallible = write!(summary, ", {count} {word}");
-        }
-        let _infallible = write!(summary, " ({} request{})", self.requests, if self.requests == 1 { "" } else { "s" });
-        summary
-    }
-}
-
-impl Quiet {
-    fn lists(&self) -> [(&'static str, &[TagName]); 4] {
-        let Self { in_sync, adopt, forget, unmanaged } = self;
-        [("in sync", in_sync), ("adopt", adopt), ("forget", forget), ("unmanaged", unmanaged)]
-    }
-}
-
-fn shown_name(tag: &TagName, name: &TagName) -> String {
-    if tag == name { tag.to_string() } else { format!("{tag} as {name}") }
-}
-
-fn printable(text: &str) -> String {
-    Printable::new(text).to_string()
-}
-
-fn write_hint(f: &mut fmt::Formatter<'_>, indent: &str, hint: Option<&str>) -> fmt::Result {
-    match hint {
-        Some(hint) => writeln!(f, "{indent}hint: {}", Printable::new(hint)),
-        None => Ok(()),
     }
 }

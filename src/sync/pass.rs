@@ -1,170 +1,29 @@
-//! One pass over jobs: read both sides, draw the plan, guard it, apply it, remember.
-//!
-//! Pairs are independent of each other: each is planned, guarded and applied on its own and at the same time as the others, so a
-//! remote that does not answer costs nobody else. The report comes in the order of the configuration.
+//! One pass over one pair, from its memory to its report.
 
 use std::sync::{Arc, OnceLock};
 
-use futures_util::StreamExt as _;
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
-use tokio_util::sync::CancellationToken;
-use uuid::Uuid;
 
+use super::{Mode, Run, SourceSide};
 use crate::apply::{Applied, Writer, apply, recover};
-use crate::config::{ConfigFault, JobSettings, RemoteSettings, Repository};
-use crate::http::{Pool, Transport};
-use crate::ledger::{Ledger, LedgerFault, LedgerRead, Pair, PairState, Parked, PassEnd};
+use crate::config::{ConfigFault, JobSettings, RemoteSettings};
+use crate::http::Transport;
+use crate::ledger::{Ledger, LedgerFault, Pair, PairState, Parked};
 use crate::plan::{Facts, Guarded, Plan, Policy, RemoteRules, Rules, Sides, draw, guard, missing_targets, standing};
 use crate::provider::{Access, Connection, Fault, Identity, Provider};
-use crate::report::{JobReport, RemoteReport, Report, State};
-use crate::source::{LocalSource, Messages, Source, SourceFault};
-use crate::tag::{RemoteSnapshot, SourceSnapshot, Target};
+use crate::report::RemoteReport;
+use crate::tag::{RemoteSnapshot, Target};
 
-/// Repositories that are read and held in memory at once.
-const REPOSITORIES_AT_ONCE: usize = 16;
 /// An identity is believed for this long, so that an unchanged pass is the listing alone.
 const IDENTITY_AGE: SignedDuration = SignedDuration::from_hours(1);
 /// Missing targets that are looked for in one pass; with more, each pass looks for another part.
 const TARGETS_AT_ONCE: usize = 64;
 
-/// Whether a pass may write. A plan holds no ledger that could be written, so it cannot.
-#[derive(Clone)]
-pub enum Mode {
-    /// Looks only. `None` where nothing was remembered yet.
-    Plan(Option<Arc<dyn LedgerRead>>),
-    /// Looks and writes.
-    Sync(Arc<dyn Ledger>),
-}
-
-/// What all pairs of a run share.
-pub struct Run {
-    /// The run's id.
-    pub id: Uuid,
-    /// Whether it may write.
-    pub mode: Mode,
-    /// Connections and limits per host.
-    pub pool: Arc<Pool>,
-    /// Plan ids that a person released.
-    pub released: Vec<String>,
-    /// Keeps the names behind the counts in the report.
-    pub verbose: bool,
-    /// Ends the pass between two writes.
-    pub stop: CancellationToken,
-}
-
-/// One pass over these jobs.
-pub async fn run(jobs: &[&JobSettings], run: &Run) -> Report {
-    let mut instances = Vec::new();
-    for job in jobs {
-        match job.from.find() {
-            Ok(repositories) => instances.extend(repositories.into_iter().map(|repository| (*job, Ok(repository)))),
-            Err(fault) => instances.push((*job, Err(fault))),
-        }
-    }
-    let jobs = futures_util::stream::iter(instances)
-        .map(|(job, repository)| async move {
-            match repository {
-                Ok(repository) => sync_repository(job, &repository, run).await,
-                Err(fault) => JobReport {
-                    job: job.name.clone(),
-                    repository: job.from.name().to_owned(),
-                    error: Some(fault.to_string()),
-                    hint: fault.hint,
-                    remotes: Vec::new(),
-                },
-            }
-        })
-        .buffered(REPOSITORIES_AT_ONCE)
-        .collect()
-        .await;
-    Report { version: 1, run: run.id.to_string(), jobs }
-}
-
-/// A source as it was read once for all its remotes.
-struct SourceSide {
-    source: Arc<dyn Source>,
-    fingerprint: String,
-    snapshot: SourceSnapshot,
-}
-
-async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) -> JobReport {
-    let mut report = JobReport {
-        job: job.name.clone(),
-        repository: repository.name.clone(),
-        error: None,
-        hint: None,
-        remotes: Vec::new(),
-    };
-    if run.stop.is_cancelled() {
-        report.error = Some(stopped().message);
-        return report;
-    }
-    let remotes: Vec<_> = job.to.iter().map(|template| (template, template.for_repository(&repository.name))).collect();
-    let compares =
-        remotes.iter().any(|(_, settings)| settings.as_ref().is_ok_and(|settings| settings.compare_annotations));
-    let side = match read_source(repository, if compares { Messages::Read } else { Messages::Skip }).await {
-        Ok(side) => side,
-        Err(fault) => {
-            report.hint = Some(fault.hint);
-            report.error = Some(fault.message);
-            return report;
-        }
-    };
-    let pairs = remotes.into_iter().map(|(template, settings)| {
-        let pair = Pair { job: job.name.clone(), repository: repository.name.clone(), remote: template.name.clone() };
-        sync_pair(job, pair, &side, settings, run)
-    });
-    report.remotes = join_all(pairs).await;
-    report
-}
-
-async fn read_source(repository: &Repository, messages: Messages) -> Result<SourceSide, SourceFault> {
-    let source: Arc<dyn Source> = Arc::new(LocalSource::new(&repository.path));
-    let fingerprint = source.fingerprint().await?;
-    let snapshot = source.read_tags(messages).await?;
-    Ok(SourceSide { source, fingerprint, snapshot })
-}
-
-async fn sync_pair(
-    job: &JobSettings,
-    pair: Pair,
-    side: &SourceSide,
-    settings: Result<RemoteSettings, ConfigFault>,
-    run: &Run,
-) -> RemoteReport {
-    let began = Timestamp::now();
-    let mut report = RemoteReport::new(&pair.remote);
-    let exact_begun = match pass(job, &pair, side, settings, run, &mut report).await {
-        Ok(exact_begun) => exact_begun,
-        Err(fault) => {
-            tracing::warn!(%pair, error = fault.message, "A pair could not be synchronised.");
-            report.fail(fault.message, fault.hint);
-            false
-        }
-    };
-    if let Mode::Sync(ledger) = &run.mode {
-        let converged =
-            !matches!(report.state, State::Failed | State::Unknown | State::Pending) && report.plan.is_none();
-        let end = PassEnd {
-            began,
-            ended: Timestamp::now(),
-            state: report.state.word().to_owned(),
-            converged,
-            error: report.error.clone(),
-            report: crate::text::to_json(&report).unwrap_or_default(),
-        };
-        if let Err(fault) = ledger.end_pass(&pair, &end, exact_begun).await {
-            report.fail(fault.message, Some(fault.hint));
-        }
-    }
-    report
-}
-
 /// Why a pair could not be judged.
-struct PairFault {
-    message: String,
-    hint: Option<String>,
+pub(super) struct PairFault {
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
 }
 
 impl From<Fault> for PairFault {
@@ -185,7 +44,8 @@ impl From<ConfigFault> for PairFault {
     }
 }
 
-async fn pass(
+/// The pass over one pair. Gives whether an `exact` pass has now completed here.
+pub(super) async fn pass(
     job: &JobSettings,
     pair: &Pair,
     side: &SourceSide,
@@ -392,6 +252,6 @@ impl Pass<'_> {
     }
 }
 
-fn stopped() -> PairFault {
+pub(super) fn stopped() -> PairFault {
     PairFault { message: "the pass was stopped before it came here".to_owned(), hint: None }
 }
