@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use tagsyncd::config::SecretSource;
-use tagsyncd::http::{Authorization, Client, Fault, FaultKind, HttpSettings, Pool, Transport};
+use tagsyncd::http::{Authorization, Client, Fault, FaultKind, HttpSettings, Pool, Rate, Transport};
 use tagsyncd::provider::gitlab::Keys;
 use tagsyncd::provider::{Access, Connection, NewTag, Provider, RemoteKeys as _};
 use tagsyncd::tag::{Annotation, Attachment, End, RemoteSnapshot, TagName, Target, Value};
@@ -34,6 +34,11 @@ struct Seen {
 }
 
 impl Seen {
+    /// How many tags a page is to have.
+    fn page_size(&self) -> usize {
+        self.query("per_page").unwrap().parse().unwrap()
+    }
+
     fn query(&self, key: &str) -> Option<String> {
         let (_, query) = self.target.split_once('?')?;
         url::form_urlencoded::parse(query.as_bytes()).find(|(name, _)| name == key).map(|(_, value)| value.into_owned())
@@ -480,7 +485,7 @@ async fn a_burst_that_is_refused_halves_the_concurrency() {
 async fn remotes_of_one_host_and_credential_share_their_limits() {
     let server = Server::start(|_, _| Answer::json("\"ok\"")).await;
     let pool = Arc::new(Pool::new());
-    let slow = HttpSettings { rate: Some(10.0), ..HttpSettings::default() };
+    let slow = HttpSettings { rate: Rate::per_second(10.0), ..HttpSettings::default() };
     let (one, two) = (Transport::new(&pool, slow), Transport::new(&pool, HttpSettings::default()));
     let clients = [client_with(&server, &one).await, client_with(&server, &two).await];
     let began = Instant::now();
@@ -509,7 +514,6 @@ async fn an_address_is_checked_before_anything_is_sent() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     let empty = HttpSettings { ca_file: Some(empty.path().into()), ..default() };
     assert!(fault("https://git.example.com", empty).await.unwrap_err().contains("no certificates"));
-    assert!(fault("https://git.example.com", HttpSettings { rate: Some(0.0), ..default() }).await.is_err());
 }
 
 /// Collects what is logged.
@@ -564,11 +568,18 @@ async fn the_credential_is_in_no_error_and_no_log() {
 // ---- GitLab ----
 
 fn tag_json(name: &str) -> String {
-    format!(r#"{{"name":"{name}","message":null,"commit":{{"id":"{COMMIT}"}},"release":null,"protected":false}}"#)
+    tag_with(name, "null")
 }
 
+fn tag_with(name: &str, message: &str) -> String {
+    format!(r#"{{"name":"{name}","message":{message},"commit":{{"id":"{COMMIT}"}},"release":null,"protected":false}}"#)
+}
+
+/// A tag whose name ends in `-long` has a message of a mebibyte.
 fn page_json(names: &[String]) -> String {
-    format!("[{}]", names.iter().map(|name| tag_json(name)).collect::<Vec<_>>().join(","))
+    let long = format!("\"{}\"", "x".repeat(1024 * 1024));
+    let tag = |name: &String| tag_with(name, if name.ends_with("-long") { &long } else { "null" });
+    format!("[{}]", names.iter().map(tag).collect::<Vec<_>>().join(","))
 }
 
 fn names(count: usize) -> Vec<String> {
@@ -587,14 +598,15 @@ fn keyset(all: &[String], seen: &Seen) -> Answer {
             }
         },
     };
-    let page = &all[from..all.len().min(from + 100)];
+    let size = seen.page_size();
+    let page = &all[from..all.len().min(from + size)];
     let mut headers = vec![];
     let link;
-    if page.len() == 100 {
+    if page.len() == size {
         let host = seen.head.lines().find_map(|line| line.strip_prefix("host: ")).unwrap();
         link = format!(
             "<http://{host}/forge/api/v4/projects/infra%2Fcore/repository/tags?pagination=keyset&page_token={}>; rel=\"next\"",
-            page[99]
+            page[size - 1]
         );
         headers.push(("link", link.as_str()));
     }
@@ -604,8 +616,8 @@ fn keyset(all: &[String], seen: &Seen) -> Answer {
 /// Offset paging, with the headers that `headers` makes of page, total and whether there is more.
 fn offset(all: &[String], seen: &Seen, headers: impl Fn(usize, usize, bool) -> Vec<(&'static str, String)>) -> Answer {
     let page: usize = seen.query("page").map_or(1, |page| page.parse().unwrap());
-    let from = all.len().min((page - 1) * 100);
-    let to = all.len().min(from + 100);
+    let from = all.len().min((page - 1) * seen.page_size());
+    let to = all.len().min(from + seen.page_size());
     let headers = headers(page, all.len(), to < all.len());
     let headers: Vec<_> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     Answer::new(200, &headers, page_json(&all[from..to]))
@@ -684,18 +696,18 @@ async fn servers_without_keyset_paging_are_read_to_the_end() {
     // A header that points at the page itself.
     let circle: Headers = |page, total, _| vec![("x-next-page", page.to_string()), ("x-total", total.to_string())];
     for (case, headers, count, requests) in [
-        ("full", full, 250, 3),
-        ("full", full, 200, 2),
+        // Where there are several pages, two readings have to agree.
+        ("full", full, 250, 6),
+        ("full", full, 200, 4),
         ("full", full, 7, 1),
         ("eager", eager, 7, 1),
-        ("eager", eager, 100, 2),
-        ("eager", eager, 250, 3),
-        ("link", link, 250, 3),
-        // Without any header, two readings have to agree.
+        ("eager", eager, 100, 4),
+        ("eager", eager, 250, 6),
+        ("link", link, 250, 6),
         ("bare", bare, 250, 6),
         ("bare", bare, 200, 6),
         ("bare", bare, 7, 1),
-        ("circle", circle, 250, 3),
+        ("circle", circle, 250, 6),
     ] {
         let server = Server::start(move |_, seen| offset(&names(count), seen, headers)).await;
         let snapshot = gitlab(&server).await.list_tags().await.unwrap();
@@ -730,6 +742,34 @@ async fn pages_that_shift_are_read_again() {
 }
 
 #[tokio::test]
+async fn a_page_too_large_for_one_answer_is_read_in_parts() {
+    // Eleven long messages on the second page.
+    let mut all = names(240);
+    all.iter_mut().skip(110).step_by(9).take(11).for_each(|name| name.push_str("-long"));
+    for by_name in [true, false] {
+        let server = Server::start({
+            let all = all.clone();
+            move |_, seen| if by_name { keyset(&all, seen) } else { offset(&all, seen, |_, _, _| vec![]) }
+        })
+        .await;
+        let snapshot = gitlab(&server).await.list_tags().await.unwrap();
+        assert_eq!(listed(&snapshot), all);
+        let sizes: Vec<usize> = server.seen().iter().map(Seen::page_size).collect();
+        let expected: &[usize] = match by_name {
+            true => &[100, 100, 50, 100],
+            // Page numbers count pages of one size, so a smaller size begins again; and all of it is read twice.
+            false => &[100, 100, 50, 50, 50, 50, 50, 100, 100, 50, 50, 50, 50, 50],
+        };
+        assert_eq!(sizes, expected);
+    }
+    // There is nothing smaller than one tag.
+    let server = Server::start(|_, _| Answer::json(" ".repeat(11 * 1024 * 1024))).await;
+    let fault = gitlab(&server).await.list_tags().await.unwrap_err();
+    assert!(fault.kind == FaultKind::Unreadable && fault.message.contains("more than 10485760 bytes"), "{fault}");
+    assert_eq!(server.count(), 7);
+}
+
+#[tokio::test]
 async fn a_listing_that_cannot_be_trusted_is_a_fault() {
     let refused = |headers: &'static [(&'static str, &'static str)], body: String| async move {
         let server = Server::start(move |_, _| Answer::new(200, headers, &body)).await;
@@ -750,6 +790,8 @@ async fn a_listing_that_cannot_be_trusted_is_a_fault() {
     assert!(refused(&[], page).await.contains("twice"));
     assert!(refused(&[("x-total", "10")], page_json(&names(3))).await.contains("promised 10"));
     assert!(refused(&[], r#"[{"name":"a..b\u001b[31m"}]"#.into()).await.contains("impossible tag"));
+    assert!(refused(&[], page_json(&names(101))).await.contains("more than 100 tags"));
+    assert!(refused(&[], page_json(&["v".repeat(4097)])).await.contains("more than 4096 bytes"));
     assert!(refused(&[], "{}".into()).await.contains("not a list of tags"));
     assert!(refused(&[], "null".into()).await.contains("not a list of tags"));
 }

@@ -71,12 +71,18 @@ impl Client {
         Request { client: self, method, purpose, segments, query: Vec::new(), body: None }
     }
 
-    /// Sends until there is an answer to keep, or no more reason to try.
-    async fn send(&self, method: &Method, question: Question, body: Option<&Bytes>) -> Result<Reply, Fault> {
+    /// Sends until there is an answer to keep, or no more reason to try. The outer error is as in
+    /// [`attempt`](Self::attempt).
+    async fn send(
+        &self,
+        method: &Method,
+        question: &Question,
+        body: Option<&Bytes>,
+    ) -> Result<Result<Reply, Trouble>, Fault> {
         let mut pauses = retry::pauses();
         let mut paused = Duration::ZERO;
         loop {
-            let outcome = self.attempt(method, &question, body).await?;
+            let outcome = self.attempt(method, question, body).await?;
             let (again, asked) = match &outcome {
                 Ok(reply) => {
                     let meaning = retry::meaning(question.effect, reply.status(), reply.wait.is_some());
@@ -90,7 +96,7 @@ impl Client {
                     tokio::time::sleep(pause).await;
                     paused += pause;
                 }
-                Some(_) | None => return outcome.map_err(|trouble| refused(&question, &trouble)),
+                Some(_) | None => return Ok(outcome),
             }
         }
     }
@@ -206,13 +212,29 @@ impl<'a> Request<'a> {
     /// Sends it, with repetitions where they are safe. Any complete answer is a [`Reply`], whatever its status; a fault
     /// means that there is none.
     pub async fn send(self) -> Result<Reply, Fault> {
+        let (question, outcome) = self.outcome().await?;
+        outcome.map_err(|trouble| refused(&question, &trouble))
+    }
+
+    /// As [`send`](Self::send), for a question that can be asked in smaller parts: `None` when the answer was longer
+    /// than we are willing to read.
+    pub async fn send_part(self) -> Result<Option<Reply>, Fault> {
+        match self.outcome().await? {
+            (_, Ok(reply)) => Ok(Some(reply)),
+            (_, Err(Trouble::TooMuch(_))) => Ok(None),
+            (question, Err(trouble)) => Err(refused(&question, &trouble)),
+        }
+    }
+
+    async fn outcome(self) -> Result<(Question, Result<Reply, Trouble>), Fault> {
         let Self { client, method, purpose, segments, query, body } = self;
         let url = path::build(&client.base, segments, &query)
             .map_err(|reason| Fault::new(FaultKind::NotSent, format!("could not {purpose}: {reason}")))?;
         let effect = Effect::of(&method);
         let base = client.base.clone();
         let question = Question { purpose, effect, url, base, authorization: client.authorization.clone() };
-        client.send(&method, question, body.as_ref()).await
+        let outcome = client.send(&method, &question, body.as_ref()).await?;
+        Ok((question, outcome))
     }
 }
 

@@ -110,6 +110,19 @@ const ODDITIES: &[Odd] = &[
             });
         },
     },
+    Odd {
+        // The total stays, no name comes twice, and the first of the second page is skipped.
+        what: "a tag goes and another comes between two offset pages",
+        due: Due::Whole,
+        turn: |fake| {
+            turn(fake, Quirks { no_keyset: true, ..Quirks::default() });
+            fake.adversary(listing().nth(2), |world| {
+                let tags = &mut world.project(PROJECT).tags;
+                tags.pop_first();
+                tags.insert("z-last".to_owned(), FakeTag::lightweight(&commit_id(0)));
+            });
+        },
+    },
 ];
 
 fn turn(fake: &FakeGitlab, quirks: Quirks) {

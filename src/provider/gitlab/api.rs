@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 use url::Url;
 
+use super::LONGEST_NAME;
 use super::wire::{Refusal, WireCommit, WireNewTag, WireProject, WireTag, refusal, role};
 use crate::http::{Client, Reply};
 use crate::provider::{Access, Fault, FaultKind, Identity, NewTag, Provider};
@@ -34,6 +35,9 @@ impl GitLab {
 
     /// A listed or single tag in our terms. A name that is no tag name makes the whole answer unusable.
     pub(super) fn tag(&self, reply: &Reply, tag: WireTag) -> Result<RemoteTag, Fault> {
+        if tag.name.len() > LONGEST_NAME {
+            return Err(reply.unusable(&format!("names a tag with more than {LONGEST_NAME} bytes")));
+        }
         let name = TagName::new(&tag.name).map_err(|fault| {
             reply.unusable(&format!("names an impossible tag: {}", reply.quote(&fault.to_string())))
         })?;

@@ -6,17 +6,20 @@
 //! Servers that do not know keyset paging ignore the request for it and page by offset, where an insertion or a
 //! deletion shifts all later pages. Their headers are not to be trusted either: the first page always claims a next one
 //! in some versions, and totals vanish above 10,000 tags (2026-11-21, <https://docs.gitlab.com/api/rest/#pagination>).
-//! There the end is an empty page or one that agrees with the total, and without a total two listings have to agree.
+//! There the end is an empty page or one that agrees with the total. Of several pages that proves nothing: a deletion
+//! and an insertion in between leave the total as it was and hide a tag. So two listings have to agree.
+//!
+//! Messages make a page as large as they like, so a page that is larger than one answer may be is asked for in parts.
 
 use super::GitLab;
 use super::wire::{WireTag, refusal};
-use crate::http::{Fault, Reply, Trail};
+use crate::http::{Fault, FaultKind, Reply, Trail};
 use crate::tag::{End, Listing, ListingFault, RemoteSnapshot, RemoteTag, TagName};
 
-/// Tags per page: the most that GitLab gives.
+/// Tags per page: the most that GitLab gives, whatever it is asked for.
 const PER_PAGE: usize = 100;
 
-/// How often a listing begins before it is given up.
+/// How many readings there are before the listing is given up.
 const ATTEMPTS: usize = 3;
 
 /// Where a page begins.
@@ -32,7 +35,7 @@ enum Cursor {
 /// What one run over all pages came to.
 enum Run {
     Complete(RemoteSnapshot),
-    /// By offset and without totals: something may have shifted unseen.
+    /// Several pages by offset: something may have shifted unseen.
     Unconfirmed(RemoteSnapshot),
     /// The tags changed meanwhile, and how that showed.
     Disturbed(Fault),
@@ -57,62 +60,72 @@ impl GitLab {
             if attempt >= ATTEMPTS {
                 let why = disturbance.map_or_else(String::new, |fault| format!(": {fault}"));
                 let message = format!("could not list the tags: they changed in each of {ATTEMPTS} readings{why}");
-                return Err(Fault::new(crate::http::FaultKind::Unreadable, message));
+                return Err(Fault::new(FaultKind::Unreadable, message));
             }
             attempt += 1;
         }
     }
 
     async fn list_once(&self) -> Result<Run, Fault> {
-        let mut listing = Listing::new();
-        let mut trail = Trail::new();
-        let mut cursor = Cursor::Start;
-        let mut totals = Totals::default();
-        let mut last_name: Option<TagName> = None;
+        let mut walk = Walk::new(PER_PAGE);
         loop {
-            let reply = self.page(&cursor).await?;
-            if reply.status() == 422 && matches!(cursor, Cursor::Token(_)) && names_token(&reply) {
+            let Some(reply) = self.page(&walk.cursor, walk.size).await? else {
+                let smaller = walk.size / 2;
+                match walk.cursor {
+                    Cursor::Start | Cursor::Token(_) => walk.size = smaller,
+                    // Page numbers count pages of one size.
+                    Cursor::Page(_) => walk = Walk::new(smaller),
+                }
+                continue;
+            };
+            if reply.status() == 422 && matches!(walk.cursor, Cursor::Token(_)) && names_token(&reply) {
                 return Ok(Run::Disturbed(self.refused(&reply)));
             }
             let reply = self.expect(reply, 200)?;
             let wire: Vec<WireTag> = reply.json("a list of tags")?;
+            if wire.len() > PER_PAGE {
+                return Err(reply.unusable(&format!("is a page of more than {PER_PAGE} tags")));
+            }
             let tags = wire
                 .into_iter()
                 .map(|tag| self.tag(&reply, tag).map(|tag| RemoteTag { message: None, ..tag }))
                 .collect::<Result<Vec<_>, _>>()?;
-            let count = tags.len();
-            totals.note(&reply);
-            if matches!(cursor, Cursor::Token(_)) {
+            let total = number(&reply, "x-total");
+            if total.is_some() && walk.total.is_some_and(|before| Some(before) != total) {
+                return Ok(Run::Disturbed(reply.unusable("gives another total than a page before")));
+            }
+            walk.total = walk.total.or(total);
+            if matches!(walk.cursor, Cursor::Token(_)) {
                 // Gitaly sorts as git does, by bytes. Another order would mean that the token leads to somewhere else.
-                let names = last_name.iter().chain(tags.iter().map(|tag| &tag.name));
+                let names = walk.last_name.iter().chain(tags.iter().map(|tag| &tag.name));
                 if !names.is_sorted_by(|one, other| one < other) {
                     return Err(reply.unusable("is a page whose names do not continue the page before"));
                 }
             }
-            let brought = Brought { count, last: tags.last().map(|tag| tag.name.clone()) };
-            if let Err(fault) = listing.page(tags) {
+            let brought = Brought { count: tags.len(), last: tags.last().map(|tag| tag.name.clone()) };
+            if let Err(fault) = walk.listing.page(tags) {
                 return Ok(disturbed(&reply, &fault));
             }
-            let next = next(&reply, &cursor, &brought, listing.len() as u64)?;
-            last_name = brought.last.or(last_name);
+            let next = next(&reply, &walk, &brought)?;
+            walk.last_name = brought.last.or(walk.last_name);
             match next {
                 Next::At(following) => {
                     let place = match &following {
                         Cursor::Start => String::new(),
-                        Cursor::Token(token) => format!("page_token={token}"),
+                        Cursor::Token(token) => {
+                            walk.size = PER_PAGE.min(walk.size * 2);
+                            format!("page_token={token}")
+                        }
                         Cursor::Page(page) => format!("page={page}"),
                     };
-                    reply.leads_to(&mut trail, &place)?;
-                    cursor = following;
+                    reply.leads_to(&mut walk.trail, &place)?;
+                    walk.cursor = following;
                 }
                 Next::End(end) => {
-                    if totals.differ {
-                        return Ok(Run::Disturbed(reply.unusable("gives another total than a page before")));
-                    }
-                    let shifting = matches!(cursor, Cursor::Page(_)) && !totals.always;
-                    return Ok(match listing.finish(end, totals.last) {
+                    let may_have_shifted = matches!(walk.cursor, Cursor::Page(_));
+                    return Ok(match walk.listing.finish(end, walk.total) {
                         Err(fault) => disturbed(&reply, &fault),
-                        Ok(snapshot) if shifting => Run::Unconfirmed(snapshot),
+                        Ok(snapshot) if may_have_shifted => Run::Unconfirmed(snapshot),
                         Ok(snapshot) => Run::Complete(snapshot),
                     });
                 }
@@ -120,9 +133,10 @@ impl GitLab {
         }
     }
 
-    async fn page(&self, cursor: &Cursor) -> Result<Reply, Fault> {
+    /// One page; `None` when `size` tags are more than one answer may bring.
+    async fn page(&self, cursor: &Cursor, size: usize) -> Result<Option<Reply>, Fault> {
         let segments = ["projects", &self.project, "repository", "tags"];
-        let per_page = PER_PAGE.to_string();
+        let per_page = size.to_string();
         let number;
         let mut request = self
             .client
@@ -138,34 +152,26 @@ impl GitLab {
                 request = request.query("page", &number);
             }
         }
-        request.send().await
+        if size > 1 { request.send_part().await } else { request.send().await.map(Some) }
     }
 }
 
-/// The totals that pages gave.
-struct Totals {
-    last: Option<u64>,
-    /// Whether every page gave one.
-    always: bool,
-    /// Whether they contradict each other: something was created or deleted in between.
-    differ: bool,
+/// A listing under way.
+struct Walk {
+    listing: Listing,
+    trail: Trail,
+    cursor: Cursor,
+    /// How many tags to ask for.
+    size: usize,
+    /// What the server says that there are.
+    total: Option<u64>,
+    last_name: Option<TagName>,
 }
 
-impl Default for Totals {
-    fn default() -> Self {
-        Self { last: None, always: true, differ: false }
-    }
-}
-
-impl Totals {
-    fn note(&mut self, reply: &Reply) {
-        match number(reply, "x-total") {
-            None => self.always = false,
-            Some(total) => {
-                self.differ |= self.last.is_some_and(|before| before != total);
-                self.last = Some(total);
-            }
-        }
+impl Walk {
+    fn new(size: usize) -> Self {
+        let (listing, trail) = (Listing::new(), Trail::new());
+        Self { listing, trail, cursor: Cursor::Start, size, total: None, last_name: None }
     }
 }
 
@@ -181,18 +187,17 @@ struct Brought {
     last: Option<TagName>,
 }
 
-/// Where the page at `cursor` leads; with what it brought, there are `found` tags altogether.
-fn next(reply: &Reply, cursor: &Cursor, brought: &Brought, found: u64) -> Result<Next, Fault> {
+/// Where a page leads that is already part of the listing.
+fn next(reply: &Reply, walk: &Walk, brought: &Brought) -> Result<Next, Fault> {
     let count = brought.count;
     let link = reply.next_page()?;
     let claims_more = link.is_some() || reply.header("x-next-page").is_some_and(|page| !page.trim().is_empty());
-    let full =
-        count as u64 >= number(reply, "x-per-page").map_or(PER_PAGE as u64, |size| size.clamp(1, PER_PAGE as u64));
-    let total = number(reply, "x-total");
+    let asked = walk.size as u64;
+    let full = count as u64 >= number(reply, "x-per-page").map_or(asked, |size| size.clamp(1, asked));
     if let Some(token) = link.as_ref().and_then(|link| link.get("page_token")) {
         return Ok(Next::At(Cursor::Token(token.to_owned())));
     }
-    let page = match cursor {
+    let page = match &walk.cursor {
         // Keyset paging names a token after every full page, but a proxy may take it away. The token is the last name.
         Cursor::Token(_) => {
             return Ok(match brought.last.as_ref().and_then(TagName::as_str) {
@@ -208,7 +213,7 @@ fn next(reply: &Reply, cursor: &Cursor, brought: &Brought, found: u64) -> Result
     }
     // The claim of a next page is often wrong, and so is its absence. What ends a listing: an empty page, or two signs
     // out of three (a short page, no claim, the total).
-    let agrees = total == Some(found);
+    let agrees = number(reply, "x-total") == Some(walk.listing.len() as u64);
     if count == 0 || !full && !claims_more || !full && agrees || !claims_more && agrees {
         return Ok(Next::End(if claims_more { End::ShortPage } else { End::NoNextPage }));
     }

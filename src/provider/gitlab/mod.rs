@@ -42,6 +42,9 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: keys::read,
 };
 
+/// Longer names fit into no path of a server's file system, and a listing of such would fill our memory.
+const LONGEST_NAME: usize = 4096;
+
 /// GitLab's own rules (2026-11-21, `lib/gitlab/checks/tag_check.rb`), and what a URL and JSON can carry.
 ///
 /// It also refuses the name of the default branch; that is for the server to say, because only it knows that name.
@@ -49,6 +52,9 @@ fn refuses_name(name: &TagName) -> Option<&'static str> {
     let bytes = name.as_bytes();
     if name.as_str().is_none() {
         return Some("it is not UTF-8, and JSON carries nothing else");
+    }
+    if bytes.len() > LONGEST_NAME {
+        return Some("it is longer than 4,096 bytes");
     }
     if bytes.starts_with(b"refs/tags/") {
         return Some("GitLab refuses names that begin with refs/tags/");
@@ -77,6 +83,7 @@ mod tests {
             b"2695EFFB5807a22ff3d138d593fd856244e155e7-rc",
             b"%2e%2e",
             b"a/%2e%2e/b",
+            &[b'x'; 4097],
         ] {
             assert!(refuses(bad).is_some(), "{bad:?}");
         }

@@ -129,9 +129,15 @@ pub(super) struct Refusal {
     pub(super) scope: Option<String>,
 }
 
+/// The longest body in which a refusal is looked for; read as a tree, a large one would take many times its length.
+const LONGEST_REFUSAL: usize = 64 * 1024;
+
 /// Finds the words in the body of an error. GitLab has many forms: `message` as text, as a list, as lists by field;
 /// `error` with `error_description`; and plain text on 429.
 pub(super) fn refusal(body: &[u8]) -> Refusal {
+    if body.len() > LONGEST_REFUSAL {
+        return Refusal::default();
+    }
     let Ok(Json::Object(body)) = serde_json::from_slice::<Json>(body) else { return Refusal::default() };
     let mut words = Vec::new();
     for key in ["message", "error", "error_description"] {
@@ -239,6 +245,7 @@ mod tests {
         for none in ["", "Retry later", "[]", "{}", r#"{"message":null}"#, "<html>"] {
             assert_eq!(refusal(none.as_bytes()), Refusal::default(), "{none}");
         }
+        assert_eq!(words(&format!(r#"{{"message":"{}"}}"#, "x".repeat(64 * 1024))), None);
         let scope = refusal(
             br#"{"error":"insufficient_scope","error_description":"The request requires higher privileges","scope":"api read_api"}"#,
         );
