@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use tagsyncd::config::{ConfigFault, Repositories, SecretSource, Settings, load};
+use tagsyncd::http::Rate;
 use tagsyncd::plan::{Limits, Policy};
 use tagsyncd::tag::TagName;
 
@@ -120,9 +121,11 @@ fn what_is_wrong_with_a_remote() {
         ("concurrency = 0", 15, "expected a whole number from 1 to 64", None),
         ("concurrency = 65", 15, "expected a whole number from 1 to 64", None),
         ("concurrency = 1.5", 15, "expected a whole number, found a number with a fraction", None),
-        ("rate = 0", 8, "`rate` is requests per second, a number above 0", None),
-        ("rate = -0.5", 8, "`rate` is requests per second, a number above 0", None),
-        ("rate = nan", 8, "`rate` is requests per second, a number above 0", None),
+        ("rate = 0", 8, "`rate` is requests per second: above 0, and at least one a day", None),
+        ("rate = -0.5", 8, "`rate` is requests per second: above 0, and at least one a day", None),
+        ("rate = nan", 8, "`rate` is requests per second: above 0, and at least one a day", None),
+        ("rate = 1e-300", 8, "`rate` is requests per second: above 0, and at least one a day", None),
+        ("rate = inf", 8, "`rate` is requests per second: above 0, and at least one a day", None),
         ("rate = \"10/s\"", 8, "expected a number, found a string", None),
         ("allow_http = 1", 14, "expected `true` or `false`, found a whole number", None),
         ("annotations = \"mesage\"", 15, "unknown value `mesage`", Some("did you mean `message`?")),
@@ -351,10 +354,10 @@ fn exact_refuses_a_remote_that_replaces() {
 fn a_remote_is_checked_though_no_job_uses_it_and_once_though_two_do() {
     let unused =
         format!("{GOOD}[remote.spare]\nprovider = \"gitlab\"\nproject = \"x\"\ntoken = {{ env = \"X\" }}\nrate = 0\n");
-    expect(&unused, &[(16, 8, "`rate` is requests per second, a number above 0", None)]);
+    expect(&unused, &[(16, 8, "`rate` is requests per second: above 0, and at least one a day", None)]);
     let second = "[repository.other]\npath = \"/srv/other\"\n[job.other]\nfrom = \"other\"\nto = [\"gitlab\"]\npolicy = \"mirror\"\n";
     let shared = format!("{}{second}", below("provider = \"gitlab\"", "rate = 0"));
-    expect(&shared, &[(6, 8, "`rate` is requests per second, a number above 0", None)]);
+    expect(&shared, &[(6, 8, "`rate` is requests per second: above 0, and at least one a day", None)]);
 }
 
 #[test]
@@ -549,7 +552,7 @@ fn a_file_says_what_its_settings_are() {
     assert_eq!((remote.name.as_str(), remote.provider.name, remote.compare_annotations), ("inside", "gitlab", false));
     assert_eq!(remote.keys.describe(), "https://git.example.com/gitlab infra/core");
     assert_eq!((remote.http.timeout, remote.http.concurrency), (Duration::from_secs(30), 8));
-    assert_eq!((remote.http.rate, remote.http.allow_http), (Some(10.0), false));
+    assert_eq!((remote.http.rate, remote.http.allow_http), (Rate::per_second(10.0), false));
     assert_eq!(remote.http.ca_file.as_deref(), Some(Path::new("/etc/ssl/certs/example-ca.pem")));
     assert!(public.to[0].for_repository("core").unwrap().compare_annotations);
 }

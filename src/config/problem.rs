@@ -1,15 +1,15 @@
 //! What is wrong with a file, where, and what to do about it.
 
 use std::fmt;
-use std::net::IpAddr;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
-use url::{Host, Url};
+use url::Url;
 
+use crate::http::is_loopback;
 use crate::text::{Printable, excerpt};
 
 /// How much of one source line is shown.
@@ -155,15 +155,6 @@ fn base_url(text: &str, allow_http: bool) -> Result<Url, (&'static str, &'static
     let path = url.path().trim_end_matches('/').to_owned();
     url.set_path(&path);
     Ok(url)
-}
-
-fn is_loopback(url: &Url) -> bool {
-    match url.host() {
-        Some(Host::Ipv4(address)) => IpAddr::V4(address).is_loopback(),
-        Some(Host::Ipv6(address)) => IpAddr::V6(address).is_loopback(),
-        Some(Host::Domain(name)) => name == "localhost",
-        None => false,
-    }
 }
 
 /// A file that was read, with what is needed to point at places in it without showing values.

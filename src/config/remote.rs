@@ -3,7 +3,6 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -12,7 +11,7 @@ use super::document::Table;
 use super::fragment::{self, REMOTE_KEYS, WrittenAnnotations};
 use super::near::{listing, nearest};
 use super::problem::{ConfigFault, Problems, Source};
-use crate::http::HttpSettings;
+use crate::http::{HttpSettings, Rate};
 use crate::provider::{self, Descriptor, PROVIDERS, RemoteKeys};
 use crate::tag::{NameMapping, TargetKind};
 
@@ -156,23 +155,25 @@ fn http(
     rate: Option<Spanned<fragment::Number>>,
     problems: &mut Problems,
 ) -> HttpSettings {
-    let timeout = timeout.map_or(Duration::from_secs(30), |written| {
+    let default = HttpSettings::default();
+    let timeout = timeout.map_or(default.timeout, |written| {
         if written.get_ref().0.is_zero() {
             problems.push(written.span(), "a request needs some time", None);
         }
         written.get_ref().0
     });
     let ca_file = ca_file.and_then(|written| absolute(&written, problems));
-    let concurrency = concurrency.and_then(|written| in_range(&written, 1, 64, problems)).unwrap_or(8);
+    let concurrency =
+        concurrency.and_then(|written| in_range(&written, 1, 64, problems)).unwrap_or(default.concurrency);
     let rate = rate.and_then(|written| {
-        let rate = written.get_ref().0;
-        let usable = rate.is_finite() && rate > 0.0;
-        if !usable {
-            problems.push_showing(written.span(), "`rate` is requests per second, a number above 0", None);
+        let rate = Rate::per_second(written.get_ref().0);
+        if rate.is_none() {
+            let message = "`rate` is requests per second: above 0, and at least one a day";
+            problems.push_showing(written.span(), message, None);
         }
-        usable.then_some(rate)
+        rate
     });
-    HttpSettings { timeout, ca_file, concurrency, rate, allow_http: false }
+    HttpSettings { timeout, ca_file, concurrency, rate, ..default }
 }
 
 fn replacements(

@@ -16,6 +16,30 @@ use super::retry::CEILING;
 /// The longest time for which a server's word keeps the gate closed; then one request asks again.
 const CLOSED_AT_MOST: Duration = Duration::from_secs(15 * 60);
 
+/// The longest time between two requests that can be meant.
+const SLOWEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// How many requests may begin per second: one second's worth at once, then evenly.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    per_second: f64,
+    quota: Quota,
+}
+
+impl Rate {
+    /// `None` when it is no positive number, or less than one request a day.
+    pub fn per_second(rate: f64) -> Option<Self> {
+        if !rate.is_finite() || rate <= 0.0 {
+            return None;
+        }
+        let period = Duration::try_from_secs_f64(rate.recip()).ok().filter(|period| *period <= SLOWEST)?;
+        // The cast saturates, and a fraction of one still lets one go.
+        let burst = NonZeroU32::new(rate as u32).unwrap_or(NonZeroU32::MIN);
+        let quota = Quota::with_period(period.max(Duration::from_nanos(1)))?.allow_burst(burst);
+        Some(Self { per_second: rate, quota })
+    }
+}
+
 /// One host and credential, shared by all remotes there.
 #[derive(Debug)]
 pub(super) struct Gate {
@@ -37,8 +61,8 @@ struct State {
     reductions: u64,
     /// When the server wants to hear from us again.
     resume: Option<Instant>,
-    /// The pace, and the requests per second that it stands for.
-    pace: Option<(f64, Arc<DefaultDirectRateLimiter>)>,
+    /// The pace, and the rate that it stands for.
+    pace: Option<(Rate, Arc<DefaultDirectRateLimiter>)>,
 }
 
 impl Gate {
@@ -49,17 +73,17 @@ impl Gate {
     }
 
     /// Remotes of one host and credential share one gate; the strictest settings among them hold.
-    pub(super) fn tighten(&self, maximum: usize, rate: Option<(f64, Quota)>) {
+    pub(super) fn tighten(&self, maximum: usize, rate: Option<Rate>) {
         let mut state = self.state();
         state.maximum = state.maximum.min(maximum.max(1));
         if state.limit > state.maximum {
             let limit = state.maximum;
             self.reduce(&mut state, limit);
         }
-        if let Some((rate, quota)) = rate
-            && state.pace.as_ref().is_none_or(|(current, _)| rate < *current)
+        if let Some(rate) = rate
+            && state.pace.as_ref().is_none_or(|(current, _)| rate.per_second < current.per_second)
         {
-            state.pace = Some((rate, Arc::new(RateLimiter::direct(quota))));
+            state.pace = Some((rate, Arc::new(RateLimiter::direct(rate.quota))));
         }
     }
 
@@ -163,17 +187,6 @@ impl Drop for Slot {
     }
 }
 
-/// A rate in requests per second as a quota that lets one second's worth go at once. `None` when it is no positive number.
-pub(super) fn quota(rate: f64) -> Option<Quota> {
-    if rate.is_nan() || rate <= 0.0 {
-        return None;
-    }
-    let period = Duration::try_from_secs_f64(rate.recip()).ok()?;
-    // The cast saturates, and a fraction of one still lets one go.
-    let burst = NonZeroU32::new(rate as u32).unwrap_or(NonZeroU32::MIN);
-    Some(Quota::with_period(period.max(Duration::from_nanos(1)))?.allow_burst(burst))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -212,10 +225,10 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn the_strictest_settings_hold() {
         let gate = Arc::new(Gate::new(8));
-        gate.tighten(3, quota(2.0).map(|quota| (2.0, quota)));
-        gate.tighten(5, quota(9.0).map(|quota| (9.0, quota)));
+        gate.tighten(3, Rate::per_second(2.0));
+        gate.tighten(5, Rate::per_second(9.0));
         assert_eq!((gate.limit(), gate.slots.available_permits()), (3, 3));
-        assert_eq!(gate.state().pace.as_ref().map(|(rate, _)| *rate), Some(2.0));
+        assert_eq!(gate.state().pace.as_ref().map(|(rate, _)| *rate), Rate::per_second(2.0));
     }
 
     #[tokio::test(start_paused = true)]
@@ -232,12 +245,14 @@ mod tests {
 
     #[test]
     fn only_positive_rates_are_rates() {
-        for rate in [0.0, -1.0, f64::NAN] {
-            assert!(quota(rate).is_none(), "{rate}");
+        for rate in [0.0, -1.0, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE, 1e-11, 1e-5] {
+            assert!(Rate::per_second(rate).is_none(), "{rate}");
         }
-        for rate in [0.001, 1.0, 1e9, f64::INFINITY] {
-            assert!(quota(rate).is_some(), "{rate}");
+        for rate in [1.2e-5, 1.0, 1e9, f64::MAX] {
+            let gate = Gate::new(1);
+            gate.tighten(1, Rate::per_second(rate));
+            let (kept, pace) = gate.state().pace.clone().unwrap();
+            assert_eq!((kept.per_second, pace.check().is_ok()), (rate, true));
         }
-        assert!(quota(f64::MIN_POSITIVE).is_none());
     }
 }

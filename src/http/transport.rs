@@ -9,7 +9,7 @@ use std::time::Duration;
 use reqwest::Certificate;
 use url::{Host, Url};
 
-use super::gate::{self, Gate};
+use super::gate::{Gate, Rate};
 use super::{Authorization, Fault, FaultKind};
 
 /// The longest time to establish a connection.
@@ -24,8 +24,8 @@ pub struct HttpSettings {
     pub ca_file: Option<PathBuf>,
     /// How many requests may be under way at a time.
     pub concurrency: usize,
-    /// How many requests may begin per second; `None` for as many as there are.
-    pub rate: Option<f64>,
+    /// How fast requests may begin; `None` for as many as there are.
+    pub rate: Option<Rate>,
     /// Whether plain HTTP to other machines is allowed.
     pub allow_http: bool,
 }
@@ -118,15 +118,6 @@ impl Transport {
         if !(base.scheme() == "https" || base.scheme() == "http" && (loopback || settings.allow_http)) {
             return Err(Fault::new(FaultKind::NotSent, "the address is not https").hint("set `allow_http` to insist"));
         }
-        let rate = match settings.rate {
-            None => None,
-            Some(rate) => Some((
-                rate,
-                gate::quota(rate).ok_or_else(|| {
-                    Fault::new(FaultKind::NotSent, format!("a rate of {rate} requests per second is not possible"))
-                })?,
-            )),
-        };
         let authorities = match &settings.ca_file {
             None => None,
             Some(path) => Some(tokio::fs::read(path).await.map_err(|fault| {
@@ -138,13 +129,13 @@ impl Transport {
         let client = self.pool.client(ClientKey { authorities, connect, loopback })?;
         let key = (base.origin().ascii_serialization(), authorization.map(Authorization::fingerprint));
         let gate = self.pool.gate(key, settings.concurrency);
-        gate.tighten(settings.concurrency, rate);
+        gate.tighten(settings.concurrency, settings.rate);
         Ok((client, gate))
     }
 }
 
 /// Whether the address is this very machine, so that nobody can listen in between.
-fn is_loopback(base: &Url) -> bool {
+pub fn is_loopback(base: &Url) -> bool {
     match base.host() {
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
