@@ -27,6 +27,8 @@ struct Pattern {
 }
 
 /// Ordered globs on tag names; of those that match, the last decides. `*` stops at `/`, `**` does not; `!` excludes.
+///
+/// A list that begins with an exclusion begins with all names.
 #[derive(Debug, Clone, Default)]
 pub struct NamePatterns(Vec<Pattern>);
 
@@ -62,9 +64,9 @@ impl NamePatterns {
         Some((&decisive.text, !decisive.excludes))
     }
 
-    /// Whether the deciding pattern includes the name.
+    /// Whether the list includes the name. An empty one includes none.
     pub fn matches(&self, name: &TagName) -> bool {
-        self.decide(name).is_some_and(|(_, included)| included)
+        self.decide(name).map_or_else(|| self.starts_with_exclusion(), |(_, included)| included)
     }
 
     /// Whether no pattern was given.
@@ -120,11 +122,7 @@ pub struct Selection {
 impl Selection {
     /// Whether a source name is in scope.
     pub fn includes(&self, name: &TagName) -> bool {
-        let selected = match self.patterns.decide(name) {
-            Some((_, included)) => included,
-            None => self.patterns.is_empty() || self.patterns.starts_with_exclusion(),
-        };
-        selected
+        (self.patterns.is_empty() || self.patterns.matches(name))
             && self.versions.as_ref().is_none_or(|range| version(name).is_some_and(|version| range.matches(&version)))
     }
 }
@@ -184,7 +182,10 @@ mod tests {
 
     #[test]
     fn a_list_that_starts_with_an_exclusion_starts_from_all() {
-        let selection = Selection { patterns: NamePatterns::new(["!*-rc*"]).unwrap(), versions: None };
+        let patterns = NamePatterns::new(["!*-rc*"]).unwrap();
+        assert!(patterns.matches(&name("v1")) && !patterns.matches(&name("v1-rc1")));
+        assert!(!NamePatterns::default().matches(&name("v1")), "no pattern, nothing protected");
+        let selection = Selection { patterns, versions: None };
         assert!(selection.includes(&name("v1")) && !selection.includes(&name("v1-rc1")));
         assert!(Selection::default().includes(&name("anything/at/all")));
     }
