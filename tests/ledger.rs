@@ -473,7 +473,8 @@ async fn one_process_writes_and_others_read_until_it_is_killed() {
     let Err(LockFault::Held { process, .. }) = state.directory.lock() else { panic!("the lock is held") };
     assert_eq!(process, Some(child.id()));
     let fault = state.directory.lock().unwrap_err();
-    assert!(fault.hint().contains(&format!("kill -USR1 {}", child.id())), "{}", fault.hint());
+    // A signal would end the pass that is under way there.
+    assert_eq!(fault.hint(), "Wait until it is done.");
 
     let check = async |reader: &SqliteReader| {
         let before = state.bytes();

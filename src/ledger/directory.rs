@@ -146,14 +146,7 @@ impl LockFault {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
-            Self::Held { process: Some(process), .. } => format!(
-                "Wait until it is done; or, if it is the daemon, ask it for a pass over all jobs: kill -USR1 {process}"
-            ),
-            Self::Held { process: None, .. } => {
-                "Wait until it is done; or, if it is the daemon, ask it for a pass over all \
-                 jobs: systemctl kill --signal=USR1 tagsyncd"
-                    .into()
-            }
+            Self::Held { .. } => "Wait until it is done.".into(),
             Self::Unusable(fault) => fault.hint.clone(),
         }
     }
