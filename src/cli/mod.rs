@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error.
 
 mod check;
+mod history;
 mod output;
 mod providers;
 mod sync;
@@ -64,8 +65,37 @@ enum Command {
     },
     /// Check the configuration
     Check,
+    /// Show every change ever made: when, which run, which tag, old and new value, why
+    History(HistoryOptions),
     /// Show what each kind of remote can do
     Providers,
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Debug, Args)]
+struct HistoryOptions {
+    /// Only this job
+    #[arg(value_name = "JOB")]
+    job: Option<String>,
+
+    /// Only tags that match this pattern
+    #[arg(long, value_name = "GLOB")]
+    tag: Option<String>,
+
+    /// Only what ended at this time or later: 2026-11-20T18:00:00Z, 2026-11-20, or 24h
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+
+    /// Only what this run changed
+    #[arg(long, value_name = "ID")]
+    run: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -165,7 +195,19 @@ fn dispatch(line: CommandLine, output: &Output) -> Result<ExitCode, Failure> {
             .hint("a job that is called like a command is named after `--`: `tagsyncd --sync -- plan`")),
         Some(Command::Plan { jobs, pass }) => sync::plan(&common, &pass, &jobs, output),
         Some(Command::Check) => check::check(&common, output),
+        Some(Command::History(options)) => history::history(&common, &options, output),
         Some(Command::Providers) => providers::providers(output),
+        Some(Command::Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut CommandLine::command(), "tagsyncd", &mut script);
+            output.bytes(&script)
+        }
+        Some(Command::Man) => {
+            let mut page = Vec::new();
+            let made = clap_mangen::Man::new(CommandLine::command()).render(&mut page);
+            made.map_err(|fault| Failure::new(ExitCode::Bug, format!("the manual page could not be made: {fault}")))?;
+            output.bytes(&page)
+        }
         None if sync && dry_run => sync::plan(&common, &pass, &jobs, output),
         None if sync => sync::sync(&common, &pass, &jobs, output),
         None => Err(no_command(&jobs)),

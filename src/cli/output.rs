@@ -51,13 +51,18 @@ impl Output {
                 json + "\n"
             }
         };
+        self.bytes(shown.as_bytes()).map(|_| ())
+    }
+
+    /// Writes a result that is what it is in every format.
+    pub(super) fn bytes(&self, shown: &[u8]) -> Result<ExitCode, Failure> {
         let mut stdout = io::stdout().lock();
-        match stdout.write_all(shown.as_bytes()).and_then(|()| stdout.flush()) {
+        match stdout.write_all(shown).and_then(|()| stdout.flush()) {
             // A reader that has seen enough, like `head`, is no failure of ours.
             Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
                 Err(Failure::new(ExitCode::Failed, format!("standard output could not be written: {fault}")))
             }
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) | Err(_) => Ok(ExitCode::Done),
         }
     }
 

@@ -19,7 +19,7 @@ use crate::text::Printable;
 pub(super) fn sync(common: &Common, pass: &PassOptions, jobs: &[String], output: &Output) -> Result<ExitCode, Failure> {
     let settings = load(common)?;
     let jobs = choose(&settings, jobs)?;
-    let directory = state_directory(common, &settings)?;
+    let directory = state_directory(common, Some(&settings))?;
     let lock = directory.lock().map_err(|fault| {
         let code = if matches!(fault, LockFault::Held { .. }) { ExitCode::Locked } else { ExitCode::Failed };
         Failure::new(code, fault.to_string()).hint(fault.hint())
@@ -33,7 +33,7 @@ pub(super) fn sync(common: &Common, pass: &PassOptions, jobs: &[String], output:
 pub(super) fn plan(common: &Common, pass: &PassOptions, jobs: &[String], output: &Output) -> Result<ExitCode, Failure> {
     let settings = load(common)?;
     let jobs = choose(&settings, jobs)?;
-    let directory = state_directory(common, &settings)?;
+    let directory = state_directory(common, Some(&settings))?;
     let ledger = SqliteLedger::open_read_only(&directory).map_err(ledger_failure)?;
     let ledger = ledger.map(|ledger| Arc::new(ledger) as Arc<dyn LedgerRead>);
     let report = pass_over(&jobs, Mode::Plan(ledger), common, pass)?;
@@ -49,32 +49,42 @@ fn choose<'a>(settings: &'a Settings, names: &[String]) -> Result<Vec<&'a JobSet
     if names.is_empty() {
         return Ok(settings.jobs.iter().collect());
     }
-    let known: Vec<&str> = settings.jobs.iter().map(|job| job.name.as_str()).collect();
-    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
-        let failure = Failure::usage(format!("there is no job `{}`", Printable::new(name)));
-        return Err(match nearest(name, known.iter().copied()) {
-            Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
-            None => failure.hint(format!("the jobs are: {}", known.join(", "))),
-        });
+    if let Some(name) = names.iter().find(|name| !settings.jobs.iter().any(|job| job.name == **name)) {
+        return Err(unknown_job(name, settings));
     }
     // In the order of the configuration, each once, whatever the order on the command line.
     Ok(settings.jobs.iter().filter(|job| names.contains(&job.name)).collect())
 }
 
-fn state_directory(common: &Common, settings: &Settings) -> Result<StateDirectory, Failure> {
-    StateDirectory::resolve(common.state.as_deref(), settings.daemon.state.as_deref()).map_err(ledger_failure)
+pub(super) fn unknown_job(name: &str, settings: &Settings) -> Failure {
+    let known: Vec<&str> = settings.jobs.iter().map(|job| job.name.as_str()).collect();
+    let failure = Failure::usage(format!("there is no job `{}`", Printable::new(name)));
+    match nearest(name, known.iter().copied()) {
+        Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
+        None => failure.hint(format!("the jobs are: {}", known.join(", "))),
+    }
 }
 
-fn ledger_failure(fault: LedgerFault) -> Failure {
+pub(super) fn state_directory(common: &Common, settings: Option<&Settings>) -> Result<StateDirectory, Failure> {
+    let configured = settings.and_then(|settings| settings.daemon.state.as_deref());
+    StateDirectory::resolve(common.state.as_deref(), configured).map_err(ledger_failure)
+}
+
+pub(super) fn ledger_failure(fault: LedgerFault) -> Failure {
     Failure::new(ExitCode::Failed, fault.message).hint(fault.hint)
 }
 
-fn pass_over(jobs: &[&JobSettings], mode: Mode, common: &Common, pass: &PassOptions) -> Result<Report, Failure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
+/// Runs a command's asynchronous part to its end.
+pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .map_err(|fault| Failure::new(ExitCode::Failed, format!("the runtime could not be started: {fault}")))?;
-    runtime.block_on(async {
+        .map_err(|fault| Failure::new(ExitCode::Failed, format!("the runtime could not be started: {fault}")))?
+        .block_on(work)
+}
+
+fn pass_over(jobs: &[&JobSettings], mode: Mode, common: &Common, pass: &PassOptions) -> Result<Report, Failure> {
+    block_on(async {
         let stop = CancellationToken::new();
         stop_on_signals(stop.clone())
             .map_err(|fault| Failure::new(ExitCode::Failed, format!("signals could not be received: {fault}")))?;

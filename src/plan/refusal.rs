@@ -20,7 +20,7 @@ type Refusals = BTreeMap<TagName, Refusal>;
 pub fn missing_targets(refusals: &Refusals, source: &SourceSnapshot, most: usize, turn: usize) -> Vec<Target> {
     let asked_for = |tag: &TagName, refusal: &Refusal| {
         let Some(Ok(now)) = source.get(tag) else { return false };
-        resolve(&now, refusal.value.target.kind(), false).is_ok_and(|value| value.target == refusal.value.target)
+        resolve(now, refusal.value.target.kind(), false).is_ok_and(|value| value.target == refusal.value.target)
     };
     let mut missing: Vec<Target> = refusals
         .iter()

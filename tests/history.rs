@@ -1,0 +1,116 @@
+//! The commands that answer from the ledger alone, and those that only print what the parser knows.
+
+mod support;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::gitlab::{FakeGitlab, GitlabWorld};
+use support::program::{Program, ended};
+use support::repository::SampleRepository;
+use support::server::{Effect, Gate, When};
+
+/// Two runs: the first creates three tags, the second moves one and deletes another.
+fn two_runs() -> (Program, FakeGitlab, SampleRepository, [String; 2]) {
+    let repository = SampleRepository::bare();
+    let commits = [repository.commit("one"), repository.commit("two")];
+    let gitlab = FakeGitlab::start(GitlabWorld::with_core());
+    let program = Program::new();
+    program.mirror(repository.path(), &gitlab.url(), "", "");
+    for name in ["v1", "v2", "nightly"] {
+        repository.tag(name, &commits[0]);
+    }
+    program.sync(&[]).expect(0);
+    repository.tag("v1", &commits[1]);
+    repository.delete_tag("nightly");
+    program.sync(&[]).expect(0);
+    (program, gitlab, repository, commits)
+}
+
+fn changes(program: &Program, arguments: &[&str]) -> Vec<Value> {
+    let arguments = [&["history", "--format", "json"], arguments].concat();
+    program.run(&arguments).expect(0).json()["changes"].as_array().unwrap().clone()
+}
+
+fn told(changes: &[Value]) -> Vec<String> {
+    let tell = |change: &Value| format!("{} {}", change["action"].as_str().unwrap(), change["tag"].as_str().unwrap());
+    let mut told: Vec<String> = changes.iter().map(tell).collect();
+    told.sort();
+    told
+}
+
+#[test]
+fn every_change_is_told_and_can_be_selected() {
+    let (program, _gitlab, _repository, [one, two]) = two_runs();
+    let all = changes(&program, &[]);
+    assert_eq!(told(&all), ["create nightly", "create v1", "create v2", "delete nightly", "move v1"]);
+    let moved = all.iter().find(|change| change["action"] == "move").unwrap();
+    assert_eq!((&moved["from"], &moved["to"], &moved["outcome"]), (&json!(one), &json!(two), &json!("done")));
+
+    assert_eq!(told(&changes(&program, &["--tag", "v*"])), ["create v1", "create v2", "move v1"]);
+    let run = moved["run"].as_str().unwrap();
+    assert_eq!(told(&changes(&program, &["--run", run])), ["delete nightly", "move v1"]);
+    assert_eq!(changes(&program, &["core", "--since", "1h"]).len(), 5);
+    let after = moved["time"].as_str().unwrap();
+    assert!(changes(&program, &["--since", after]).len() < 5);
+    assert_eq!(changes(&program, &["--since", "2999-01-01"]).len(), 0);
+}
+
+#[test]
+fn the_text_has_a_block_per_run_and_ends_with_the_newest() {
+    let (program, _gitlab, _repository, [one, two]) = two_runs();
+    let text = program.run(&["history"]).expect(0).stdout;
+    assert_eq!(text.lines().filter(|line| line.starts_with("run ")).count(), 2, "{text}");
+    let moved = format!("core: core -> gitlab  ~ v1       {:.12} -> {:.12}", one, two);
+    assert!(text.contains(&moved), "{moved}\n{text}");
+    assert!(text.find("+ nightly").unwrap() < text.find("- nightly").unwrap(), "{text}");
+}
+
+#[test]
+fn questions_that_cannot_be_answered_say_so() {
+    let (program, ..) = two_runs();
+    let unknown = program.run(&["history", "cor"]).expect(2);
+    assert!(unknown.stderr.contains("did you mean `core`?"), "{}", unknown.stderr);
+    program.run(&["history", "--run", "x"]).expect(2);
+    program.run(&["history", "--since", "yesterday"]).expect(2);
+    program.run(&["history", "--tag", "v["]).expect(2);
+    // Without a configuration the ledger still answers, where it is named.
+    std::fs::remove_file(program.path("config.toml")).unwrap();
+    program.run(&["history"]).expect(78);
+    let state = program.path("state");
+    assert!(program.run(&["history", "--state", state.to_str().unwrap()]).expect(0).stdout.contains("v2"));
+}
+
+#[test]
+fn looking_makes_nothing_and_needs_no_lock() {
+    let (program, gitlab, repository, commits) = two_runs();
+    let fresh = Program::new();
+    fresh.mirror(repository.path(), &gitlab.url(), "", "");
+    let nothing = fresh.run(&["history"]).expect(0);
+    assert!(nothing.stdout.is_empty() && nothing.stderr.contains("nothing is remembered"), "{nothing:?}");
+    assert!(!fresh.path("state").exists());
+
+    let gate = Gate::closed();
+    gitlab.server().on(When::any(), Effect::Hang(gate.clone()));
+    repository.tag("v3", &commits[0]);
+    gitlab.server().forget();
+    let pass = program.start(&["--sync"]);
+    assert!(gitlab.server().wait_until(Duration::from_secs(30), |record| record.in_flight == 1));
+    assert_eq!(changes(&program, &[]).len(), 5);
+    gate.open();
+    ended(pass).expect(0);
+    assert_eq!(changes(&program, &[]).len(), 6);
+}
+
+#[test]
+fn completions_and_the_manual_come_from_the_parser() {
+    let program = Program::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = program.run(&["completions", shell]).expect(0).stdout;
+        for word in ["history", "dry-run", "approve"] {
+            assert!(script.contains(word), "{shell}: {word}");
+        }
+    }
+    let page = program.run(&["man"]).expect(0).stdout;
+    assert!(page.contains(".TH tagsyncd") && page.contains("history"), "{page}");
+}
