@@ -6,6 +6,7 @@ mod check;
 mod history;
 mod output;
 mod providers;
+mod status;
 mod sync;
 
 use std::ffi::OsString;
@@ -65,6 +66,12 @@ enum Command {
     },
     /// Check the configuration
     Check,
+    /// Show how every pair stands: in sync since, lag, last attempt and success, what is held and waiting
+    Status {
+        /// The jobs; all when none is named
+        #[arg(value_name = "JOB")]
+        jobs: Vec<String>,
+    },
     /// Show every change ever made: when, which run, which tag, old and new value, why
     History(HistoryOptions),
     /// Show what each kind of remote can do
@@ -195,6 +202,7 @@ fn dispatch(line: CommandLine, output: &Output) -> Result<ExitCode, Failure> {
             .hint("a job that is called like a command is named after `--`: `tagsyncd --sync -- plan`")),
         Some(Command::Plan { jobs, pass }) => sync::plan(&common, &pass, &jobs, output),
         Some(Command::Check) => check::check(&common, output),
+        Some(Command::Status { jobs }) => status::status(&common, &jobs, output),
         Some(Command::History(options)) => history::history(&common, &options, output),
         Some(Command::Providers) => providers::providers(output),
         Some(Command::Completions { shell }) => {

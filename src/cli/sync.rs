@@ -45,7 +45,7 @@ pub(super) fn load(common: &Common) -> Result<Settings, Failure> {
     config::load(&common.config).map_err(|fault| Failure::new(ExitCode::Configuration, fault.to_string()))
 }
 
-fn choose<'a>(settings: &'a Settings, names: &[String]) -> Result<Vec<&'a JobSettings>, Failure> {
+pub(super) fn choose<'a>(settings: &'a Settings, names: &[String]) -> Result<Vec<&'a JobSettings>, Failure> {
     if names.is_empty() {
         return Ok(settings.jobs.iter().collect());
     }

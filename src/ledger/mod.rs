@@ -291,8 +291,45 @@ pub struct PassEnd {
     pub converged: bool,
     /// The error that ended it, if one did.
     pub error: Option<String>,
-    /// The pair's part of the JSON report, for commands that show the last pass.
-    pub report: String,
+    /// How many names got which verdict, as JSON, for commands that show the last pass.
+    pub counts: String,
+    /// The names that keep the two sides from agreement. A pass that ended in an error saw none, and changes nothing here.
+    pub unsettled: Vec<Unsettled>,
+}
+
+/// What keeps a name from agreement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Matter {
+    /// A person must decide.
+    Held,
+    /// A later pass will settle it.
+    Waiting,
+    /// It was tried and not done.
+    Failed,
+}
+
+impl Matter {
+    /// The word of the ledger and of JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Held => "held",
+            Self::Waiting => "waiting",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A name on which the two sides do not agree, and since when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unsettled {
+    /// The source's name.
+    pub tag: TagName,
+    /// What keeps it.
+    pub matter: Matter,
+    /// Why, in a sentence.
+    pub reason: String,
+    /// The first pass that saw it so; the ledger keeps this as long as every pass in between saw the name unsettled.
+    pub since: Timestamp,
 }
 
 /// One line of the history: a write and its end. The history is only ever appended to.
@@ -348,6 +385,8 @@ pub struct PairStatus {
     pub last_success: Option<Timestamp>,
     /// When the first of the latest unbroken row of converged passes ended; `None` when the latest did not converge.
     pub in_sync_since: Option<Timestamp>,
+    /// What is parked.
+    pub parked: Option<Parked>,
 }
 
 /// What can be asked of the memory of all pairs.

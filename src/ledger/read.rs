@@ -10,8 +10,8 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use super::checksum::Checksum;
 use super::fault::Failure;
 use super::{
-    Action, HistoryEntry, HistoryQuery, Intent, IntentId, Outcome, Ownership, Pair, PairState, PairStatus, Parked,
-    PassEnd, Record, Refusal, RefusalKind, Usage,
+    Action, HistoryEntry, HistoryQuery, Intent, IntentId, Matter, Outcome, Ownership, Pair, PairState, PairStatus,
+    Parked, PassEnd, Record, Refusal, RefusalKind, Unsettled, Usage,
 };
 use crate::provider::{Access, Identity};
 use crate::tag::{TagName, Value};
@@ -324,13 +324,16 @@ pub(super) fn history(connection: &Connection, query: &HistoryQuery) -> Result<V
 
 /// How every pair stands.
 pub(super) fn status(connection: &Connection) -> Result<Vec<PairStatus>, Failure> {
-    let mut statement = connection.prepare(
-        "SELECT job, repository, remote, began, ended, state, converged, error, report, last_success, in_sync_since
+    // One transaction, so that what the parts say belongs together whatever is written meanwhile.
+    let moment = connection.unchecked_transaction()?;
+    let mut statement = moment.prepare(
+        "SELECT job, repository, remote, began, ended, state, converged, error, counts, last_success, in_sync_since, id
          FROM passes JOIN pairs ON pairs.id = passes.pair ORDER BY job, repository, remote",
     )?;
     let mut rows = statement.query([])?;
     let mut status = Vec::new();
     while let Some(row) = rows.next()? {
+        let id = number(row, 11)?;
         status.push(PairStatus {
             pair: pair(row, 0)?,
             last: PassEnd {
@@ -339,13 +342,34 @@ pub(super) fn status(connection: &Connection) -> Result<Vec<PairStatus>, Failure
                 state: text(row, 5)?.to_owned(),
                 converged: number(row, 6)? != 0,
                 error: optional_text(row, 7)?.map(str::to_owned),
-                report: text(row, 8)?.to_owned(),
+                counts: text(row, 8)?.to_owned(),
+                unsettled: unsettled(&moment, id)?,
             },
             last_success: optional_time(row, 9)?,
             in_sync_since: optional_time(row, 10)?,
+            parked: parked(&moment, id)?,
         });
     }
     Ok(status)
+}
+
+/// What keeps a pair from agreement, by name.
+pub(super) fn unsettled(connection: &Connection, id: i64) -> Result<Vec<Unsettled>, Failure> {
+    let mut statement =
+        connection.prepare("SELECT tag, matter, reason, since FROM unsettled WHERE pair = ?1 ORDER BY tag")?;
+    let mut rows = statement.query([id])?;
+    let mut unsettled = Vec::new();
+    while let Some(row) = rows.next()? {
+        let matter = match text(row, 1)? {
+            "held" => Matter::Held,
+            "waiting" => Matter::Waiting,
+            "failed" => Matter::Failed,
+            _ => return Err(Failure::Corrupt("a matter that does not exist")),
+        };
+        let tag = TagName::new(blob(row, 0)?).map_err(|_| Failure::Corrupt("a name that is no tag name"))?;
+        unsettled.push(Unsettled { tag, matter, reason: text(row, 2)?.to_owned(), since: time(row, 3)? });
+    }
+    Ok(unsettled)
 }
 
 fn blob<'row>(row: &'row Row<'_>, column: usize) -> Result<&'row [u8], Failure> {

@@ -88,8 +88,15 @@ const MIGRATIONS: &[&str] = &["
         pair INTEGER PRIMARY KEY REFERENCES pairs (id),
         began INTEGER NOT NULL, ended INTEGER NOT NULL,
         last_success INTEGER, in_sync_since INTEGER,
-        state TEXT NOT NULL, converged INTEGER NOT NULL, error TEXT, report TEXT NOT NULL
+        state TEXT NOT NULL, converged INTEGER NOT NULL, error TEXT, counts TEXT NOT NULL
     ) STRICT;
+
+    -- Names on which a pair does not agree, from its latest pass that could tell.
+    CREATE TABLE unsettled (
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        tag BLOB NOT NULL, matter TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL,
+        PRIMARY KEY (pair, tag)
+    ) STRICT, WITHOUT ROWID;
 "];
 
 /// How long to wait for a program that has the file open for writing, such as a shell.

@@ -1,6 +1,6 @@
 //! From what happened to rows. Everything here runs inside the transaction that the writer has open.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, Statement, params};
@@ -8,7 +8,7 @@ use rusqlite::{Connection, Params, Statement, params};
 use super::checksum::Checksum;
 use super::fault::Failure;
 use super::read::{self, DAY, IntentRow, PairRow};
-use super::{IntentId, Note, Outcome, Pair, Parked, PassEnd, Record, RecordChange, Settlement};
+use super::{IntentId, Note, Outcome, Pair, Parked, PassEnd, Record, RecordChange, Settlement, Unsettled};
 use crate::provider::Identity;
 use crate::tag::TagName;
 
@@ -268,16 +268,16 @@ impl<'connection> Book<'connection> {
         if exact_begun && !row.exact_begun {
             self.put_row(id, pair, &PairRow { exact_begun, ..row })?;
         }
-        let PassEnd { began, ended, state, converged, error, report } = end;
+        let PassEnd { began, ended, state, converged, error, counts, unsettled } = end;
         let ended = ended.as_microsecond();
         self.execute(
-            "INSERT INTO passes (pair, began, ended, last_success, in_sync_since, state, converged, error, report)
+            "INSERT INTO passes (pair, began, ended, last_success, in_sync_since, state, converged, error, counts)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
              ON CONFLICT (pair) DO UPDATE SET
                  began = excluded.began, ended = excluded.ended,
                  last_success = coalesce(excluded.last_success, last_success),
                  in_sync_since = iif(excluded.converged, coalesce(in_sync_since, excluded.in_sync_since), NULL),
-                 state = excluded.state, converged = excluded.converged, error = excluded.error, report = excluded.report",
+                 state = excluded.state, converged = excluded.converged, error = excluded.error, counts = excluded.counts",
             params![
                 id,
                 began.as_microsecond(),
@@ -287,9 +287,30 @@ impl<'connection> Book<'connection> {
                 state,
                 converged,
                 error,
-                report,
+                counts,
             ],
         )?;
+        if error.is_none() {
+            self.put_unsettled(id, unsettled)?;
+        }
+        Ok(())
+    }
+
+    /// Replaces what keeps a pair from agreement; a name that was there before keeps its age.
+    fn put_unsettled(&mut self, id: i64, unsettled: &[Unsettled]) -> Result<(), Failure> {
+        let before = read::unsettled(self.connection, id)?;
+        if before.is_empty() && unsettled.is_empty() {
+            return Ok(());
+        }
+        let since: BTreeMap<&TagName, Timestamp> = before.iter().map(|known| (&known.tag, known.since)).collect();
+        self.execute("DELETE FROM unsettled WHERE pair = ?1", params![id])?;
+        for Unsettled { tag, matter, reason, since: now } in unsettled {
+            let since = since.get(tag).unwrap_or(now).as_microsecond();
+            self.execute(
+                "INSERT OR REPLACE INTO unsettled (pair, tag, matter, reason, since) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![id, tag.as_bytes(), matter.word(), reason, since],
+            )?;
+        }
         Ok(())
     }
 

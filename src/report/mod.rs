@@ -4,10 +4,11 @@
 
 mod text;
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::apply::Applied;
-use crate::ledger::{Outcome, RecordChange};
+use crate::ledger::{Matter, Outcome, RecordChange, Unsettled};
 use crate::plan::{ApprovedPlan, Guarded, Held, PlannedChange, Waiting};
 use crate::tag::{TagName, Value};
 
@@ -280,6 +281,27 @@ impl RemoteReport {
         }
         self.waiting.sort_by(|one, other| one.tag.cmp(&other.tag));
         self.settle_state();
+    }
+
+    /// The names that keep the two sides from agreement.
+    pub fn unsettled(&self, now: Timestamp) -> Vec<Unsettled> {
+        let unsettled = |tag: &TagName, matter, reason: &str| Unsettled {
+            tag: tag.clone(),
+            matter,
+            reason: reason.to_owned(),
+            since: now,
+        };
+        let held = self.held.iter().map(|held| unsettled(&held.tag, Matter::Held, &held.reason));
+        let waiting = self.waiting.iter().map(|waiting| unsettled(&waiting.tag, Matter::Waiting, &waiting.reason));
+        let failed = self.changes.iter().filter_map(|change| {
+            let matter = match change.outcome? {
+                "restored" | "lost" => Matter::Held,
+                "rejected" | "not_sent" => Matter::Failed,
+                _ => return None,
+            };
+            Some(unsettled(&change.tag, matter, change.reason.as_deref().unwrap_or_default()))
+        });
+        held.chain(waiting).chain(failed).collect()
     }
 
     fn settle_state(&mut self) {

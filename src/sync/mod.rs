@@ -142,13 +142,15 @@ async fn sync_pair(
     if let Mode::Sync(ledger) = &run.mode {
         let converged =
             !matches!(report.state, State::Failed | State::Unknown | State::Pending) && report.plan.is_none();
+        let ended = Timestamp::now();
         let end = PassEnd {
             began,
-            ended: Timestamp::now(),
+            ended,
             state: report.state.word().to_owned(),
             converged,
             error: report.error.clone(),
-            report: crate::text::to_json(&report).unwrap_or_default(),
+            counts: crate::text::to_json(&report.counts).unwrap_or_default(),
+            unsettled: report.unsettled(ended),
         };
         if let Err(fault) = ledger.end_pass(&pair, &end, exact_begun).await {
             report.fail(fault.message, Some(fault.hint));

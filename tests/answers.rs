@@ -5,7 +5,7 @@ mod support;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::gitlab::{FakeGitlab, GitlabWorld};
+use support::gitlab::{FakeGitlab, FakeTag, GitlabWorld, Token};
 use support::program::{Program, ended};
 use support::repository::SampleRepository;
 use support::server::{Effect, Gate, When};
@@ -100,6 +100,65 @@ fn looking_makes_nothing_and_needs_no_lock() {
     gate.open();
     ended(pass).expect(0);
     assert_eq!(changes(&program, &[]).len(), 6);
+}
+
+fn status(program: &Program, code: i32) -> Value {
+    program.run(&["status", "--format", "json"]).expect(code).json()["pairs"][0].clone()
+}
+
+#[test]
+fn status_says_how_the_pair_stands_and_since_when() {
+    let (program, gitlab, repository, commits) = two_runs();
+    let healthy = status(&program, 0);
+    assert_eq!((&healthy["state"], &healthy["lag_seconds"]), (&json!("changed"), &Value::Null));
+    assert_eq!(healthy["last_attempt"], healthy["last_success"]);
+    assert!(healthy["in_sync_since"].is_string());
+
+    // A name that is held keeps its age from pass to pass.
+    gitlab.change(|world| world.project("infra/core").tags.insert("theirs".into(), FakeTag::lightweight(&commits[0])));
+    repository.tag("theirs", &commits[1]);
+    program.sync(&[]).expect(3);
+    let held = status(&program, 3);
+    assert_eq!((&held["held"][0]["tag"], &held["counts"]["held"]), (&json!("theirs"), &json!(1)));
+    program.sync(&[]).expect(3);
+    assert_eq!(status(&program, 3)["held"][0]["since"], held["held"][0]["since"]);
+    let text = program.run(&["status"]).expect(3).stdout;
+    assert!(
+        text.contains("core: core -> gitlab: held") && text.contains("! theirs  held for less than a minute"),
+        "{text}"
+    );
+
+    // A remote that cannot be read settles nothing: what was held is still shown, and when it last went well.
+    gitlab.change(|world| world.tokens.clear());
+    program.sync(&[]).expect(1);
+    let unknown = status(&program, 1);
+    assert_eq!((&unknown["state"], &unknown["held"]), (&json!("unknown"), &held["held"]));
+    assert!(unknown["last_success"].as_str() < unknown["last_attempt"].as_str() && unknown["error"].is_string());
+
+    // Settled names leave, and a parked set is named with the command that releases it.
+    gitlab.change(|world| world.tokens.insert("secret".into(), Token::of_level(40)));
+    repository.delete_tag("theirs");
+    for at in 0..8 {
+        repository.tag(format!("x{at}"), &commits[0]);
+    }
+    program.sync(&[]).expect(0);
+    assert_eq!(status(&program, 0)["held"], json!([]));
+    for at in 0..8 {
+        repository.delete_tag(format!("x{at}"));
+    }
+    let plan = program.sync(&[]).expect(3).remote()["plan"].clone();
+    assert_eq!(status(&program, 3)["plan"], plan);
+    assert!(program.run(&["status"]).expect(3).stdout.contains(&format!("--approve {}", plan.as_str().unwrap())));
+}
+
+#[test]
+fn a_pair_that_never_ran_does_not_look_healthy() {
+    let (_program, gitlab, repository, _commits) = two_runs();
+    let fresh = Program::new();
+    fresh.mirror(repository.path(), &gitlab.url(), "", "");
+    assert_eq!(fresh.run(&["status"]).expect(1).stdout, "core: core -> gitlab: never ran\n");
+    assert!(!fresh.path("state").exists());
+    fresh.run(&["status", "cor"]).expect(2);
 }
 
 #[test]
