@@ -605,6 +605,28 @@ fn a_name_that_takes_the_place_of_another_inherits_its_record() {
 }
 
 #[test]
+fn a_deletion_asks_the_source_for_every_name_that_means_the_same_there() {
+    let world = World::new("", r#"replace = { "+" = "_" }"#);
+    world.tag("a+b", 0);
+    world.tag("kept", 0);
+    world.program.sync(&[]).expect(0);
+    world.repository.delete_tag("a+b");
+    // After the source was read and before the deletion, the name comes back under its other spelling.
+    let (path, commit) = (world.repository.path().to_owned(), world.commits[0].clone());
+    let rename = move |_: &support::server::Request| {
+        let mut git = std::process::Command::new("git");
+        let status = git.arg("-C").arg(&path).args(["update-ref", "refs/tags/a_b", &commit]).status();
+        assert!(status.is_ok_and(|status| status.success()));
+    };
+    world.gitlab.server().on(When::any().once(), Effect::after(rename));
+    let kept = world.program.sync(&[]).expect(1).remote();
+    assert!(kept["changes"][0]["reason"].as_str().unwrap().contains("has `a_b` again"), "{kept}");
+    assert_eq!(world.far().len(), 2);
+    world.program.sync(&[]).expect(0);
+    assert_eq!(world.far().len(), 2);
+}
+
+#[test]
 fn a_refused_neighbour_does_not_keep_others_from_a_cleared_place() {
     let world = World::new("", "");
     world.tag("a", 0);
