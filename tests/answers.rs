@@ -162,6 +162,48 @@ fn a_pair_that_never_ran_does_not_look_healthy() {
 }
 
 #[test]
+fn check_names_every_problem_and_providers_what_they_can() {
+    let (program, gitlab, repository, _commits) = two_runs();
+    let fine = program.run(&["check"]).expect(0).stdout;
+    assert!(fine.starts_with(&format!("core: core -> gitlab ({} infra/core), mirror\n", gitlab.url())), "{fine}");
+    let before = gitlab.server().record().total();
+    program.run(&["check", "--format", "json"]).expect(0).json();
+    assert_eq!(gitlab.server().record().total(), before, "nothing is asked of a remote");
+
+    program.configure("[deamon]\n[job.core]\nfrom = \"core\"\nto = []\npolicy = \"miror\"\n");
+    let bad = program.run(&["--sync"]).expect(78);
+    for part in
+        ["config.toml:1:2: unknown key `deamon`", "did you mean `daemon`?", ":3:8:", ":5:10:", "did you mean `mirror`?"]
+    {
+        assert!(bad.stderr.contains(part), "{part}\n{}", bad.stderr);
+    }
+    assert!(bad.stdout.is_empty());
+    program.run(&["check"]).expect(78);
+
+    let table = program.run(&["providers"]).expect(0).stdout;
+    assert!(table.lines().any(|line| line.starts_with("gitlab    git commit  delete, create")), "{table}");
+    assert_eq!(program.run(&["providers", "--format", "json"]).expect(0).json()[0]["provider"], "gitlab");
+    drop(repository);
+}
+
+#[test]
+fn a_command_line_that_makes_no_sense_is_usage() {
+    let program = Program::new();
+    for (arguments, hint) in [
+        (&["pln"][..], "did you mean `plan`?"),
+        (&[], "`tagsyncd --sync` makes one pass"),
+        (&["--sync", "plan"], "tagsyncd --sync -- plan"),
+        (&["--exit-code", "plan"], "`tagsyncd plan --exit-code`"),
+        (&["--no-such-option"], "--no-such-option"),
+    ] {
+        let ended = program.run(arguments).expect(2);
+        assert!(ended.stderr.contains(hint) && ended.stdout.is_empty(), "{arguments:?}: {}", ended.stderr);
+    }
+    assert!(program.run(&["--help"]).expect(0).stdout.contains("Exit codes"));
+    program.run(&["plan"]).expect(78);
+}
+
+#[test]
 fn completions_and_the_manual_come_from_the_parser() {
     let program = Program::new();
     for shell in ["bash", "zsh", "fish"] {

@@ -106,6 +106,46 @@ fn a_plan_writes_nothing_anywhere() {
 }
 
 #[test]
+fn the_plan_can_be_read_at_a_glance() {
+    let world = World::new("", "");
+    let [one, two] = &world.commits;
+    for name in ["moved", "gone", "kept"] {
+        world.tag(name, 0);
+    }
+    world.program.sync(&[]).expect(0);
+    let place = format!("core: core -> gitlab ({} infra/core)", world.gitlab.url());
+    assert_eq!(world.program.run(&["plan"]).expect(0).stdout, format!("{place}: 3 in sync (1 request)\n"));
+
+    world.tag("moved", 1);
+    world.repository.delete_tag("gone");
+    world.tag("new\u{202e}", 1);
+    world.tag("theirs", 0);
+    world.tag("theirs-too", 0);
+    world.put_far("theirs", FakeTag::lightweight(two));
+    world.put_far("theirs-too", FakeTag::lightweight(two));
+    let (one, two) = (&one[..12], &two[..12]);
+    let expected = format!(
+        "{place}
+  - gone         {one}
+  ~ moved        {one} -> {two}
+  + new\\u{{202e}}  {two}
+  ! theirs       held
+  ! theirs-too   held
+      all 2: the remote has another value that tagsyncd did not write
+      hint: make both sides equal by hand once; from then on it is managed
+  1 in sync, 1 to create, 1 to move, 1 to delete, 2 held (2 requests)
+"
+    );
+    assert_eq!(world.program.run(&["plan"]).expect(3).stdout, expected);
+    let all = world.program.run(&["plan", "-v"]).expect(3).stdout;
+    assert!(all.lines().any(|line| line.starts_with("  = kept") && line.ends_with("in sync")), "{all}");
+    // Nobody reads to the end: no error, no panic.
+    let mut child = world.program.command(&["plan"]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(3));
+}
+
+#[test]
 fn moves_and_deletes_reach_what_is_ours_and_nothing_else() {
     let world = World::new("", "");
     let [one, two] = &world.commits.clone();

@@ -48,19 +48,21 @@ impl Line {
 impl RemoteReport {
     fn write(&self, f: &mut fmt::Formatter<'_>, job: &str, repository: &str, most: usize) -> fmt::Result {
         write!(f, "{job}: {repository} -> {}", self.remote)?;
-        writeln!(
-            f,
-            "{}",
-            if self.place.is_empty() { String::new() } else { format!(" ({})", printable(&self.place)) }
-        )?;
+        if !self.place.is_empty() {
+            write!(f, " ({})", Printable::new(&self.place))?;
+        }
         if let Some(error) = &self.error {
-            writeln!(f, "  unknown: {}", Printable::new(error))?;
+            writeln!(f, "\n  unknown: {}", Printable::new(error))?;
             return write_hint(f, "  ", self.hint.as_deref());
         }
+        let lines = self.lines();
+        if lines.is_empty() && self.notes.is_empty() {
+            return writeln!(f, ": {}", self.summary());
+        }
+        writeln!(f)?;
         for note in &self.notes {
             writeln!(f, "  {}", Printable::new(note))?;
         }
-        let lines = self.lines();
         let shown = || lines.chunk_by(Line::is_like).flat_map(|kind| kind.iter().take(most));
         let width = |text: fn(&Line) -> &str| shown().map(|line| text(line).chars().count()).max().unwrap_or(0);
         let (names, values) = (width(|line| &line.name).min(40), width(|line| &line.values).min(28));
@@ -69,7 +71,8 @@ impl RemoteReport {
                 let Line { mark, name, values: value, remark, .. } = line;
                 let advice = line.advice.as_ref().filter(|_| kind.len() == 1).map_or("", |(reason, _)| reason);
                 let colon = if advice.is_empty() { "" } else { ": " };
-                let shown = format!("  {mark} {name:names$}  {value:values$}  {remark}{colon}{advice}");
+                let value = if value.is_empty() { String::new() } else { format!("{value:values$}  ") };
+                let shown = format!("  {mark} {name:names$}  {value}{remark}{colon}{advice}");
                 writeln!(f, "{}", shown.trim_end())?;
             }
             if let [first, _, ..] = kind {
