@@ -602,6 +602,33 @@ fn the_annotated_default_is_good_and_so_is_everything_commented_out_in_it() {
 }
 
 #[test]
+fn the_table_of_providers_in_the_documentation_is_what_the_program_prints() {
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_tagsyncd")).arg("providers").output().unwrap();
+    let printed = String::from_utf8(output.stdout).unwrap();
+    let text = std::fs::read_to_string("docs/providers.md").unwrap();
+    assert!(text.contains(&format!("```text\n{printed}```\n")), "docs/providers.md is to hold:\n{printed}");
+}
+
+#[test]
+fn every_key_stands_in_the_documentation_and_in_the_annotated_default() {
+    let documentation = std::fs::read_to_string("docs/configuration.md").unwrap();
+    let default = std::fs::read_to_string("config/tagsyncd.toml").unwrap();
+    let file = format!("{GOOD}limits = {{}}\n[daemon]\n");
+    for table in ["[daemon]", "[repository.core]", "[remote.gitlab]", "[job.core]", "limits = {"] {
+        // The program itself says which keys there are, when none is near.
+        let (_, _, _, hint) = problems(&file.replace(table, &format!("{table}\nqqqqqqqq = 1\n"))).remove(0);
+        let hint = hint.unwrap();
+        assert!(hint.starts_with("the keys here are `"), "{hint}");
+        for key in hint.split('`').skip(1).step_by(2) {
+            assert!(documentation.contains(&format!("`{key}`")), "{table} `{key}` is not in the documentation");
+            // No remote of today has targets that are not git objects.
+            let shown = key == "target" || default.contains(&format!("{key} = "));
+            assert!(shown, "{table} `{key}` is not in the annotated default");
+        }
+    }
+}
+
+#[test]
 fn a_file_that_is_no_text_or_not_there_is_unreadable() {
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);

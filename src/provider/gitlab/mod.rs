@@ -34,7 +34,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         lease: Lease::LookBefore,
         create_refuses_existing: true,
         names: NameRules {
-            summary: "UTF-8; not beginning with a full commit id or with refs/tags/",
+            summary: "UTF-8, at most 4,096 bytes; not beginning with a full commit id or with refs/tags/",
             refuses: refuses_name,
             are_refs: true,
         },
