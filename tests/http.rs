@@ -15,7 +15,8 @@ use tagsyncd::provider::gitlab::Keys;
 use tagsyncd::provider::{Access, Connection, NewTag, Provider, RemoteKeys as _};
 use tagsyncd::tag::{Annotation, Attachment, End, RemoteSnapshot, TagName, Target, Value};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Barrier;
 use url::Url;
 
 const COMMIT: &str = "2695effb5807a22ff3d138d593fd856244e155e7";
@@ -57,7 +58,8 @@ enum Then {
 
 struct Answer {
     bytes: Vec<u8>,
-    delay: Duration,
+    /// What it waits for before it is sent, one after the other.
+    holds: Vec<Arc<Barrier>>,
     then: Then,
 }
 
@@ -73,7 +75,7 @@ impl Answer {
         }
         bytes.extend_from_slice(b"\r\n");
         bytes.extend_from_slice(body);
-        Self { bytes, delay: Duration::ZERO, then: Then::Close }
+        Self { bytes, holds: Vec::new(), then: Then::Close }
     }
 
     fn json(body: impl AsRef<[u8]>) -> Self {
@@ -86,11 +88,15 @@ impl Answer {
     }
 
     fn nothing(then: Then) -> Self {
-        Self { bytes: Vec::new(), delay: Duration::ZERO, then }
+        Self { bytes: Vec::new(), holds: Vec::new(), then }
     }
 
     fn then(self, then: Then) -> Self {
         Self { then, ..self }
+    }
+
+    fn held(self, holds: Vec<Arc<Barrier>>) -> Self {
+        Self { holds, ..self }
     }
 }
 
@@ -135,7 +141,9 @@ async fn serve(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, answer: &(dyn Fn(u
         log.push(seen);
         answer
     };
-    tokio::time::sleep(answer.delay).await;
+    for hold in &answer.holds {
+        hold.wait().await;
+    }
     if stream.write_all(&answer.bytes).await.is_err() {
         return;
     }
@@ -303,9 +311,7 @@ async fn a_slow_body_ends_at_the_total_deadline() {
     let server = Server::start(|_, _| Answer::new(200, &[("content-length", "100000")], "").then(Then::Drip)).await;
     let transport = transport(quick());
     let client = client_with(&server, &transport).await;
-    let began = Instant::now();
     let fault = write(&client).await.unwrap_err();
-    assert!((1000..5000).contains(&began.elapsed().as_millis()), "{:?}", began.elapsed());
     assert_eq!(fault.kind, FaultKind::Ambiguous);
     assert!(fault.message.contains("not finished after 1s"), "{fault}");
     assert_eq!((transport.requests(), server.count()), (1, 1));
@@ -405,26 +411,29 @@ async fn an_exhausted_quota_is_waited_for() {
     let client = client(&server).await;
     let began = Instant::now();
     assert_eq!(read(&client).await.unwrap(), "ok");
-    assert!(began.elapsed() < Duration::from_millis(900));
     assert_eq!(read(&client).await.unwrap(), "ok");
     assert!(began.elapsed() >= Duration::from_secs(1));
 }
 
 #[tokio::test]
 async fn a_refused_connection_is_tried_again_and_not_counted() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let url: Url = format!("http://{address}").parse().unwrap();
+    // A port that is ours and that nobody listens on.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url: Url = format!("http://{}", socket.local_addr().unwrap()).parse().unwrap();
     let transport = transport(HttpSettings::default());
     let client = Client::new(&transport, url, None).await.unwrap();
     let fault = write(&client).await.unwrap_err();
     assert_eq!((fault.kind, transport.requests()), (FaultKind::NotSent, 0));
     assert!(fault.message.contains("no connection to 127.0.0.1: Connection refused"), "{fault}");
-    // The first try finds nobody; the server comes up during the pause, which takes 200 ms at least.
+    // The server comes up in the pause after the first try, which has been counted and taken back.
     let late = async {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        Server::on(TcpListener::bind(address).await.unwrap(), |_, _| Answer::json("\"late\""))
+        for counted in [0, 1] {
+            while transport.requests() == counted {
+                tokio::task::yield_now().await;
+            }
+        }
+        Server::on(socket.listen(8).unwrap(), |_, _| Answer::json("\"late\""))
     };
     let (written, server) = tokio::join!(write(&client), late);
     assert_eq!((written.unwrap(), server.count(), transport.requests()), ("late".to_owned(), 1, 1));
@@ -457,28 +466,30 @@ async fn a_server_that_speaks_no_tls_is_not_trusted() {
 
 #[tokio::test]
 async fn a_burst_that_is_refused_halves_the_concurrency() {
-    let under_way: Arc<AtomicUsize> = Arc::default();
-    let peaks: Arc<Mutex<Vec<usize>>> = Arc::default();
-    // The answers to the first eight come together after 200 ms, so all eight are under way at once.
-    let (gauge, record) = (Arc::clone(&under_way), Arc::clone(&peaks));
-    let server = Server::start(move |at, _| {
-        record.lock().unwrap().push(gauge.fetch_add(1, Ordering::SeqCst) + 1);
-        let gauge = Arc::clone(&gauge);
-        tokio::spawn(async move {
-            tokio::time::sleep(Duration::from_millis(190)).await;
-            gauge.fetch_sub(1, Ordering::SeqCst);
-        });
-        let answer = if at < 8 { Answer::new(429, &[], "Retry later") } else { Answer::json("\"ok\"") };
-        Answer { delay: Duration::from_millis(200), ..answer }
+    // The first eight are refused when all of them are there; the answers to the next wait for the test.
+    let refused = Arc::new(Barrier::new(8));
+    let [arrived, go] = [(); 2].map(|()| Arc::new(Barrier::new(5)));
+    let holds = (Arc::clone(&arrived), Arc::clone(&go));
+    let server = Server::start(move |at, _| match at {
+        // Nothing says that this write was not done, so it is not sent again.
+        0..8 => Answer::new(503, &[], "Too much").held(vec![Arc::clone(&refused)]),
+        8..12 => Answer::json("\"ok\"").held(vec![Arc::clone(&holds.0), Arc::clone(&holds.1)]),
+        _ => Answer::json("\"ok\""),
     })
     .await;
-    let client = client(&server).await;
-    for answer in join_all((0..8).map(|_| read(&client))).await {
-        assert_eq!(answer.unwrap(), "ok");
+    let transport = transport(HttpSettings::default());
+    let client = client_with(&server, &transport).await;
+    for answer in join_all((0..8).map(|_| write(&client))).await {
+        assert_eq!(answer.unwrap_err().kind, FaultKind::Ambiguous);
     }
-    let peaks = peaks.lock().unwrap().clone();
-    assert_eq!(peaks[..8].iter().max(), Some(&8));
-    assert!(peaks[8..].iter().all(|&peak| peak <= 5), "{peaks:?}");
+    let look = async {
+        arrived.wait().await;
+        // All eight reads have begun, and four of them were let through.
+        assert_eq!(transport.requests(), 8 + 4);
+        go.wait().await;
+    };
+    let (answers, ()) = tokio::join!(join_all((0..8).map(|_| read(&client))), look);
+    assert!(answers.iter().all(|answer| answer.as_deref() == Ok("ok")), "{answers:?}");
 }
 
 #[tokio::test]

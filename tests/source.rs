@@ -10,7 +10,7 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::{Duration, Instant, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use support::repository::SampleRepository;
 use tagsyncd::source::{Messages, Repository, SignatureKind, SourceFault};
@@ -303,16 +303,20 @@ fn a_writer_that_is_half_done_is_waited_for() {
     let sample = SampleRepository::bare();
     let commit = sample.commit("first");
     let file = sample.git_dir().join("refs/tags/v1");
-    fs::write(&file, "").expect("a writable sample");
     let repository = open(&sample);
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            thread::sleep(Duration::from_millis(20));
-            fs::write(&file, &commit).expect("a writable sample");
+    // On a busy machine the writer may come too late, and then the tag is unknown, rightly: try again.
+    let is_waited_for = || {
+        fs::write(&file, "").expect("a writable sample");
+        let snapshot = thread::scope(|scope| {
+            scope.spawn(|| {
+                thread::sleep(Duration::from_millis(20));
+                fs::write(&file, &commit).expect("a writable sample");
+            });
+            repository.read_tags(Messages::Skip).expect("a readable repository")
         });
-        let snapshot = repository.read_tags(Messages::Skip).expect("a readable repository");
-        assert_eq!(ours(&snapshot), [(name("v1"), format!("{commit} commit"))].into());
-    });
+        snapshot.get(&name("v1")).expect("the name is there").is_ok_and(|tag| words(tag) == format!("{commit} commit"))
+    };
+    assert!((0..50).any(|_| is_waited_for()), "never waited for");
 }
 
 #[test]
@@ -326,13 +330,18 @@ fn a_repository_that_changes_all_the_time_is_not_concluded_from() {
     let packed_refs = fs::File::open(sample.git_dir().join("packed-refs")).expect("a packed sample");
     let change = |turn| packed_refs.set_modified(UNIX_EPOCH + Duration::from_secs(turn)).expect("a writable sample");
     let repository = open(&sample);
-    let ended = AtomicBool::new(false);
-    thread::scope(|scope| {
-        scope.spawn(|| (1..).take_while(|_| !ended.load(Ordering::SeqCst)).for_each(change));
-        let outcome = repository.read_tags(Messages::Skip).map(|snapshot| snapshot.len());
-        ended.store(true, Ordering::SeqCst);
-        assert!(outcome.expect_err("no stable state").message.contains("too fast"));
-    });
+    // On a busy machine the writer may miss its turn; what is concluded then must be true.
+    let is_refused = || {
+        let ended = AtomicBool::new(false);
+        let outcome = thread::scope(|scope| {
+            scope.spawn(|| (1..).take_while(|_| !ended.load(Ordering::SeqCst)).for_each(change));
+            let outcome = repository.read_tags(Messages::Skip).map(|snapshot| snapshot.len());
+            ended.store(true, Ordering::SeqCst);
+            outcome
+        });
+        outcome.inspect(|&tags| assert_eq!(tags, 3_000)).is_err_and(|fault| fault.message.contains("too fast"))
+    };
+    assert!((0..50).any(|_| is_refused()), "never refused");
     assert_eq!(repository.read_tags(Messages::Skip).expect("a quiet repository").len(), 3_000);
 }
 
@@ -341,35 +350,45 @@ fn a_listing_beside_a_writer_that_packs_refs_is_never_short() {
     let sample = SampleRepository::bare();
     let commit = sample.commit("first");
     let repository = open(&sample);
-    let (written, ended) = (AtomicUsize::new(0), AtomicBool::new(false));
-    let end = Instant::now() + Duration::from_secs(3);
-    let mut listings = 0;
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            while Instant::now() < end {
-                let from = written.load(Ordering::SeqCst);
-                let batch: String =
-                    (from..from + 40).map(|at| format!("create refs/tags/{}/t{at} {commit}\n", at % 7)).collect();
-                sample.git_with_input(&["update-ref", "--stdin"], batch.as_bytes());
-                written.store(from + 40, Ordering::SeqCst);
-                sample.pack();
+    let (written, listings) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let (no_writer, no_reader) = (AtomicBool::new(false), AtomicBool::new(false));
+    let write = || {
+        for batch in 0..60 {
+            let listed = listings.load(Ordering::SeqCst);
+            let from = written.load(Ordering::SeqCst);
+            let creates: String =
+                (from..from + 40).map(|at| format!("create refs/tags/{}/t{at} {commit}\n", at % 7)).collect();
+            sample.git_with_input(&["update-ref", "--stdin"], creates.as_bytes());
+            written.store(from + 40, Ordering::SeqCst);
+            sample.pack();
+            // Now and then the reader gets to its end, however slow the machine is.
+            while batch % 5 == 0 && listings.load(Ordering::SeqCst) == listed && !no_reader.load(Ordering::SeqCst) {
+                thread::yield_now();
             }
-            ended.store(true, Ordering::SeqCst);
-        });
-        while !ended.load(Ordering::SeqCst) {
+        }
+        no_writer.store(true, Ordering::SeqCst);
+    };
+    let read_all = || {
+        while !no_writer.load(Ordering::SeqCst) {
             let known = written.load(Ordering::SeqCst);
-            let snapshot = match repository.read_tags(Messages::Skip) {
-                Ok(snapshot) => snapshot,
+            match repository.read_tags(Messages::Skip) {
+                Ok(snapshot) if snapshot.len() < known => return Err(format!("{} of {known}", snapshot.len())),
+                Ok(snapshot) if snapshot.iter().any(|(_, tag)| tag.is_err()) => return Err("unknown tags".to_owned()),
+                Ok(_) => listings.fetch_add(1, Ordering::SeqCst),
                 // This is an answer too: nothing follows from it.
                 Err(fault) if fault.message.contains("too fast") => continue,
-                Err(fault) => panic!("{fault}"),
+                Err(fault) => return Err(fault.to_string()),
             };
-            assert!(snapshot.len() >= known, "{} of {known}", snapshot.len());
-            assert!(snapshot.iter().all(|(_, tag)| tag.is_ok()));
-            listings += 1;
         }
+        Ok(())
+    };
+    let outcome = thread::scope(|scope| {
+        scope.spawn(write);
+        let outcome = read_all();
+        no_reader.store(true, Ordering::SeqCst);
+        outcome
     });
-    assert!(listings > 10, "only {listings} listings");
+    assert_eq!(outcome, Ok(()));
     assert_eq!(ours(&read(&sample)), gits(&sample));
 }
 
