@@ -3,6 +3,8 @@
 //! `cargo run --release --example demo` makes a sample repository; with a path behind `--` it works on a copy of yours.
 //! Needs Rust and git, touches nothing outside a temporary folder, and talks to nobody but itself.
 
+#![expect(clippy::print_stdout, reason = "a demonstration talks to the person who started it")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -107,8 +109,8 @@ fn sample_repository() -> SampleRepository {
     let repository = SampleRepository::bare();
     for minor in 0..8 {
         let commit = repository.commit(&format!("Release 1.{minor}"));
-        repository.annotate(&format!("v1.{minor}.0"), &commit, &format!("Version 1.{minor}.0"));
-        repository.tag(&format!("nightly/{minor}"), &commit);
+        repository.annotate(format!("v1.{minor}.0"), &commit, &format!("Version 1.{minor}.0"));
+        repository.tag(format!("nightly/{minor}"), &commit);
     }
     repository
 }

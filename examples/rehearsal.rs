@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release --example rehearsal -- /srv/git/core.git [KILLS]` reads the repository and writes nothing to it.
 
+#![expect(clippy::print_stdout, reason = "a rehearsal tells what it saw")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 
