@@ -29,11 +29,12 @@ fn two_runs() -> (Program, FakeGitlab, SampleRepository, [String; 2]) {
 
 fn changes(program: &Program, arguments: &[&str]) -> Vec<Value> {
     let arguments = [&["history", "--format", "json"], arguments].concat();
-    program.run(&arguments).expect(0).json()["changes"].as_array().unwrap().clone()
+    program.run(&arguments).expect(0).json()["changes"].as_array().expect("a list").clone()
 }
 
 fn told(changes: &[Value]) -> Vec<String> {
-    let tell = |change: &Value| format!("{} {}", change["action"].as_str().unwrap(), change["tag"].as_str().unwrap());
+    let word = |word: &Value| word.as_str().expect("a word").to_owned();
+    let tell = |change: &Value| format!("{} {}", word(&change["action"]), word(&change["tag"]));
     let mut told: Vec<String> = changes.iter().map(tell).collect();
     told.sort();
     told
@@ -61,7 +62,7 @@ fn the_text_has_a_block_per_run_and_ends_with_the_newest() {
     let (program, _gitlab, _repository, [one, two]) = two_runs();
     let text = program.run(&["history"]).expect(0).stdout;
     assert_eq!(text.lines().filter(|line| line.starts_with("run ")).count(), 2, "{text}");
-    let moved = format!("core: core -> gitlab  ~ v1       {:.12} -> {:.12}", one, two);
+    let moved = format!("core: core -> gitlab  ~ v1       {one:.12} -> {two:.12}");
     assert!(text.contains(&moved), "{moved}\n{text}");
     assert!(text.find("+ nightly").unwrap() < text.find("- nightly").unwrap(), "{text}");
 }
