@@ -1,6 +1,8 @@
 //! The name of a tag.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::text::Printable;
@@ -9,8 +11,31 @@ use crate::text::Printable;
 ///
 /// Cheap to clone; ordered by bytes, as git orders refs. `Display` is escaped for people, [`as_bytes`](Self::as_bytes)
 /// is the truth.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TagName(Arc<[u8]>);
+#[derive(Clone)]
+pub struct TagName(Bytes);
+
+/// Nearly all names fit into the place that a pointer and a length would take, so that they need no memory of their own.
+#[derive(Clone)]
+enum Bytes {
+    Short { length: u8, bytes: [u8; SHORT] },
+    Long(Arc<[u8]>),
+}
+
+/// What makes [`Bytes`] three words long.
+const SHORT: usize = 22;
+
+impl From<&[u8]> for Bytes {
+    fn from(name: &[u8]) -> Self {
+        let mut bytes = [0; SHORT];
+        match (u8::try_from(name.len()), bytes.get_mut(..name.len())) {
+            (Ok(length), Some(place)) => {
+                place.copy_from_slice(name);
+                Self::Short { length, bytes }
+            }
+            _ => Self::Long(name.into()),
+        }
+    }
+}
 
 /// The name would not be a git tag.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,7 +60,7 @@ impl TagName {
             return Err(invalid("it is empty".into()));
         }
         // Below `refs/tags/` any rule for partial names holds, except that `@` stands for nothing else there.
-        if name != b"@" {
+        if !is_plain(name) && name != b"@" {
             gix::validate::reference::name_partial(name.into()).map_err(|fault| invalid(fault.to_string()))?;
         }
         Ok(Self(name.into()))
@@ -43,41 +68,94 @@ impl TagName {
 
     /// The name's bytes.
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        match &self.0 {
+            Bytes::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Bytes::Long(bytes) => bytes,
+        }
     }
 
     /// The name as text, where it is UTF-8.
     pub fn as_str(&self) -> Option<&str> {
-        std::str::from_utf8(&self.0).ok()
+        std::str::from_utf8(self.as_bytes()).ok()
     }
 
     /// Whether git could not keep both names: one is a directory of the other (`a` and `a/b`).
     pub fn excludes(&self, other: &Self) -> bool {
-        let (short, long) = if self.0.len() < other.0.len() { (self, other) } else { (other, self) };
-        long.0.len() > short.0.len() && long.0.starts_with(&short.0) && long.0[short.0.len()] == b'/'
+        let (one, other) = (self.as_bytes(), other.as_bytes());
+        let (short, long) = if one.len() < other.len() { (one, other) } else { (other, one) };
+        long.strip_prefix(short).is_some_and(|rest| rest.starts_with(b"/"))
     }
 
     /// The names that would have to be directories for this one to exist: `a` and `a/b` for `a/b/c`.
     pub fn parents(&self) -> impl Iterator<Item = &[u8]> {
-        self.0.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &self.0[..at])
+        let name = self.as_bytes();
+        name.iter().enumerate().filter(|(_, byte)| **byte == b'/').map(|(at, _)| &name[..at])
+    }
+}
+
+/// Whether a name is of the ordinary kind that keeps every rule: letters, digits, `-`, `_` and `+`, with single dots and
+/// slashes between them. A quick answer for most names; `false` says nothing.
+fn is_plain(name: &[u8]) -> bool {
+    // As if a slash stood before the name: at its begin hold the rules for the begin of a component.
+    let mut before = b'/';
+    for &byte in name {
+        let inside = !matches!(before, b'.' | b'/');
+        let plain = match byte {
+            b'.' | b'/' => inside,
+            // This might become `.lock`.
+            b'l' => before != b'.',
+            b'-' | b'_' | b'+' => true,
+            _ => byte.is_ascii_alphanumeric(),
+        };
+        if !plain {
+            return false;
+        }
+        before = byte;
+    }
+    !matches!(before, b'.' | b'/')
+}
+
+impl PartialEq for TagName {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_bytes() == other.as_bytes()
+    }
+}
+
+impl Eq for TagName {}
+
+impl PartialOrd for TagName {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for TagName {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_bytes().cmp(other.as_bytes())
+    }
+}
+
+impl Hash for TagName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_bytes().hash(state);
     }
 }
 
 impl std::borrow::Borrow<[u8]> for TagName {
     fn borrow(&self) -> &[u8] {
-        &self.0
+        self.as_bytes()
     }
 }
 
 impl fmt::Display for TagName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&Printable::new(&self.0).to_string())
+        f.pad(&Printable::new(self.as_bytes()).to_string())
     }
 }
 
 impl fmt::Debug for TagName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "`{}`", Printable::new(&self.0))
+        write!(f, "`{}`", Printable::new(self.as_bytes()))
     }
 }
 
@@ -88,7 +166,7 @@ impl serde::Serialize for TagName {
             Some(name) => serializer.serialize_str(name),
             None => {
                 let mut shown = String::new();
-                for chunk in self.0.utf8_chunks() {
+                for chunk in self.as_bytes().utf8_chunks() {
                     shown.push_str(chunk.valid());
                     shown.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
                 }
@@ -100,7 +178,44 @@ impl serde::Serialize for TagName {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 20_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn names_are_judged_as_the_library_judges_them(
+            name in prop_oneof![
+                proptest::collection::vec(any::<u8>(), 0..8),
+                // What the quick check lets through, and what only just fails it.
+                "[a-z0-9/._+@{-]{1,12}".prop_map(String::into_bytes),
+                "(v|a/|[.]|/|l|lock|[.]lock|@|[{]|-){1,8}".prop_map(String::into_bytes),
+            ],
+        ) {
+            let library = gix::validate::reference::name_partial(name.as_slice().into()).is_ok();
+            prop_assert_eq!(TagName::new(&name).is_ok(), library || name == b"@");
+        }
+
+        #[test]
+        fn short_and_long_names_are_the_same_kind_of_thing(
+            one in "[ab]{1,2}(a{18,24})?b?",
+            other in "[ab]{1,2}(a{18,24})?b?",
+        ) {
+            let names = [&one, &other].map(|name| TagName::new(name).unwrap());
+            prop_assert_eq!(names[0].as_bytes(), one.as_bytes());
+            prop_assert_eq!(names[0].cmp(&names[1]), one.cmp(&other));
+            prop_assert_eq!(names[0] == names[1], one == other);
+            let found = std::collections::HashSet::from([names[0].clone()]).contains(other.as_bytes());
+            prop_assert_eq!(found, one == other);
+        }
+    }
+
+    #[test]
+    fn a_name_is_three_words_long() {
+        assert_eq!(size_of::<TagName>(), 3 * size_of::<usize>());
+    }
 
     #[test]
     fn gits_rules_hold() {
