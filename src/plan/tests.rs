@@ -45,7 +45,7 @@ type Side = BTreeMap<&'static str, u8>;
 
 fn source(tags: &Side) -> SourceSnapshot {
     let tag = |number| SourceTag { tag_id: None, peeled: Peeled::Commit(commit(number)), message: None };
-    SourceSnapshot::of_walk(tags.iter().map(|(tag_name, number)| (name(tag_name), Ok(tag(*number)))).collect())
+    SourceSnapshot::of_walk(tags.iter().map(|(tag_name, number)| (name(tag_name), Ok(tag(*number)))))
 }
 
 fn records(tags: &Side) -> BTreeMap<TagName, Record> {
@@ -487,7 +487,7 @@ fn what_the_remote_protects_or_would_lose_is_held() {
 
 #[test]
 fn unknown_on_either_side_holds_in_every_policy() {
-    let tags = BTreeMap::from([(name("v1"), Err("its object is missing".to_owned()))]);
+    let tags = BTreeMap::from([(name("v1"), Err("its object is missing".into()))]);
     let source = SourceSnapshot::of_walk(tags);
     let mut listing = Listing::new();
     let unknown = RemoteTag { value: Err("it points at a tree".into()), ..remote_tag(name("v2"), value(1)) };

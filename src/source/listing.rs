@@ -1,15 +1,13 @@
 //! All tags at one moment, or one tag for certain.
 
-use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
-use super::loose::LooseTag;
-use super::objects::{End, resolve};
-use super::packed::{PackedRefs, Stamp};
-use super::reference::Held;
-use super::{CHECK_OBJECTS, Messages, Repository, SourceFault, loose, open, packed};
+use super::objects::{resolve, resolve_one};
+use super::packed::{PackedRefs, Scope, Stamp, TagEnd, Unreadable};
+use super::reference::{End, Held};
+use super::{CHECK_OBJECTS, Messages, Repository, SourceFault, loose, open};
 use crate::tag::{SourceSnapshot, SourceTag, TagName};
 use crate::text::Printable;
 
@@ -24,7 +22,7 @@ const OF_ONE_WORK_TREE: [&str; 3] = ["refs/bisect/", "refs/worktree/", "refs/rew
 const CHECK_REFS: &str =
     "run `git for-each-ref refs/tags` and `git fsck` in it; nothing is concluded until it can be read";
 
-type Tags = BTreeMap<TagName, Result<SourceTag, String>>;
+type Tags = Vec<(TagName, Result<SourceTag, Box<str>>)>;
 
 /// Reads all tags in one state of the repository.
 ///
@@ -37,7 +35,7 @@ pub(super) fn read_tags(repository: &Repository, messages: Messages) -> Result<S
         let before = stamp(repository)?;
         let read = walk(repository, messages);
         let stable = before == stamp(repository)?;
-        let complete = read.as_ref().is_ok_and(|tags| tags.values().all(Result::is_ok));
+        let complete = read.as_ref().is_ok_and(|tags| tags.iter().all(|(_, tag)| tag.is_ok()));
         if stable && complete {
             return read.map(SourceSnapshot::of_walk);
         }
@@ -60,11 +58,11 @@ pub(super) fn read_tag(repository: &Repository, name: &TagName) -> Result<Option
     let unreadable = |reason: String| repository.fault(format!("tag `{name}` cannot be read: {reason}"), CHECK_OBJECTS);
     let full_name = [b"refs/tags/", name.as_bytes()].concat();
     let loose = loose::try_find(repository.common_dir(), &full_name, repository.hash).map_err(unreadable)?;
-    let bytes = read_packed(repository)?;
-    let refs = Refs { repository, packed: PackedRefs::parse(&bytes, repository.hash).map_err(unreadable)? };
-    let Some(held) = loose.or_else(|| refs.packed.try_find(&full_name)) else { return Ok(None) };
-    let held = refs.follow(held).map_err(unreadable)?;
-    resolve(&repository.inner, &[held], false).next().transpose().map_err(unreadable)
+    let scope = if matches!(loose, Some(Held::Symbolic(_))) { Scope::AllRefs } else { Scope::Tags };
+    let refs = Refs { repository, packed: read_packed(repository, scope)? };
+    let Some(held) = loose.or_else(|| refs.packed.try_find(&full_name).map(Held::Object)) else { return Ok(None) };
+    let end = refs.follow(held).map_err(unreadable)?;
+    resolve_one(&repository.inner, end).map(Some).map_err(unreadable)
 }
 
 fn stamp(repository: &Repository) -> Result<Option<Stamp>, SourceFault> {
@@ -82,51 +80,48 @@ fn check(repository: &Repository) -> Result<(), SourceFault> {
     }
 }
 
-fn read_packed(repository: &Repository) -> Result<Option<Vec<u8>>, SourceFault> {
-    packed::read(repository.common_dir())
-        .map_err(|fault| repository.fault(format!("its packed-refs cannot be read: {fault}"), open::ACCESS))
+fn read_packed(repository: &Repository, scope: Scope) -> Result<PackedRefs, SourceFault> {
+    PackedRefs::read(repository.common_dir(), repository.hash, scope).map_err(|fault| match fault {
+        Unreadable::File(fault) => repository.fault(format!("its packed-refs cannot be read: {fault}"), open::ACCESS),
+        Unreadable::Content(what) => repository.fault(what, CHECK_REFS),
+    })
 }
 
 /// Reads loose tags, then packed ones, then what they lead to.
 fn walk(repository: &Repository, messages: Messages) -> Result<Tags, SourceFault> {
     check(repository)?;
-    let unreadable = |reason: String| repository.fault(reason, CHECK_REFS);
-    let loose = loose::read_tags(repository.common_dir(), repository.hash).map_err(unreadable)?;
-    let bytes = read_packed(repository)?;
-    let refs = Refs { repository, packed: PackedRefs::parse(&bytes, repository.hash).map_err(unreadable)? };
-
-    let mut names = Vec::with_capacity(loose.len() + refs.packed.len());
-    let mut ends = Vec::with_capacity(names.capacity());
-    let mut unknown = Vec::new();
-    for tag in merge(loose, &refs.packed) {
-        let (name, held) = tag.map_err(unreadable)?;
-        match held.and_then(|held| refs.follow(held)) {
-            Ok(end) => {
-                names.push(name);
-                ends.push(end);
-            }
-            Err(reason) => unknown.push((name, Err(reason))),
-        }
-    }
-    let tags = resolve(&repository.inner, &ends, messages == Messages::Read);
-    Ok(names.into_iter().zip(tags).chain(unknown).collect())
+    let loose = loose::read_tags(repository.common_dir(), repository.hash)
+        .map_err(|reason| repository.fault(reason, CHECK_REFS))?;
+    let any_symbolic = loose.iter().any(|(_, held)| matches!(held, Ok(Held::Symbolic(_))));
+    let scope = if any_symbolic { Scope::AllRefs } else { Scope::Tags };
+    let refs = Refs { repository, packed: read_packed(repository, scope)? };
+    let loose: Vec<TagEnd> = loose
+        .into_iter()
+        .map(|(name, held)| match held.and_then(|held| refs.follow(held)) {
+            Ok(end) => (name, Ok(end.into())),
+            Err(reason) => (name, Err(reason.into())),
+        })
+        .collect();
+    let tags = merge(loose, refs.packed.into_tags());
+    Ok(resolve(&repository.inner, tags, messages))
 }
 
 /// Loose tags, and packed ones that no loose one overrides.
-fn merge(loose: Vec<LooseTag>, packed: &PackedRefs<'_>) -> impl Iterator<Item = Result<LooseTag, String>> {
-    let overridden: HashSet<TagName> = loose.iter().map(|(name, _)| name.clone()).collect();
-    let packed = packed.tags().filter_map(move |(name, held)| match TagName::new(name) {
-        Ok(name) if overridden.contains(&name) => None,
-        Ok(name) => Some(Ok((name, Ok(held)))),
-        Err(fault) => Some(Err(format!("packed-refs: {fault}"))),
-    });
-    loose.into_iter().map(Ok).chain(packed)
+fn merge(mut loose: Vec<TagEnd>, packed: Vec<TagEnd>) -> Vec<TagEnd> {
+    if loose.is_empty() {
+        return packed;
+    }
+    // Sorting keeps the order of equal names, and of these the first one stays.
+    loose.extend(packed);
+    loose.sort_by(|(one, _), (other, _)| one.cmp(other));
+    loose.dedup_by(|(other, _), (one, _)| one == other);
+    loose
 }
 
 /// All refs, to follow symbolic ones.
 struct Refs<'a> {
     repository: &'a Repository,
-    packed: PackedRefs<'a>,
+    packed: PackedRefs,
 }
 
 impl Refs<'_> {
@@ -135,12 +130,12 @@ impl Refs<'_> {
         let mut held = held;
         for _ in 0..=LONGEST_CHAIN {
             let name = match held {
-                Held::Object { id, peeled } => return Ok((id, peeled)),
+                Held::Object(end) => return Ok(end),
                 Held::Symbolic(name) => name,
             };
             let found = loose::try_find(self.directory_of(&name), &name, self.repository.hash)?;
             held = found
-                .or_else(|| self.packed.try_find(&name))
+                .or_else(|| self.packed.try_find(&name).map(Held::Object))
                 .ok_or_else(|| format!("it refers to `{}`, which does not exist", Printable::new(&name)))?;
         }
         Err(format!("it leads through more than {LONGEST_CHAIN} symbolic refs, or back to itself"))

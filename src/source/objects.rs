@@ -8,108 +8,96 @@ use gix::objs::{Kind, TagRefIter, tag::ref_iter::Token};
 use gix::odb::Header as _;
 use gix::prelude::Find as _;
 
+use super::Messages;
 use super::annotation::AnnotatedTag;
-use crate::tag::{Peeled, SourceTag};
+use super::packed::TagEnd;
+use super::reference::End;
+use crate::tag::{Peeled, SourceTag, TagName};
 use crate::text::excerpt;
 
 /// Tag objects pointing at tag objects, at most; real ones have two or three.
 const DEEPEST_NESTING: usize = 100;
 
-/// Look-ups that are worth a thread of their own; a thread costs about as much as a hundred of them.
-const LOOKUPS_PER_THREAD: usize = 4_000;
+/// Tags that are worth a thread of their own; a thread costs about as much as a hundred look-ups.
+const TAGS_PER_THREAD: usize = 2_000;
+
+/// Objects that are remembered, because many tags may be on one commit.
+const REMEMBERED: usize = 1024;
 
 /// More threads than this find the same memory busy.
 const MOST_THREADS: usize = 4;
 
-/// What an id turned out to be; an error is the reason why its tag is unknown.
-type Found = Result<Kind, Box<str>>;
-
-/// What a ref leads to: an object, and where packed-refs says that this one leads in turn.
-pub(super) type End = (ObjectId, Option<ObjectId>);
-
-/// Reads what refs lead to, in their order.
-pub(super) fn resolve(
-    repository: &gix::ThreadSafeRepository,
-    ends: &[End],
-    with_messages: bool,
-) -> impl Iterator<Item = Result<SourceTag, String>> {
-    let objects = Objects::of(repository);
-    ends.iter().zip(kinds(repository, ends)).map(move |(&(id, peeled), (kind, peeled_kind))| {
-        let missed = |id| format!("object {id} was not looked up");
-        let packed = match peeled {
-            Some(peeled) => Some((peeled, peeled_kind.ok_or_else(|| missed(peeled))??)),
-            None => None,
-        };
-        objects.tag(id, kind.ok_or_else(|| missed(id))??, packed, with_messages)
-    })
+/// What a tag's ref leads to, with what has been found out about it.
+#[derive(Clone, Debug)]
+pub(super) struct Lead {
+    pub(super) end: End,
+    /// The kind of the object itself; `None` where it was not found, or not looked for yet.
+    own: Option<Kind>,
+    /// The same for what packed-refs says that the object leads to.
+    peeled: Option<Kind>,
+    /// The message of a tag object, where messages are read.
+    message: Option<Box<str>>,
 }
 
-/// The kinds of the objects of each end.
-///
-/// Looked up in the order of the ids, so that neighbours share what they touch of the pack indices, each id once, and by
-/// several threads when there are many. Most of the time of a listing of packed tags on many commits goes in here.
-fn kinds(repository: &gix::ThreadSafeRepository, ends: &[End]) -> Vec<(Option<Found>, Option<Found>)> {
-    let mut wanted = Vec::with_capacity(2 * ends.len());
-    for (at, (id, peeled)) in ends.iter().enumerate() {
-        wanted.push((leading(id), at, Part::Own));
-        wanted.extend(peeled.as_ref().map(|peeled| (leading(peeled), at, Part::Peeled)));
+impl From<End> for Lead {
+    fn from(end: End) -> Self {
+        Self { end, own: None, peeled: None, message: None }
     }
-    wanted.sort_unstable();
+}
+
+/// A tag as a snapshot keeps it.
+type Tag = (TagName, Result<SourceTag, Box<str>>);
+
+// What becomes of a list of the one is a list of the other in the same place, without a second one beside it.
+const _: () = assert!(size_of::<TagEnd>() == size_of::<Tag>());
+
+/// Reads what refs lead to, in their order.
+///
+/// What can be found out by a look at an object is found out first, by several threads when there are many tags: most of
+/// the time of a listing goes in here. The rest, and the reasons why something is not there, are few.
+pub(super) fn resolve(repository: &gix::ThreadSafeRepository, mut tags: Vec<TagEnd>, messages: Messages) -> Vec<Tag> {
     let threads = thread::available_parallelism().map_or(1, NonZero::get).min(MOST_THREADS);
-    let share = wanted.len().div_ceil(threads).max(LOOKUPS_PER_THREAD);
-    let mut kinds = vec![(None, None); ends.len()];
-    let mut settle = |share: &[Wanted], found: Vec<Found>| {
-        for (&(_, at, part), kind) in share.iter().zip(found) {
-            match part {
-                Part::Own => kinds[at].0 = Some(kind),
-                Part::Peeled => kinds[at].1 = Some(kind),
+    let share = tags.len().div_ceil(threads).max(TAGS_PER_THREAD);
+    thread::scope(|scope| {
+        let mut shares = tags.chunks_mut(share);
+        let first = shares.next();
+        for share in shares {
+            scope.spawn(|| look_up(repository, share, messages));
+        }
+        look_up(repository, first.unwrap_or_default(), messages);
+    });
+    let objects = Objects::of(repository);
+    let tag = |lead| objects.tag(lead, messages).map_err(String::into_boxed_str);
+    tags.into_iter().map(|(name, lead)| (name, lead.and_then(tag))).collect()
+}
+
+/// Reads what one ref leads to.
+pub(super) fn resolve_one(repository: &gix::ThreadSafeRepository, end: End) -> Result<SourceTag, String> {
+    Objects::of(repository).tag(end.into(), Messages::Skip)
+}
+
+/// Finds out what a look at the objects tells.
+fn look_up(repository: &gix::ThreadSafeRepository, tags: &mut [TagEnd], messages: Messages) {
+    let objects = Objects::of(repository);
+    let mut known = vec![None; REMEMBERED];
+    let mut kind = |id: ObjectId| {
+        let place = usize::from(id.as_bytes().first_chunk().map_or(0, |bytes| u16::from_be_bytes(*bytes))) % REMEMBERED;
+        match known[place] {
+            Some((before, kind)) if before == id => Some(kind),
+            Some(_) | None => {
+                let kind = objects.kind(id).ok()?;
+                known[place] = Some((id, kind));
+                Some(kind)
             }
         }
     };
-    thread::scope(|scope| {
-        let (first, others) = wanted.split_at(share.min(wanted.len()));
-        let others: Vec<_> =
-            others.chunks(share).map(|share| (share, scope.spawn(|| look_up(repository, ends, share)))).collect();
-        settle(first, look_up(repository, ends, first));
-        for (share, found) in others {
-            // A thread that panicked leaves its questions without an answer, which is: unknown.
-            settle(share, found.join().unwrap_or_default());
+    for lead in tags.iter_mut().filter_map(|(_, lead)| lead.as_mut().ok()) {
+        lead.own = kind(lead.end.id);
+        lead.peeled = lead.end.peeled.and_then(&mut kind);
+        if messages == Messages::Read && lead.own == Some(Kind::Tag) {
+            lead.message = objects.annotation(lead.end.id).ok().map(|annotation| annotation.message.into());
         }
-    });
-    kinds
-}
-
-/// One of an end's ids: what it is sorted by, which end, which of the two.
-type Wanted = (u64, usize, Part);
-
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
-    Own,
-    Peeled,
-}
-
-/// What ids are sorted by: nearly as good as the whole id, and quicker to compare.
-fn leading(id: &ObjectId) -> u64 {
-    id.as_bytes().first_chunk().map_or(0, |bytes| u64::from_be_bytes(*bytes))
-}
-
-fn look_up(repository: &gix::ThreadSafeRepository, ends: &[End], wanted: &[Wanted]) -> Vec<Found> {
-    let objects = Objects::of(repository);
-    let mut found: Vec<Found> = Vec::with_capacity(wanted.len());
-    let mut before = None;
-    for &(_, at, part) in wanted {
-        let id = match (part, ends[at]) {
-            (Part::Peeled, (_, Some(peeled))) => peeled,
-            (Part::Own | Part::Peeled, (id, _)) => id,
-        };
-        let kind = match found.last() {
-            Some(kind) if before == Some(id) => kind.clone(),
-            Some(_) | None => objects.kind(id),
-        };
-        before = Some(id);
-        found.push(kind);
     }
-    found
 }
 
 /// The objects of a repository and its alternates.
@@ -128,33 +116,34 @@ impl Objects {
         Self(repository.to_thread_local())
     }
 
-    fn kind(&self, id: ObjectId) -> Found {
+    fn kind(&self, id: ObjectId) -> Result<Kind, String> {
         match self.0.objects.try_header(&id) {
             Ok(Some(header)) => Ok(header.kind()),
-            Ok(None) => Err(format!("object {id} is missing").into()),
-            Err(fault) => Err(format!("object {id} cannot be read: {}", reason(&fault)).into()),
+            Ok(None) => Err(format!("object {id} is missing")),
+            Err(fault) => Err(format!("object {id} cannot be read: {}", reason(&fault))),
         }
     }
 
-    /// A tag whose ref holds this object.
-    fn tag(
-        &self,
-        id: ObjectId,
-        kind: Kind,
-        packed: Option<(ObjectId, Kind)>,
-        with_messages: bool,
-    ) -> Result<SourceTag, String> {
+    /// The tag; what is not known of it yet is asked for.
+    fn tag(&self, lead: Lead, messages: Messages) -> Result<SourceTag, String> {
+        let Lead { end: End { id, peeled: packed }, own, peeled: packed_kind, message } = lead;
+        let known = |id, kind: Option<Kind>| kind.map_or_else(|| self.kind(id), Ok);
+        let kind = known(id, own)?;
         if kind != Kind::Tag {
             return match packed {
-                Some((peeled, _)) => Err(format!("packed-refs follows {id} to {peeled}, but it is no tag object")),
+                Some(peeled) => Err(format!("packed-refs follows {id} to {peeled}, but it is no tag object")),
                 None => Ok(SourceTag { tag_id: None, peeled: peeled(id, kind)?, message: None }),
             };
         }
         let (peeled_id, peeled_kind) = match packed {
-            Some(packed) => packed,
+            Some(packed) => (packed, known(packed, packed_kind)?),
             None => self.follow(id)?,
         };
-        let message = if with_messages { Some(self.annotation(id)?.message) } else { None };
+        let message = match (messages, message) {
+            (Messages::Skip, _) => None,
+            (Messages::Read, Some(message)) => Some(message),
+            (Messages::Read, None) => Some(self.annotation(id)?.message.into()),
+        };
         Ok(SourceTag { tag_id: Some(id.into()), peeled: peeled(peeled_id, peeled_kind)?, message })
     }
 

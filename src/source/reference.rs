@@ -3,11 +3,18 @@
 use gix::ObjectId;
 use gix::hash::Kind;
 
+/// What a ref leads to: an object, and where packed-refs says that this one leads in turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct End {
+    pub(super) id: ObjectId,
+    pub(super) peeled: Option<ObjectId>,
+}
+
 /// What a ref holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Held {
-    /// An object, and what packed-refs says that it peels to.
-    Object { id: ObjectId, peeled: Option<ObjectId> },
+    /// An object.
+    Object(End),
     /// Another ref, by its full and valid name.
     Symbolic(Vec<u8>),
 }
@@ -24,7 +31,7 @@ impl Held {
         }
         let end = content.iter().position(u8::is_ascii_whitespace).unwrap_or(content.len());
         match parse_id(&content[..end], hash) {
-            Some(id) => Ok(Self::Object { id, peeled: None }),
+            Some(id) => Ok(Self::Object(End { id, peeled: None })),
             None => Err("its file holds no object id".into()),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! The invariant of this file: nobody can hold a snapshot that was not read to its end. Absence is a fact only here.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use super::{CommitId, ObjectId, TagId, TagName, Value};
 
@@ -25,31 +25,35 @@ pub struct SourceTag {
     /// What it peels to.
     pub peeled: Peeled,
     /// The annotated tag's message without a signature; read only where annotations are compared.
-    pub message: Option<String>,
+    pub message: Option<Box<str>>,
 }
 
 /// All tags of a source at one moment, each name either read or known to be unreadable.
 #[derive(Debug, Default)]
 pub struct SourceSnapshot {
-    tags: BTreeMap<TagName, Result<SourceTag, String>>,
+    /// Sorted by name.
+    tags: Vec<(TagName, Result<SourceTag, Box<str>>)>,
 }
 
 impl SourceSnapshot {
     /// Takes what one uninterrupted walk over a repository's tags found; `Err` is the reason why a name is *unknown*.
     ///
-    /// Only `source` calls this, after it has made sure that the walk saw one state of the repository.
-    pub(crate) fn of_walk(tags: BTreeMap<TagName, Result<SourceTag, String>>) -> Self {
+    /// Only `source` calls this, after it has made sure that the walk saw one state of the repository, and each name once.
+    pub(crate) fn of_walk(tags: impl IntoIterator<Item = (TagName, Result<SourceTag, Box<str>>)>) -> Self {
+        let mut tags: Vec<_> = tags.into_iter().collect();
+        tags.sort_by(|(one, _), (other, _)| one.cmp(other));
         Self { tags }
     }
 
     /// Every name with its tag, or with the reason why it could not be read; sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&TagName, Result<&SourceTag, &str>)> {
-        self.tags.iter().map(|(name, tag)| (name, tag.as_ref().map_err(String::as_str)))
+        self.tags.iter().map(|(name, tag)| (name, tag.as_ref().map_err(Box::as_ref)))
     }
 
     /// One name: `None` is proven absence, `Some(Err(_))` is unknown.
     pub fn get(&self, name: &TagName) -> Option<Result<&SourceTag, &str>> {
-        self.tags.get(name).map(|tag| tag.as_ref().map_err(String::as_str))
+        let at = self.tags.binary_search_by(|(tag, _)| tag.cmp(name)).ok()?;
+        Some(self.tags[at].1.as_ref().map_err(Box::as_ref))
     }
 
     /// How many names there are, unknown ones included.
@@ -118,7 +122,8 @@ pub enum ListingFault {
 #[derive(Debug, Default)]
 pub struct Listing {
     tags: Vec<RemoteTag>,
-    seen: HashSet<TagName>,
+    /// All names, from the first one on that does not come after the one before: until then none can be there twice.
+    seen: Option<HashSet<TagName>>,
 }
 
 impl Listing {
@@ -130,12 +135,20 @@ impl Listing {
     /// Adds one page. A name that was already there ends the listing: pages shifted, or the server repeats itself.
     pub fn page(&mut self, tags: impl IntoIterator<Item = RemoteTag>) -> Result<(), ListingFault> {
         for tag in tags {
-            if !self.seen.insert(tag.name.clone()) {
+            if !self.is_new(&tag.name) {
                 return Err(ListingFault::Repeated(tag.name));
             }
             self.tags.push(tag);
         }
         Ok(())
+    }
+
+    fn is_new(&mut self, name: &TagName) -> bool {
+        if self.seen.is_none() && self.tags.last().is_none_or(|last| last.name < *name) {
+            return true;
+        }
+        let seen = self.seen.get_or_insert_with(|| self.tags.iter().map(|tag| tag.name.clone()).collect());
+        seen.insert(name.clone())
     }
 
     /// How many tags have arrived.
@@ -182,5 +195,38 @@ impl RemoteSnapshot {
     /// How its completeness is known.
     pub fn end(&self) -> End {
         self.end
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tag(name: &str) -> RemoteTag {
+        let name = TagName::new(name).unwrap();
+        RemoteTag { name, value: Err(String::new()), message: None, protected: false, attachment: None }
+    }
+
+    #[test]
+    fn a_repeated_name_is_noticed_at_once_in_any_order() {
+        for (pages, repeated) in [
+            (&["ab", "ab"][..], Some("a")),
+            (&["abb"], Some("b")),
+            (&["ba", "cb"], Some("b")),
+            (&["ac", "b", "c"], Some("c")),
+            (&["ac", "bd", "a"], Some("a")),
+            (&["ac", "bd", "e"], None),
+            (&["cba"], None),
+        ] {
+            let mut listing = Listing::new();
+            let read =
+                pages.iter().try_for_each(|page| listing.page(page.char_indices().map(|(at, _)| tag(&page[at..=at]))));
+            let expected = repeated.map_or(Ok(()), |name| Err(ListingFault::Repeated(TagName::new(name).unwrap())));
+            assert_eq!(read, expected, "{pages:?}");
+            if read.is_ok() {
+                let snapshot = listing.finish(End::NoNextPage, None).unwrap();
+                assert!(snapshot.tags().is_sorted_by(|one, other| one.name < other.name), "{pages:?}");
+            }
+        }
     }
 }
