@@ -95,7 +95,8 @@ fn keep_records() {
             state: "in_sync".into(),
             converged: true,
             error: None,
-            report: String::new(),
+            counts: String::new(),
+            unsettled: Vec::new(),
         };
         let began = Instant::now();
         ledger.note(&pair, &notes, now).await.unwrap();
@@ -119,11 +120,13 @@ fn pass_over(tags: usize) {
     head(&format!("A pass over {tags} tags and one GitLab with nothing to do"));
     let repository = SampleRepository::bare();
     repository.create_tags(tags, 100);
-    let listed = repository.git(&["for-each-ref", "--format=%(refname:strip=2) %(objectname) %(*objectname)", "refs/tags"]);
+    let listed =
+        repository.git(&["for-each-ref", "--format=%(refname:strip=2) %(objectname) %(*objectname)", "refs/tags"]);
     let mut world = GitlabWorld::with_core();
     for tag in listed.lines() {
         let mut words = tag.split(' ');
-        let (name, id, peeled) = (words.next().unwrap(), words.next().unwrap(), words.next().filter(|id| !id.is_empty()));
+        let (name, id, peeled) =
+            (words.next().unwrap(), words.next().unwrap(), words.next().filter(|id| !id.is_empty()));
         world.project("infra/core").tags.insert(name.to_owned(), FakeTag::lightweight(peeled.unwrap_or(id)));
     }
     let gitlab = FakeGitlab::start(world);
@@ -160,7 +163,11 @@ fn create_side_by_side() {
         let record = gitlab.server().record();
         let ratio = alone.as_secs_f64() / time.as_secs_f64();
         line(
-            &format!("concurrency = {concurrency}: {} requests, {} in flight at most", record.total(), record.most_in_flight),
+            &format!(
+                "concurrency = {concurrency}: {} requests, {} in flight at most",
+                record.total(),
+                record.most_in_flight
+            ),
             format!("{}, {ratio:.1} times as fast", milliseconds(time)),
         );
     }
