@@ -91,13 +91,40 @@ fn look_up(repository: &gix::ThreadSafeRepository, tags: &mut [TagEnd], messages
             }
         }
     };
-    for lead in tags.iter_mut().filter_map(|(_, lead)| lead.as_mut().ok()) {
-        lead.own = kind(lead.end.id);
-        lead.peeled = lead.end.peeled.and_then(&mut kind);
-        if messages == Messages::Read && lead.own == Some(Kind::Tag) {
+    let own = in_order_of_ids(tags, |end| Some(end.id), &mut kind);
+    let peeled = in_order_of_ids(tags, |end| end.peeled, &mut kind);
+    for (((_, lead), own), peeled) in tags.iter_mut().zip(own).zip(peeled) {
+        if let Ok(lead) = lead {
+            (lead.own, lead.peeled) = (own, peeled);
+        }
+    }
+    if messages == Messages::Read {
+        for lead in
+            tags.iter_mut().filter_map(|(_, lead)| lead.as_mut().ok()).filter(|lead| lead.own == Some(Kind::Tag))
+        {
             lead.message = objects.annotation(lead.end.id).ok().map(|annotation| annotation.message.into());
         }
     }
+}
+
+/// Asks about an id of each tag, in the order of the ids' first bytes: then neighbours share what they touch of the pack
+/// indices, which is nearly as good as to sort them, and takes less time.
+fn in_order_of_ids(
+    tags: &[TagEnd],
+    id: impl Fn(&End) -> Option<ObjectId>,
+    mut ask: impl FnMut(ObjectId) -> Option<Kind>,
+) -> Vec<Option<Kind>> {
+    let mut questions = vec![Vec::new(); 1 << u8::BITS];
+    for (at, (_, lead)) in tags.iter().enumerate() {
+        if let Some(id) = lead.as_ref().ok().and_then(|lead| id(&lead.end)) {
+            questions[usize::from(id.first_byte())].push((at, id));
+        }
+    }
+    let mut answers = vec![None; tags.len()];
+    for (at, id) in questions.into_iter().flatten() {
+        answers[at] = ask(id);
+    }
+    answers
 }
 
 /// The objects of a repository and its alternates.

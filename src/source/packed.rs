@@ -118,11 +118,11 @@ impl PackedRefs {
     /// Without `sorted` in the header git sorts as well; where the header lies, git looks refs up in vain.
     fn sorted(mut self) -> Result<Self, String> {
         let twice = |name: &dyn Display| Err(format!("packed-refs is corrupt: it names `{name}` twice"));
-        self.tags.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.tags.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         if let Some(pair) = self.tags.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return twice(&pair[0].0);
         }
-        self.others.sort_by(|(one, _), (other, _)| one.cmp(other));
+        self.others.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         if let Some(pair) = self.others.windows(2).find(|pair| pair[0].0 == pair[1].0) {
             return twice(&Printable::new(&pair[0].0));
         }

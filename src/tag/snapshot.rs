@@ -41,7 +41,7 @@ impl SourceSnapshot {
     /// Only `source` calls this, after it has made sure that the walk saw one state of the repository, and each name once.
     pub(crate) fn of_walk(tags: impl IntoIterator<Item = (TagName, Result<SourceTag, Box<str>>)>) -> Self {
         let mut tags: Vec<_> = tags.into_iter().collect();
-        tags.sort_by(|(one, _), (other, _)| one.cmp(other));
+        tags.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         Self { tags }
     }
 
