@@ -153,6 +153,24 @@ fn status_says_how_the_pair_stands_and_since_when() {
 }
 
 #[test]
+fn a_source_that_went_away_does_not_look_healthy() {
+    let (program, _gitlab, repository, _commits) = two_runs();
+    std::fs::rename(repository.path(), program.path("away")).unwrap();
+    let ended = program.sync(&[]).expect(1).json();
+    assert_eq!(ended["jobs"][0]["remotes"][0]["state"], "unknown");
+    let unknown = status(&program, 1);
+    assert!(unknown["error"].as_str().unwrap().contains("No such file"), "{unknown}");
+    assert_eq!(unknown["in_sync_since"], Value::Null);
+    // So does a whole shelf of repositories.
+    let text = std::fs::read_to_string(program.path("config.toml")).unwrap();
+    let path = format!("path = \"{}\"", repository.path().display());
+    let shelf = format!("paths = [\"{}\"]", program.path("no-such-shelf/*.git").display());
+    program.configure(&text.replace(&path, &shelf).replace("infra/core", "infra/{repository}"));
+    program.sync(&[]).expect(1);
+    assert_eq!(status(&program, 1)["state"], "unknown");
+}
+
+#[test]
 fn a_pair_that_never_ran_does_not_look_healthy() {
     let (_program, gitlab, repository, _commits) = two_runs();
     let fresh = Program::new();

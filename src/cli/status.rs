@@ -72,16 +72,24 @@ fn pairs(jobs: &[&JobSettings], known: Vec<PairStatus>, now: Timestamp) -> Vec<P
     let mut pairs = Vec::new();
     for job in jobs {
         // Repositories that cannot be found now are still shown as far as the ledger knows them.
-        let mut repositories: Vec<String> = match job.from.find() {
-            Ok(found) => found.into_iter().map(|repository| repository.name).collect(),
-            Err(_) => known.keys().filter(|pair| pair.job == job.name).map(|pair| pair.repository.clone()).collect(),
+        let (mut repositories, lost): (Vec<String>, _) = match job.from.find() {
+            Ok(found) => (found.into_iter().map(|repository| repository.name).collect(), None),
+            Err(fault) => {
+                let known = known.keys().filter(|pair| pair.job == job.name);
+                (known.map(|pair| pair.repository.clone()).collect(), Some(fault.to_string()))
+            }
         };
         repositories.dedup();
         for repository in repositories {
             for remote in &job.to {
                 let pair = Pair { job: job.name.clone(), repository: repository.clone(), remote: remote.name.clone() };
                 let status = known.remove(&pair);
-                pairs.push(PairReport::new(pair, status, now));
+                let mut report = PairReport::new(pair, status, now);
+                if lost.is_some() {
+                    "unknown".clone_into(&mut report.state);
+                    report.error.clone_from(&lost);
+                }
+                pairs.push(report);
             }
         }
     }
@@ -186,7 +194,7 @@ impl PairReport {
             Some(time) => writeln!(text, ", last success {:.19}Z ({} ago)", time.to_string(), age(time, now)),
             None => writeln!(text, ", never a success"),
         };
-        if let Some(error) = &known.last.error {
+        if let Some(error) = &self.error {
             let _infallible = writeln!(text, "  unknown: {}", Printable::new(error));
         }
         for (mark, matter) in [('!', Matter::Held), ('!', Matter::Failed), ('…', Matter::Waiting)] {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::config::{ConfigFault, JobSettings, RemoteSettings, Repository};
+use crate::config::{ConfigFault, JobSettings, RemoteSettings, RemoteTemplate, Repository};
 use crate::http::Pool;
 use crate::ledger::{Ledger, LedgerRead, Pair, PassEnd};
 use crate::report::{JobReport, RemoteReport, Report, State};
@@ -96,21 +96,30 @@ async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) 
         report.error = Some(stopped().message);
         return report;
     }
+    let pair_of = |template: &RemoteTemplate| Pair {
+        job: job.name.clone(),
+        repository: repository.name.clone(),
+        remote: template.name.clone(),
+    };
     let remotes: Vec<_> = job.to.iter().map(|template| (template, template.for_repository(&repository.name))).collect();
     let compares =
         remotes.iter().any(|(_, settings)| settings.as_ref().is_ok_and(|settings| settings.compare_annotations));
     let side = match read_source(repository, if compares { Messages::Read } else { Messages::Skip }).await {
         Ok(side) => side,
         Err(fault) => {
+            // Every pair of this source is unknown now, and has to look so to whoever asks later.
+            for template in &job.to {
+                let mut remote = RemoteReport::new(&template.name);
+                remote.fail(fault.message.clone(), Some(fault.hint.clone()));
+                end_pass(&pair_of(template), &mut remote, Timestamp::now(), false, run).await;
+                report.remotes.push(remote);
+            }
             report.hint = Some(fault.hint);
             report.error = Some(fault.message);
             return report;
         }
     };
-    let pairs = remotes.into_iter().map(|(template, settings)| {
-        let pair = Pair { job: job.name.clone(), repository: repository.name.clone(), remote: template.name.clone() };
-        sync_pair(job, pair, &side, settings, run)
-    });
+    let pairs = remotes.into_iter().map(|(template, settings)| sync_pair(job, pair_of(template), &side, settings, run));
     report.remotes = join_all(pairs).await;
     report
 }
@@ -139,22 +148,25 @@ async fn sync_pair(
             false
         }
     };
-    if let Mode::Sync(ledger) = &run.mode {
-        let converged =
-            !matches!(report.state, State::Failed | State::Unknown | State::Pending) && report.plan.is_none();
-        let ended = Timestamp::now();
-        let end = PassEnd {
-            began,
-            ended,
-            state: report.state.word().to_owned(),
-            converged,
-            error: report.error.clone(),
-            counts: crate::text::to_json(&report.counts).unwrap_or_default(),
-            unsettled: report.unsettled(ended),
-        };
-        if let Err(fault) = ledger.end_pass(&pair, &end, exact_begun).await {
-            report.fail(fault.message, Some(fault.hint));
-        }
-    }
+    end_pass(&pair, &mut report, began, exact_begun, run).await;
     report
+}
+
+/// Remembers how the pass over a pair ended; a pass that only plans remembers nothing.
+async fn end_pass(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exact_begun: bool, run: &Run) {
+    let Mode::Sync(ledger) = &run.mode else { return };
+    let converged = !matches!(report.state, State::Failed | State::Unknown | State::Pending) && report.plan.is_none();
+    let ended = Timestamp::now();
+    let end = PassEnd {
+        began,
+        ended,
+        state: report.state.word().to_owned(),
+        converged,
+        error: report.error.clone(),
+        counts: crate::text::to_json(&report.counts).unwrap_or_default(),
+        unsettled: report.unsettled(ended),
+    };
+    if let Err(fault) = ledger.end_pass(pair, &end, exact_begun).await {
+        report.fail(fault.message, Some(fault.hint));
+    }
 }
