@@ -114,7 +114,7 @@ fn in_order_of_ids(
     id: impl Fn(&End) -> Option<ObjectId>,
     mut ask: impl FnMut(ObjectId) -> Option<Kind>,
 ) -> Vec<Option<Kind>> {
-    let mut questions = vec![Vec::new(); 1 << u8::BITS];
+    let mut questions: Vec<_> = (0..=u8::MAX).map(|_| Vec::with_capacity(tags.len() / 128)).collect();
     for (at, (_, lead)) in tags.iter().enumerate() {
         if let Some(id) = lead.as_ref().ok().and_then(|lead| id(&lead.end)) {
             questions[usize::from(id.first_byte())].push((at, id));
