@@ -178,7 +178,7 @@ fn records(connection: &Connection, id: i64, pair: &Pair) -> Result<BTreeMap<Tag
     let mut statement = connection
         .prepare("SELECT tag, remote_name, value, ownership, checksum FROM records WHERE pair = ?1 ORDER BY tag")?;
     let mut rows = statement.query([id])?;
-    let mut records = BTreeMap::new();
+    let mut records: Vec<(TagName, Record)> = Vec::new();
     while let Some(row) = rows.next()? {
         let (tag, remote_name) = (blob(row, 0)?, blob(row, 1)?);
         let (value, ownership) = (text(row, 2)?, text(row, 3)?);
@@ -196,11 +196,12 @@ fn records(connection: &Connection, id: i64, pair: &Pair) -> Result<BTreeMap<Tag
                 _ => return Err(Failure::Corrupt("an ownership that does not exist")),
             },
         };
-        if records.insert(tag, record).is_some() {
+        if records.last().is_some_and(|(last, _)| *last >= tag) {
             return Err(Failure::Corrupt("two records of one tag"));
         }
+        records.push((tag, record));
     }
-    Ok(records)
+    Ok(records.into_iter().collect())
 }
 
 /// A pair's open intents, in the order in which they were announced.

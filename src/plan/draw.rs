@@ -124,7 +124,7 @@ impl<'a> Drawing<'a> {
                 claims.push(Claim { tag, remote_name, source: None, record: Some(record) });
             }
         }
-        claims.sort_by(|one, other| one.remote_name.cmp(&other.remote_name));
+        claims.sort_unstable_by(|one, other| (&one.remote_name, one.tag).cmp(&(&other.remote_name, other.tag)));
         claims
     }
 
