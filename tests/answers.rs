@@ -149,7 +149,9 @@ fn status_says_how_the_pair_stands_and_since_when() {
     }
     let plan = program.sync(&[]).expect(3).remote()["plan"].clone();
     assert_eq!(status(&program, 3)["plan"], plan);
-    assert!(program.run(&["status"]).expect(3).stdout.contains(&format!("--approve {}", plan.as_str().unwrap())));
+    assert!(
+        program.run(&["status"]).expect(3).stdout.contains(&format!("tagsyncd approve {}", plan.as_str().unwrap()))
+    );
 }
 
 #[test]

@@ -185,6 +185,7 @@ fn what_differs_and_was_never_ours_is_held() {
             "tag": "v1", "name": "v1", "verdict": "not_ours", "source": world.commits[0], "record": null, "remote": world.commits[1],
             "reason": "the remote has another value that tagsyncd did not write",
             "hint": "make both sides equal by hand once; from then on it is managed",
+            "dismissed": false,
         })
     );
     assert_eq!(world.writes(), 0);
@@ -217,7 +218,7 @@ fn a_mass_deletion_is_parked_and_released_by_its_id_alone() {
     assert_eq!((&parked["counts"]["held"], &parked["counts"]["create"]), (&json!(10), &json!(1)));
     assert_eq!(world.far().len(), 21, "nothing was deleted, and the new tag was created all the same");
     let plan = parked["plan"].as_str().unwrap();
-    assert!(parked["held"][0]["hint"].as_str().unwrap().contains(&format!("--approve {plan}")));
+    assert!(parked["held"][0]["hint"].as_str().unwrap().contains(&format!("tagsyncd approve {plan}")));
 
     let refused = world.program.sync(&["--approve", "ffffffffffff"]).expect(3);
     assert!(refused.stderr.contains("was not released"), "{}", refused.stderr);

@@ -52,7 +52,7 @@ fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {
         let code = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
         let code: String =
             code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-        if inside.ends_with("tests.rs") {
+        if inside.iter().any(|part| part == "tests" || part == "tests.rs") {
             continue;
         }
         let code = absolute(code, &inside);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::write::{done, ended};
 use super::{Applied, Writer};
 use crate::ledger::{Action, Intent, IntentId, Outcome, Ownership, RecordChange, Settlement};
-use crate::plan::{Cause, PlannedChange};
+use crate::plan::{CarriedMessage, Cause, PlannedChange};
 use crate::provider::{Fault, NewTag};
 use crate::tag::{RemoteTag, Value};
 
@@ -70,7 +70,8 @@ fn change(intent: Intent) -> PlannedChange {
         foreign: false,
         attachment: None,
         namesakes: Vec::new(),
-        tag_id: None,
+        message: CarriedMessage::None,
+        undone: None,
         blockers: Vec::new(),
     }
 }

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::Writer;
 use crate::ledger::{Action, Intent, IntentId, Outcome, Ownership, Record, RecordChange, RefusalKind, Settlement};
-use crate::plan::PlannedChange;
+use crate::plan::{CarriedMessage, Cause, PlannedChange};
 use crate::provider::{Fault, FaultKind, Lease, Moves, NewTag};
 use crate::tag::{RemoteTag, TagName, Value};
 
@@ -67,10 +67,15 @@ impl Writer {
     }
 
     async fn move_in_place(&self, change: &PlannedChange, lease: &Value, new: &NewTag) -> Result<Settlement, String> {
-        if let Some(stop) = self.check_lease(change, lease).await? {
-            return Ok(stop);
+        let mut old_message = None;
+        if self.capabilities.lease == Lease::LookBefore {
+            let there = self.look(&change.remote_name).await?;
+            if let Some(stop) = lease_broken(there.as_ref(), lease, change) {
+                return Ok(stop);
+            }
+            old_message = there.and_then(|tag| tag.message);
         }
-        let id = self.announce(change, new.message.clone(), None).await?;
+        let id = self.announce(change, new.message.clone(), old_message).await?;
         let settlement = match self.provider.move_tag(&new.name, lease, new).await {
             Ok(made) if made.value.as_ref() == Ok(&new.value) => done(new, Ownership::Created),
             Ok(_) => self.judge(new, Some(lease), &another_than_asked()).await,
@@ -158,27 +163,28 @@ impl Writer {
     }
 
     async fn delete(&self, change: &PlannedChange, lease: &Value) -> Result<Settlement, String> {
-        for name in std::iter::once(&change.tag).chain(&change.namesakes) {
+        // A person who undoes a creation takes away what the source still has.
+        let undoes = change.cause == Cause::Undo;
+        for name in std::iter::once(&change.tag).chain(&change.namesakes).filter(|_| !undoes) {
             match self.source.confirm_absent(name).await {
                 Ok(true) => {}
                 Ok(false) => return Err(format!("the source has `{name}` again")),
                 Err(fault) => return Err(format!("its absence could not be confirmed: {fault}")),
             }
         }
+        let mut message = None;
         if self.capabilities.lease == Lease::LookBefore {
-            match self.look(&change.remote_name).await? {
-                None => {
-                    let id = self.announce(change, None, None).await?;
-                    return self.settle(id, ended(Outcome::Already, RecordChange::Drop)).await;
-                }
-                there @ Some(_) => {
-                    if let Some(stop) = lease_broken(there.as_ref(), lease, change) {
-                        return Ok(stop);
-                    }
-                }
+            let there = self.look(&change.remote_name).await?;
+            if there.is_none() {
+                let id = self.announce(change, None, None).await?;
+                return self.settle(id, ended(Outcome::Already, RecordChange::Drop)).await;
             }
+            if let Some(stop) = lease_broken(there.as_ref(), lease, change) {
+                return Ok(stop);
+            }
+            message = there.and_then(|tag| tag.message);
         }
-        let id = self.announce(change, None, None).await?;
+        let id = self.announce(change, None, message).await?;
         let settlement = match self.provider.delete_tag(&change.remote_name, lease).await {
             Ok(()) => ended(Outcome::Done, RecordChange::Drop),
             Err(fault) => self.judge_deletion(&change.remote_name, lease, &fault).await,
@@ -249,14 +255,6 @@ impl Writer {
         }
     }
 
-    /// Looks just before a write, where the API cannot compare; `Some` when the write must not follow.
-    async fn check_lease(&self, change: &PlannedChange, lease: &Value) -> Result<Option<Settlement>, String> {
-        if self.capabilities.lease == Lease::Server {
-            return Ok(None);
-        }
-        Ok(lease_broken(self.look(&change.remote_name).await?.as_ref(), lease, change))
-    }
-
     async fn look(&self, name: &TagName) -> Result<Option<RemoteTag>, String> {
         self.provider.get_tag(name).await.map_err(|fault| self.not_looked(&fault))
     }
@@ -266,10 +264,13 @@ impl Writer {
         format!("looking before the write failed: {}", said(fault))
     }
 
-    /// The tag object's message, which a create or move carries along.
+    /// The message that a create or a move carries along.
     async fn read_annotation(&self, change: &PlannedChange) -> Result<Annotation, String> {
-        let Some(tag_id) = change.tag_id.filter(|_| change.action != Action::Delete) else {
-            return Ok(Annotation { message: None, degraded: None });
+        let tag_id = match &change.message {
+            _ if change.action == Action::Delete => return Ok(Annotation { message: None, degraded: None }),
+            CarriedMessage::None => return Ok(Annotation { message: None, degraded: None }),
+            CarriedMessage::Text(text) => return Ok(Annotation { message: Some(text.clone()), degraded: None }),
+            CarriedMessage::Of(tag_id) => *tag_id,
         };
         let tag = self.source.read_annotation(tag_id).await.map_err(|fault| fault.to_string())?;
         let degraded = match (tag.signature, tag.nested) {

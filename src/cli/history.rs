@@ -1,5 +1,6 @@
 //! `tagsyncd history`: every change ever made, from the ledger alone.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
@@ -7,16 +8,26 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::output::{Failure, Output};
-use super::sync::{block_on, ledger_failure, load, state_directory, unknown_job};
+use super::sync::{block_on, ledger_failure, load, lock, state_directory, unknown_job};
 use super::{Common, ExitCode, HistoryOptions};
-use crate::ledger::{HistoryEntry, HistoryQuery, LedgerRead as _, SqliteLedger};
+use crate::config::nearest;
+use crate::ledger::{HistoryEntry, HistoryQuery, LedgerRead, SqliteLedger, StateDirectory};
 use crate::tag::{NamePatterns, TagName, Value};
 use crate::text::Printable;
 
 #[derive(Serialize)]
 struct History {
     version: u8,
+    /// Whether there are earlier changes that `--limit` left out.
+    more: bool,
     changes: Vec<Change>,
+}
+
+#[derive(Serialize)]
+struct Pruned {
+    version: u8,
+    before: String,
+    removed: u64,
 }
 
 #[derive(Serialize)]
@@ -38,7 +49,20 @@ struct Change {
 
 impl From<HistoryEntry> for Change {
     fn from(entry: HistoryEntry) -> Self {
-        let HistoryEntry { time, run, pair, tag, remote_name, action, old, new, outcome, reason, detail } = entry;
+        let HistoryEntry {
+            time,
+            run,
+            pair,
+            tag,
+            remote_name,
+            action,
+            old,
+            new,
+            outcome,
+            reason,
+            detail,
+            old_message: _,
+        } = entry;
         Self {
             time: time.to_string(),
             run: run.to_string(),
@@ -64,42 +88,127 @@ pub(super) fn history(common: &Common, options: &HistoryOptions, output: &Output
         settings => settings.ok(),
     };
     let directory = state_directory(common, settings.as_ref())?;
-    let query = HistoryQuery {
-        job: options.job.clone(),
-        run: options.run.as_deref().map(run_id).transpose()?,
-        tag: None,
-        since: options.since.as_deref().map(|since| moment(since, Timestamp::now())).transpose()?,
-        limit: None,
-    };
-    let tags = options
-        .tag
-        .as_ref()
-        .map(|glob| NamePatterns::new([glob]))
-        .transpose()
-        .map_err(|fault| Failure::usage(format!("`--tag` is no pattern: {fault}")))?;
-    let entries = match SqliteLedger::open_read_only(&directory).map_err(ledger_failure)? {
-        Some(ledger) => block_on(async { ledger.read_history(&query).await.map_err(ledger_failure) })?,
-        None => {
-            output
-                .remark(format_args!("nothing is remembered in {} yet", Printable::new(&path_text(directory.path()))));
-            Vec::new()
-        }
-    };
-    if let (Some(job), Some(settings), true) = (&options.job, &settings, entries.is_empty())
-        && !settings.jobs.iter().any(|known| known.name == *job)
-    {
-        return Err(unknown_job(job, settings));
+    if let Some(before) = &options.prune_before {
+        return prune(&directory, before, output);
     }
-    let selected = entries.into_iter().filter(|entry| tags.as_ref().is_none_or(|tags| tags.matches(&entry.tag)));
-    let history = History { version: 1, changes: selected.map(Change::from).collect() };
+    let patterns = options.tag.as_ref().map(|glob| tag_patterns(glob)).transpose()?;
+    let mut query = HistoryQuery {
+        job: options.job.clone(),
+        run: None,
+        // A plain name has an index of its own.
+        tag: options.tag.as_ref().filter(|glob| is_plain(glob)).and_then(|name| TagName::new(name).ok()),
+        tags: patterns,
+        since: options.since.as_deref().map(|since| moment(since, Timestamp::now())).transpose()?,
+        // One more, to know whether there are more.
+        limit: (options.limit > 0).then(|| options.limit.saturating_add(1)),
+    };
+    let Some(ledger) = SqliteLedger::open_read_only(&directory).map_err(ledger_failure)? else {
+        output.remark(format_args!(
+            "nothing is remembered in {} yet",
+            Printable::new(&directory.path().display().to_string())
+        ));
+        output.result(&History { version: 1, more: false, changes: Vec::new() }, "")?;
+        return Ok(ExitCode::Done);
+    };
+    let mut entries = block_on(async {
+        if let Some(run) = &options.run {
+            query.run = Some(find_run(&ledger, run).await?);
+        }
+        let entries = ledger.read_history(&query).await.map_err(ledger_failure)?;
+        if entries.is_empty() {
+            if let Some(name) = &query.tag {
+                say_near_misses(&ledger, name, output).await?;
+            }
+            if let (Some(job), Some(settings)) = (&options.job, &settings)
+                && !settings.jobs.iter().any(|known| known.name == *job)
+            {
+                return Err(unknown_job(job, settings));
+            }
+        }
+        Ok(entries)
+    })?;
+    let more = options.limit > 0 && entries.len() > options.limit as usize;
+    if more {
+        entries.remove(0);
+        output.remark(format_args!("the latest {} changes; `--limit 0` shows all", options.limit));
+    }
+    let history = History { version: 1, more, changes: entries.into_iter().map(Change::from).collect() };
     output.result(&history, text(&history.changes))?;
     Ok(ExitCode::Done)
 }
 
-fn run_id(text: &str) -> Result<Uuid, Failure> {
-    Uuid::parse_str(text).map_err(|_| {
-        Failure::usage(format!("`{}` is no run id", Printable::new(text))).hint("`tagsyncd history` shows the ids")
+/// How far back near misses are looked for.
+const RECENT: u32 = 5_000;
+
+async fn read_recent(ledger: &dyn LedgerRead) -> Result<Vec<HistoryEntry>, Failure> {
+    let query = HistoryQuery { limit: Some(RECENT), ..HistoryQuery::default() };
+    ledger.read_history(&query).await.map_err(ledger_failure)
+}
+
+/// The run with this id, or the only recent one that begins so.
+pub(super) async fn find_run(ledger: &dyn LedgerRead, text: &str) -> Result<Uuid, Failure> {
+    let full = Uuid::parse_str(text).ok();
+    if let Some(run) = full {
+        let query = HistoryQuery { run: Some(run), limit: Some(1), ..HistoryQuery::default() };
+        if !ledger.read_history(&query).await.map_err(ledger_failure)?.is_empty() {
+            return Ok(run);
+        }
+    }
+    let mut runs: Vec<String> = read_recent(ledger).await?.iter().map(|entry| entry.run.to_string()).collect();
+    runs.dedup();
+    let meant = text.to_ascii_lowercase();
+    let begin_so: Vec<&String> = runs.iter().filter(|run| run.starts_with(&meant)).collect();
+    if let [only] = begin_so.as_slice()
+        && let Ok(run) = only.parse()
+    {
+        return Ok(run);
+    }
+    let shown = Printable::new(text);
+    if begin_so.len() > 1 {
+        let latest: Vec<&str> = begin_so.iter().rev().take(5).map(|run| run.as_str()).collect();
+        return Err(Failure::usage(format!("{} runs begin with `{shown}`", begin_so.len()))
+            .hint(format!("write more of the id; the latest are: {}", latest.join(", "))));
+    }
+    let failure = Failure::usage(format!("no run `{shown}` has changed anything"));
+    Err(match (nearest(&meant, runs.iter().map(String::as_str)), runs.last()) {
+        (Some(near), _) => failure.hint(format!("did you mean `{near}`?")),
+        (None, Some(last)) => failure.hint(format!("the latest run that did is {last}; `tagsyncd history` shows more")),
+        (None, None) => failure.hint("no change is remembered at all"),
     })
+}
+
+async fn say_near_misses(ledger: &dyn LedgerRead, name: &TagName, output: &Output) -> Result<(), Failure> {
+    let names: BTreeSet<String> = read_recent(ledger).await?.iter().map(|entry| entry.tag.to_string()).collect();
+    if let Some(near) = nearest(&name.to_string(), names.iter().map(String::as_str)) {
+        output.remark(format_args!("no change of `{name}` is remembered; did you mean `{near}`?"));
+    }
+    Ok(())
+}
+
+fn prune(directory: &StateDirectory, before: &str, output: &Output) -> Result<ExitCode, Failure> {
+    let now = Timestamp::now();
+    let before = moment(before, now)?;
+    // The budgets count the writes of the last day.
+    if now.duration_since(before) < SignedDuration::from_hours(24) {
+        return Err(Failure::usage("the last 24 hours of the history stay: the guards count with them")
+            .hint("`--prune-before` takes a date, or an age of at least `24h`"));
+    }
+    let lock = lock(directory)?;
+    let removed = block_on(async { SqliteLedger::prune_history(&lock, before).await.map_err(ledger_failure) })?;
+    let pruned = Pruned { version: 1, before: before.to_string(), removed };
+    output.result(&pruned, format_args!("removed {removed} changes from before {before}\n"))?;
+    Ok(ExitCode::Done)
+}
+
+pub(super) fn tag_patterns(glob: &str) -> Result<NamePatterns, Failure> {
+    NamePatterns::new([glob]).map_err(|fault| {
+        Failure::usage(format!("`--tag` is no pattern: {fault}")).hint("write a glob like `v1.*`, or a name")
+    })
+}
+
+/// Whether a glob stands for one name only.
+fn is_plain(glob: &str) -> bool {
+    !glob.contains(['*', '?', '[', ']', '{', '}', '\\', '!'])
 }
 
 /// `2026-11-20T18:00:00Z`, `2026-11-20` (its begin in UTC), or how long ago: `24h`, `90m`.
@@ -111,10 +220,6 @@ fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
         Failure::usage(format!("`{}` is no time", Printable::new(text)))
             .hint("write `2026-11-20T18:00:00Z`, `2026-11-20`, or how long ago: `24h`")
     })
-}
-
-fn path_text(path: &std::path::Path) -> String {
-    path.display().to_string()
 }
 
 /// One block per run, newest last, so that the end of the output is last night.

@@ -3,11 +3,14 @@
 //! Results go to standard output, everything else to standard error.
 
 mod check;
+mod decide;
+mod explain;
 mod history;
 mod output;
 mod providers;
 mod status;
 mod sync;
+mod undo;
 
 use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
@@ -18,6 +21,7 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 pub use crate::report::ExitCode;
 
 use crate::config::nearest;
+use crate::ledger::Decision;
 use output::{Failure, Output};
 
 /// Keeps git tags in agreement between repositories and remote tag APIs.
@@ -72,8 +76,24 @@ enum Command {
         #[arg(value_name = "JOB")]
         jobs: Vec<String>,
     },
+    /// Show what each side has of a tag, which rules apply, what follows and why
+    Explain(ExplainOptions),
     /// Show every change ever made: when, which run, which tag, old and new value, why
     History(HistoryOptions),
+    /// Release exactly the changes that are parked under this id, once, to the next pass
+    Approve {
+        /// The id that `status`, `plan` and `--sync` show
+        #[arg(value_name = "PLAN")]
+        plan: String,
+    },
+    /// Keep the changes that are parked under this id held and quiet, until they change
+    Dismiss {
+        /// The id that `status`, `plan` and `--sync` show
+        #[arg(value_name = "PLAN")]
+        plan: String,
+    },
+    /// Put back what one run changed
+    Undo(UndoOptions),
     /// Show what each kind of remote can do
     Providers,
     /// Print a completion script for a shell
@@ -103,6 +123,56 @@ struct HistoryOptions {
     /// Only what this run changed
     #[arg(long, value_name = "ID")]
     run: Option<String>,
+
+    /// Only so many of the latest; 0 for all
+    #[arg(long, value_name = "NUMBER", default_value_t = 200)]
+    limit: u32,
+
+    /// Remove for good what is older: a date or an age of at least a day; what is removed cannot be undone any more
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["job", "tag", "since", "run", "limit"])]
+    prune_before: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct ExplainOptions {
+    /// The job
+    #[arg(value_name = "JOB")]
+    job: String,
+
+    /// The tag, by its name in the source
+    #[arg(value_name = "TAG", allow_hyphen_values = true)]
+    tag: OsString,
+
+    /// Only this repository of the job
+    #[arg(long, value_name = "NAME")]
+    repository: Option<String>,
+
+    /// Only this remote of the job
+    #[arg(long, value_name = "NAME")]
+    remote: Option<String>,
+
+    /// Ask no remote: what it has is then unknown
+    #[arg(long)]
+    offline: bool,
+}
+
+#[derive(Debug, Args)]
+struct UndoOptions {
+    /// The run, as `history` shows it; its beginning is enough where only one begins so
+    #[arg(value_name = "RUN")]
+    run: String,
+
+    /// Only tags that match this pattern
+    #[arg(long, value_name = "GLOB")]
+    tag: Option<String>,
+
+    /// Show what would be put back and write nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Release exactly the changes that a guard parked under this id
+    #[arg(long, value_name = "PLAN")]
+    approve: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -204,6 +274,10 @@ fn dispatch(line: CommandLine, output: &Output) -> Result<ExitCode, Failure> {
         Some(Command::Check) => check::check(&common, output),
         Some(Command::Status { jobs }) => status::status(&common, &jobs, output),
         Some(Command::History(options)) => history::history(&common, &options, output),
+        Some(Command::Explain(options)) => explain::explain(&common, &options, output),
+        Some(Command::Approve { plan }) => decide::decide(&common, &plan, Decision::Approved, output),
+        Some(Command::Dismiss { plan }) => decide::decide(&common, &plan, Decision::Dismissed, output),
+        Some(Command::Undo(options)) => undo::undo(&common, &options, output),
         Some(Command::Providers) => providers::providers(output),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();

@@ -11,7 +11,7 @@ use super::output::{Failure, Output};
 use super::sync::{block_on, choose, ledger_failure, load, state_directory};
 use super::{Common, ExitCode};
 use crate::config::JobSettings;
-use crate::ledger::{LedgerRead as _, Matter, Pair, PairStatus, SqliteLedger, Unsettled};
+use crate::ledger::{Decision, LedgerRead as _, Matter, Pair, PairStatus, Parked, SqliteLedger, Unsettled};
 use crate::tag::TagName;
 use crate::text::Printable;
 
@@ -37,12 +37,27 @@ struct PairReport {
     counts: Json,
     /// The id of what a guard parked.
     plan: Option<String>,
+    /// All sets that stopped, with what a person said about them.
+    plans: Vec<Stopped>,
+    /// How many names `undo` put back against the source.
+    undone: u32,
     held: Vec<Open>,
     waiting: Vec<Open>,
     failed: Vec<Open>,
     /// What the ledger knows, for the text.
     #[serde(skip)]
     known: Option<PairStatus>,
+}
+
+#[derive(Serialize)]
+struct Stopped {
+    plan: String,
+    by: &'static str,
+    count: u32,
+    since: String,
+    /// `approved` or `dismissed`.
+    decision: Option<&'static str>,
+    decided: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -104,6 +119,7 @@ impl PairReport {
             let unsettled = last.into_iter().flat_map(|last| &last.unsettled);
             unsettled.filter(|open| open.matter == matter).map(Open::new).collect::<Vec<_>>()
         };
+        let parked = || known.iter().flat_map(|known| &known.parked);
         Self {
             job,
             repository,
@@ -115,11 +131,26 @@ impl PairReport {
             last_success: known.as_ref().and_then(|known| known.last_success).map(|time| time.to_string()),
             error: last.and_then(|last| last.error.clone()),
             counts: last.and_then(|last| serde_json::from_str(&last.counts).ok()).unwrap_or(Json::Null),
-            plan: known.as_ref().and_then(|known| known.parked.as_ref()).map(|parked| parked.plan.clone()),
+            plan: parked().next().map(|parked| parked.set.plan.clone()),
+            plans: parked().map(Stopped::new).collect(),
+            undone: known.as_ref().map_or(0, |known| known.pins),
             held: open(Matter::Held),
             waiting: open(Matter::Waiting),
             failed: open(Matter::Failed),
             known,
+        }
+    }
+}
+
+impl Stopped {
+    fn new(parked: &Parked) -> Self {
+        Self {
+            plan: parked.set.plan.clone(),
+            by: parked.set.by.word(),
+            count: parked.set.count,
+            since: parked.since.to_string(),
+            decision: parked.decision.map(|(decision, _)| decision.word()),
+            decided: parked.decision.map(|(_, when)| when.to_string()),
         }
     }
 }
@@ -207,10 +238,19 @@ impl PairReport {
                 let _infallible = writeln!(text, "  {mark} … and {} more", open.len() - NAMES);
             }
         }
-        if let Some(parked) = &known.parked {
-            let (plan, count, since) = (Printable::new(&parked.plan), parked.count, age(parked.since, now));
-            let _infallible = writeln!(text, "  parked for {since}: {count} changes");
-            let _infallible = writeln!(text, "      hint: `tagsyncd --sync --approve {plan}` releases exactly these");
+        if known.pins > 0 {
+            let _infallible = writeln!(text, "  undone: {} names were put back against the source", known.pins);
+        }
+        for Parked { set, since, decision, .. } in &known.parked {
+            let changes = if set.count == 1 { "1 change".to_owned() } else { format!("{} changes", set.count) };
+            let _infallible = write!(text, "  plan {}: {changes} parked for {}", set.plan, age(*since, now));
+            let _infallible = match decision {
+                None => writeln!(text, "\n      hint: {}", set.hint()),
+                Some((Decision::Approved, when)) => {
+                    writeln!(text, ", approved {} ago: the next pass carries them out", age(*when, now))
+                }
+                Some((Decision::Dismissed, when)) => writeln!(text, ", dismissed {} ago", age(*when, now)),
+            };
         }
     }
 }

@@ -10,9 +10,9 @@ use super::output::{Failure, Output};
 use super::{Common, ExitCode, PassOptions};
 use crate::config::{self, JobSettings, Settings, nearest};
 use crate::http::Pool;
-use crate::ledger::{LedgerFault, LedgerRead, LockFault, SqliteLedger, StateDirectory};
+use crate::ledger::{LedgerFault, LedgerRead, LockFault, SqliteLedger, StateDirectory, StateLock};
 use crate::report::Report;
-use crate::sync::{Mode, Run, run};
+use crate::sync::{Mode, Purpose, Run, run};
 use crate::text::Printable;
 
 /// `--sync`: looks and writes.
@@ -20,12 +20,9 @@ pub(super) fn sync(common: &Common, pass: &PassOptions, jobs: &[String], output:
     let settings = load(common)?;
     let jobs = choose(&settings, jobs)?;
     let directory = state_directory(common, Some(&settings))?;
-    let lock = directory.lock().map_err(|fault| {
-        let code = if matches!(fault, LockFault::Held { .. }) { ExitCode::Locked } else { ExitCode::Failed };
-        Failure::new(code, fault.to_string()).hint(fault.hint())
-    })?;
+    let lock = lock(&directory)?;
     let ledger = SqliteLedger::open(&lock).map_err(ledger_failure)?;
-    let report = pass_over(&jobs, Mode::Sync(Arc::new(ledger)), common, pass)?;
+    let report = pass_over(&jobs, Purpose::Agree, Mode::Sync(Arc::new(ledger)), &pass.approve, common)?;
     finish(&report, common, pass, output)
 }
 
@@ -36,7 +33,7 @@ pub(super) fn plan(common: &Common, pass: &PassOptions, jobs: &[String], output:
     let directory = state_directory(common, Some(&settings))?;
     let ledger = SqliteLedger::open_read_only(&directory).map_err(ledger_failure)?;
     let ledger = ledger.map(|ledger| Arc::new(ledger) as Arc<dyn LedgerRead>);
-    let report = pass_over(&jobs, Mode::Plan(ledger), common, pass)?;
+    let report = pass_over(&jobs, Purpose::Agree, Mode::Plan(ledger), &pass.approve, common)?;
     finish(&report, common, pass, output)
 }
 
@@ -70,6 +67,13 @@ pub(super) fn state_directory(common: &Common, settings: Option<&Settings>) -> R
     StateDirectory::resolve(common.state.as_deref(), configured).map_err(ledger_failure)
 }
 
+pub(super) fn lock(directory: &StateDirectory) -> Result<StateLock, Failure> {
+    directory.lock().map_err(|fault| {
+        let code = if matches!(fault, LockFault::Held { .. }) { ExitCode::Locked } else { ExitCode::Failed };
+        Failure::new(code, fault.to_string()).hint(fault.hint())
+    })
+}
+
 pub(super) fn ledger_failure(fault: LedgerFault) -> Failure {
     Failure::new(ExitCode::Failed, fault.message).hint(fault.hint)
 }
@@ -83,16 +87,23 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
         .block_on(work)
 }
 
-fn pass_over(jobs: &[&JobSettings], mode: Mode, common: &Common, pass: &PassOptions) -> Result<Report, Failure> {
+pub(super) fn pass_over(
+    jobs: &[&JobSettings],
+    purpose: Purpose,
+    mode: Mode,
+    released: &[String],
+    common: &Common,
+) -> Result<Report, Failure> {
     block_on(async {
         let stop = CancellationToken::new();
         stop_on_signals(stop.clone())
             .map_err(|fault| Failure::new(ExitCode::Failed, format!("signals could not be received: {fault}")))?;
         let run_settings = Run {
             id: Uuid::now_v7(),
+            purpose,
             mode,
             pool: Arc::new(Pool::new()),
-            released: pass.approve.clone(),
+            released: released.to_vec(),
             verbose: common.verbose > 0,
             stop,
         };
@@ -122,17 +133,24 @@ fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
 
 fn finish(report: &Report, common: &Common, pass: &PassOptions, output: &Output) -> Result<ExitCode, Failure> {
     output.result(report, report.to_text(common.verbose > 0))?;
-    let remotes = || report.jobs.iter().flat_map(|job| &job.remotes);
     let code = report.exit_code(pass.exit_code);
+    let refused = say_what_was_not_released(report, &pass.approve, output);
+    Ok(if refused && code == ExitCode::Done { ExitCode::Held } else { code })
+}
+
+/// Says which of these ids released nothing; whether there is one.
+pub(super) fn say_what_was_not_released(report: &Report, approved: &[String], output: &Output) -> bool {
+    let remotes = || report.jobs.iter().flat_map(|job| &job.remotes);
+    let parked: Vec<&str> = remotes().flat_map(|remote| &remote.plans).map(|stopped| stopped.plan.as_str()).collect();
     let mut refused = false;
-    for plan in pass.approve.iter().filter(|plan| !remotes().any(|remote| remote.released.as_ref() == Some(plan))) {
+    for plan in approved.iter().filter(|plan| !remotes().any(|remote| remote.released.contains(plan))) {
         refused = true;
-        let parked: Vec<&str> = remotes().filter_map(|remote| remote.plan.as_deref()).collect();
-        let now = match parked.as_slice() {
-            [] => "nothing is parked now".to_owned(),
-            parked => format!("another set is parked now: {}", parked.join(", ")),
+        let now = match (parked.as_slice(), nearest(plan, parked.iter().copied())) {
+            ([], _) => "nothing is parked now".to_owned(),
+            (_, Some(meant)) => format!("did you mean {meant}?"),
+            (parked, None) => format!("another set is parked now: {}", parked.join(", ")),
         };
         output.remark(format_args!("plan {} was not released: {now}", Printable::new(plan)));
     }
-    Ok(if refused && code == ExitCode::Done { ExitCode::Held } else { code })
+    refused
 }

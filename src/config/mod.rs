@@ -16,6 +16,7 @@ mod document;
 mod duration;
 mod fragment;
 mod near;
+mod place;
 mod problem;
 mod remote;
 mod repositories;

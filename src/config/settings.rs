@@ -35,6 +35,8 @@ pub struct Settings {
     pub daemon: DaemonSettings,
     /// The jobs in the order of the file; there is at least one.
     pub jobs: Vec<JobSettings>,
+    /// What was read, to say where something stands in it.
+    pub source: Arc<Source>,
 }
 
 /// `[daemon]`.
@@ -136,7 +138,7 @@ impl Settings {
         }
         let settings = Sections::of(root.into_inner(), &mut problems).read(&source, &mut problems);
         match settings {
-            Some((daemon, jobs)) if problems.is_empty() => Ok(Self { file: path.to_owned(), daemon, jobs }),
+            Some((daemon, jobs)) if problems.is_empty() => Ok(Self { file: path.to_owned(), daemon, jobs, source }),
             _ => Err(problems.into_fault(&source)),
         }
     }

@@ -14,6 +14,7 @@
 mod checksum;
 mod directory;
 mod fault;
+mod parked;
 mod read;
 mod reader;
 mod schema;
@@ -30,11 +31,12 @@ use uuid::Uuid;
 
 pub use directory::{LockFault, StateDirectory, StateLock};
 pub use fault::LedgerFault;
+pub use parked::{APPROVAL_LIFE, Decision, Difference, Parked, ParkedBy, ParkedEnd, ParkedSet};
 pub use reader::SqliteReader;
 pub use sqlite::SqliteLedger;
 
 use crate::provider::Identity;
-use crate::tag::{TagName, Value};
+use crate::tag::{NamePatterns, TagName, Value};
 
 /// One source and one remote under one job: what a record belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -123,9 +125,14 @@ pub struct Intent {
     pub message: Option<String>,
     /// The message of the tag that is replaced, as far as it is known, so that a failed move can put it back.
     pub old_message: Option<String>,
-    /// Why: `drift`, `approved`, … ; empty for the ordinary case.
+    /// Why: `drift`, [`APPROVED`], [`UNDO`]; empty for the ordinary case.
     pub reason: String,
 }
+
+/// The reason of a write that a person released from a guard. It uses up no budget.
+pub const APPROVED: &str = "approved";
+/// The reason of a write that puts back what a run changed.
+pub const UNDO: &str = "undo";
 
 /// Names one announced intent until it is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -235,16 +242,14 @@ pub struct Usage {
     pub high_water: u32,
 }
 
-/// Changes that a guard parked, under their plan id.
+/// A name that a person put back against the source. No pass writes to it until the source agrees or a person releases it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parked {
-    /// The id of exactly this set.
-    pub plan: String,
-    /// The changes, one per line: `action tag name old new`, sorted.
-    pub changes: String,
-    /// How many.
-    pub count: u32,
-    /// When this set was first parked.
+pub struct Pin {
+    /// The value that it was put back to; `None` when it was taken away.
+    pub value: Option<Value>,
+    /// The run that was undone.
+    pub undone: Uuid,
+    /// Since when.
     pub since: Timestamp,
 }
 
@@ -265,8 +270,29 @@ pub struct PairState {
     pub identity: Option<(Identity, Timestamp)>,
     /// Whether an `exact` pass has completed here, so that its overwrites need no approval any more.
     pub exact_begun: bool,
-    /// What is parked.
-    pub parked: Option<Parked>,
+    /// What is parked now.
+    pub parked: Vec<Parked>,
+    /// Names that were put back against the source.
+    pub pins: BTreeMap<TagName, Pin>,
+}
+
+/// All that is remembered about one name of a pair.
+#[derive(Clone, Debug, Default)]
+pub struct NameState {
+    /// Its last agreed value.
+    pub record: Option<Record>,
+    /// A write to it whose end is not known.
+    pub intent: Option<Intent>,
+    /// A refusal that is remembered.
+    pub refusal: Option<Refusal>,
+    /// How it was put back against the source.
+    pub pin: Option<Pin>,
+    /// What kept it from agreement in the latest pass that could tell.
+    pub unsettled: Option<Unsettled>,
+    /// The parked sets that it is in.
+    pub parked: Vec<Parked>,
+    /// When a pass over the pair last ended without an error.
+    pub last_success: Option<Timestamp>,
 }
 
 /// Changes to records that need no call.
@@ -357,10 +383,12 @@ pub struct HistoryEntry {
     pub reason: String,
     /// What else is known, such as the server's words.
     pub detail: Option<String>,
+    /// The message of the annotated tag that was replaced or deleted, as far as it was known.
+    pub old_message: Option<String>,
 }
 
 /// Which part of the history is wanted; everything, unless a field says otherwise.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub struct HistoryQuery {
     /// Only this job.
     pub job: Option<String>,
@@ -368,6 +396,8 @@ pub struct HistoryQuery {
     pub run: Option<Uuid>,
     /// Only this tag, by its source name.
     pub tag: Option<TagName>,
+    /// Only tags whose source names these patterns include.
+    pub tags: Option<NamePatterns>,
     /// Only what ended at this time or later.
     pub since: Option<Timestamp>,
     /// Only so many of the latest.
@@ -385,8 +415,10 @@ pub struct PairStatus {
     pub last_success: Option<Timestamp>,
     /// When the first of the latest unbroken row of converged passes ended; `None` when the latest did not converge.
     pub in_sync_since: Option<Timestamp>,
-    /// What is parked.
-    pub parked: Option<Parked>,
+    /// What is parked now.
+    pub parked: Vec<Parked>,
+    /// How many names were put back against the source.
+    pub pins: u32,
 }
 
 /// What can be asked of the memory of all pairs.
@@ -395,11 +427,17 @@ pub trait LedgerRead: Send + Sync {
     /// Everything about a pair; an unknown pair has the empty state.
     async fn read_pair(&self, pair: &Pair, now: Timestamp) -> Result<PairState, LedgerFault>;
 
+    /// Everything about one name of a pair, without reading the others.
+    async fn read_name(&self, pair: &Pair, tag: &TagName) -> Result<NameState, LedgerFault>;
+
     /// The history, oldest first; with a limit, the latest of it.
     async fn read_history(&self, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, LedgerFault>;
 
     /// How every pair stands that has ended a pass, ordered by name; also pairs that the configuration has no more.
     async fn read_status(&self) -> Result<Vec<PairStatus>, LedgerFault>;
+
+    /// Every set that is parked, or was until a few days ago, in the order of their pairs.
+    async fn read_parked(&self) -> Result<Vec<(Pair, Parked)>, LedgerFault>;
 }
 
 /// The memory of all pairs.
@@ -410,7 +448,7 @@ pub trait LedgerRead: Send + Sync {
 #[async_trait]
 pub trait Ledger: LedgerRead {
     /// Binds a pair to these identities. With `void`, what belonged to the former ones goes first: records, refusals,
-    /// parked changes, the high-water mark and the approval of an `exact` pass.
+    /// parked changes, pins, the high-water mark and the approval of an `exact` pass.
     ///
     /// The history stays, and so does what the budgets have used. Intents stay while the tag space is the same, since a
     /// gap in it must still be closed; those for another tag space mean nothing any more and enter the history as `lost`.
@@ -442,9 +480,25 @@ pub trait Ledger: LedgerRead {
     /// A note also ends a refusal of its tag, whatever becomes of the record. Durable with the next flush.
     async fn note(&self, pair: &Pair, notes: &[Note], now: Timestamp) -> Result<(), LedgerFault>;
 
-    /// Remembers what a guard parked, or that nothing is parked any more. A set with the same id keeps its `since`.
-    /// Durable with the next flush.
-    async fn park(&self, pair: &Pair, parked: Option<&Parked>) -> Result<(), LedgerFault>;
+    /// Remembers what is parked from now on; whatever else was parked has ended, as released if its id is among these.
+    /// A set that was parked already keeps its age and what a person said about it. Durable with the next flush.
+    async fn park(
+        &self,
+        pair: &Pair,
+        parked: &[ParkedSet],
+        released: &[String],
+        now: Timestamp,
+    ) -> Result<(), LedgerFault>;
+
+    /// Remembers names that are about to be put back against the source. Settling a later write to one that takes effect,
+    /// and was not an undo itself, ends its pin. Durable with the next flush.
+    async fn pin(&self, pair: &Pair, pins: &[(TagName, Pin)]) -> Result<(), LedgerFault>;
+
+    /// Ends pins. Durable with the next flush.
+    async fn unpin(&self, pair: &Pair, tags: &[TagName]) -> Result<(), LedgerFault>;
+
+    /// Returns when everything before it is durable.
+    async fn flush(&self) -> Result<(), LedgerFault>;
 
     /// Ends a pass: times and state for `status`, and everything before it is durable. `exact_begun` is only ever raised
     /// here; [`Ledger::bind`] lowers it.

@@ -4,14 +4,16 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use jiff::Timestamp;
-use rusqlite::types::ValueRef;
+use rusqlite::types::{Value as Parameter, ValueRef};
 use rusqlite::{Connection, OptionalExtension as _, Row, params};
+use uuid::Uuid;
 
 use super::checksum::Checksum;
 use super::fault::Failure;
 use super::{
-    Action, HistoryEntry, HistoryQuery, Intent, IntentId, Matter, Outcome, Ownership, Pair, PairState, PairStatus,
-    Parked, PassEnd, Record, Refusal, RefusalKind, Unsettled, Usage,
+    APPROVED, Action, Decision, HistoryEntry, HistoryQuery, Intent, IntentId, Matter, NameState, Outcome, Ownership,
+    Pair, PairState, PairStatus, Parked, ParkedBy, ParkedEnd, ParkedSet, PassEnd, Pin, Record, Refusal, RefusalKind,
+    Unsettled, Usage,
 };
 use crate::provider::{Access, Identity};
 use crate::tag::{TagName, Value};
@@ -67,6 +69,17 @@ macro_rules! select_intents {
     ($rest:literal) => {
         concat!(
             "SELECT id, time, run, tag, remote_name, action, old, new, message, old_message, reason, checksum FROM intents ",
+            $rest
+        )
+    };
+}
+
+/// In the order in which [`parked_row`] reads them.
+macro_rules! select_parked {
+    ($rest:literal) => {
+        concat!(
+            "SELECT plan, parked_by, changes, count, since, decision, decided, ending, ended",
+            ", job, repository, remote FROM parked JOIN pairs ON pairs.id = parked.pair ",
             $rest
         )
     };
@@ -170,7 +183,32 @@ pub(super) fn pair_state(connection: &Connection, pair: &Pair, now: Timestamp) -
         identity: row.identity,
         exact_begun: row.exact_begun,
         parked: parked(&moment, id)?,
+        pins: pins(&moment, id)?,
     })
+}
+
+/// Everything about one name of a pair, as of one moment.
+pub(super) fn name_state(connection: &Connection, pair: &Pair, tag: &TagName) -> Result<NameState, Failure> {
+    let moment = connection.unchecked_transaction()?;
+    let Some((id, _)) = pair_row(&moment, pair)? else { return Ok(NameState::default()) };
+    let mut state = NameState::default();
+    let mut statement = moment
+        .prepare("SELECT tag, remote_name, value, ownership, checksum FROM records WHERE pair = ?1 AND tag = ?2")?;
+    let mut rows = statement.query(params![id, tag.as_bytes()])?;
+    if let Some(row) = rows.next()? {
+        state.record = Some(record(row, &Checksum::of("records", pair))?.1);
+    }
+    let open = intents(&moment, id, pair)?.into_iter().map(|row| row.intent);
+    state.intent = open.into_iter().find(|intent| intent.tag == *tag);
+    state.refusal = refusals(&moment, id)?.remove(tag);
+    state.pin = pins(&moment, id)?.remove(tag);
+    state.unsettled = unsettled(&moment, id)?.into_iter().find(|unsettled| unsettled.tag == *tag);
+    state.parked = parked(&moment, id)?;
+    state.parked.retain(|parked| parked.set.holds(tag));
+    let last_success: Option<Option<i64>> =
+        moment.query_row("SELECT last_success FROM passes WHERE pair = ?1", [id], |row| row.get(0)).optional()?;
+    state.last_success = last_success.flatten().map(timestamp).transpose()?;
+    Ok(state)
 }
 
 fn records(connection: &Connection, id: i64, pair: &Pair) -> Result<BTreeMap<TagName, Record>, Failure> {
@@ -180,28 +218,33 @@ fn records(connection: &Connection, id: i64, pair: &Pair) -> Result<BTreeMap<Tag
     let mut rows = statement.query([id])?;
     let mut records: Vec<(TagName, Record)> = Vec::new();
     while let Some(row) = rows.next()? {
-        let (tag, remote_name) = (blob(row, 0)?, blob(row, 1)?);
-        let (value, ownership) = (text(row, 2)?, text(row, 3)?);
-        if record_checksum(sum.clone(), tag, remote_name, value, ownership) != number(row, 4)? {
-            return Err(Failure::Corrupt("a changed record"));
-        }
-        let tag = name(row, 0)?;
-        let record = Record {
-            // Most remotes call a tag what the source calls it: one allocation serves both.
-            remote_name: if remote_name == tag.as_bytes() { tag.clone() } else { name(row, 1)? },
-            value: value_of(value)?,
-            ownership: match ownership {
-                "created" => Ownership::Created,
-                "adopted" => Ownership::Adopted,
-                _ => return Err(Failure::Corrupt("an ownership that does not exist")),
-            },
-        };
+        let (tag, record) = record(row, &sum)?;
         if records.last().is_some_and(|(last, _)| *last >= tag) {
             return Err(Failure::Corrupt("two records of one tag"));
         }
         records.push((tag, record));
     }
     Ok(records.into_iter().collect())
+}
+
+fn record(row: &Row<'_>, sum: &Checksum) -> Result<(TagName, Record), Failure> {
+    let (tag, remote_name) = (blob(row, 0)?, blob(row, 1)?);
+    let (value, ownership) = (text(row, 2)?, text(row, 3)?);
+    if record_checksum(sum.clone(), tag, remote_name, value, ownership) != number(row, 4)? {
+        return Err(Failure::Corrupt("a changed record"));
+    }
+    let tag = name(row, 0)?;
+    let record = Record {
+        // Most remotes call a tag what the source calls it: one allocation serves both.
+        remote_name: if remote_name == tag.as_bytes() { tag.clone() } else { name(row, 1)? },
+        value: value_of(value)?,
+        ownership: match ownership {
+            "created" => Ownership::Created,
+            "adopted" => Ownership::Adopted,
+            _ => return Err(Failure::Corrupt("an ownership that does not exist")),
+        },
+    };
+    Ok((tag, record))
 }
 
 /// A pair's open intents, in the order in which they were announced.
@@ -248,11 +291,11 @@ fn usage(connection: &Connection, id: i64, owned: u32, now: Timestamp) -> Result
             "SELECT count(*) FROM (
                  SELECT intent FROM history
                  WHERE pair = ?1 AND time > ?2 AND action <> 'create' AND action = ?3
-                   AND outcome IN ('done', 'restored', 'lost') AND reason <> 'approved'
+                   AND outcome IN ('done', 'restored', 'lost') AND reason <> ?4
                  UNION
-                 SELECT id FROM intents WHERE pair = ?1 AND action = ?3 AND reason <> 'approved'
+                 SELECT id FROM intents WHERE pair = ?1 AND action = ?3 AND reason <> ?4
              )",
-            params![id, since, action.word()],
+            params![id, since, action.word(), APPROVED],
             |row| row.get(0),
         )?)
     };
@@ -268,48 +311,142 @@ fn usage(connection: &Connection, id: i64, owned: u32, now: Timestamp) -> Result
     })
 }
 
-/// What is parked for a pair.
-pub(super) fn parked(connection: &Connection, id: i64) -> Result<Option<Parked>, Failure> {
-    let row = connection
-        .query_row("SELECT plan, changes, count, since FROM parked WHERE pair = ?1", [id], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
-        })
-        .optional()?;
-    row.map(|(plan, changes, count, since)| Ok(Parked { plan, changes, count, since: timestamp(since)? })).transpose()
+/// What is parked for a pair now.
+pub(super) fn parked(connection: &Connection, id: i64) -> Result<Vec<Parked>, Failure> {
+    let mut statement =
+        connection.prepare(select_parked!("WHERE pair = ?1 AND ended IS NULL ORDER BY parked_by, plan"))?;
+    let mut rows = statement.query([id])?;
+    let mut sets = Vec::new();
+    while let Some(row) = rows.next()? {
+        sets.push(parked_row(row)?);
+    }
+    Ok(sets)
+}
+
+/// Every set that is remembered, with its pair.
+pub(super) fn all_parked(connection: &Connection) -> Result<Vec<(Pair, Parked)>, Failure> {
+    let mut statement =
+        connection.prepare(select_parked!("ORDER BY job, repository, remote, ended IS NOT NULL, since DESC"))?;
+    let mut rows = statement.query([])?;
+    let mut sets = Vec::new();
+    while let Some(row) = rows.next()? {
+        sets.push((pair(row, 9)?, parked_row(row)?));
+    }
+    Ok(sets)
+}
+
+fn parked_row(row: &Row<'_>) -> Result<Parked, Failure> {
+    let by = match text(row, 1)? {
+        "guard" => ParkedBy::Guard,
+        "undo" => ParkedBy::Undo,
+        _ => return Err(Failure::Corrupt("a set that nobody parked")),
+    };
+    let decision = match optional_text(row, 5)? {
+        None => None,
+        Some("approved") => Some((Decision::Approved, time(row, 6)?)),
+        Some("dismissed") => Some((Decision::Dismissed, time(row, 6)?)),
+        Some(_) => return Err(Failure::Corrupt("a decision that does not exist")),
+    };
+    let ended = match optional_text(row, 7)? {
+        None => None,
+        Some("released") => Some((ParkedEnd::Released, time(row, 8)?)),
+        Some("changed") => Some((ParkedEnd::Changed, time(row, 8)?)),
+        Some(_) => return Err(Failure::Corrupt("an ending that does not exist")),
+    };
+    let count = u32::try_from(number(row, 3)?).map_err(|_| Failure::Corrupt("a count that cannot be"))?;
+    let set = ParkedSet { plan: text(row, 0)?.to_owned(), by, changes: text(row, 2)?.to_owned(), count };
+    Ok(Parked { set, since: time(row, 4)?, decision, ended })
+}
+
+/// The names that were put back against the source.
+fn pins(connection: &Connection, id: i64) -> Result<BTreeMap<TagName, Pin>, Failure> {
+    let mut statement = connection.prepare("SELECT tag, value, undone, since FROM pins WHERE pair = ?1")?;
+    let mut rows = statement.query([id])?;
+    let mut pins = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let pin = Pin { value: optional_value(row, 1)?, undone: run(row, 2)?, since: time(row, 3)? };
+        pins.insert(name(row, 0)?, pin);
+    }
+    Ok(pins)
 }
 
 /// The history, oldest first.
+///
+/// The index that fits the narrowest condition is named, because SQLite has no statistics to choose by. Each gives its rows
+/// by time, so that a limit ends the walk; a job is asked for pair by pair for the same reason.
 pub(super) fn history(connection: &Connection, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, Failure> {
-    let HistoryQuery { job, run, tag, since, limit } = query;
-    // Only the conditions that are asked for, so that SQLite finds the index of the narrowest.
+    let moment = connection.unchecked_transaction()?;
+    let mut entries = Vec::new();
+    match &query.job {
+        Some(job) if query.run.is_none() && query.tag.is_none() => {
+            let mut statement = moment.prepare("SELECT id FROM pairs WHERE job = ?1")?;
+            let pairs = statement.query_map([job], |row| row.get(0))?.collect::<Result<Vec<i64>, _>>()?;
+            for pair in pairs {
+                history_of(&moment, query, Some(pair), &mut entries)?;
+            }
+            entries.sort_by_key(|(id, entry)| std::cmp::Reverse((entry.time, *id)));
+        }
+        _ => history_of(&moment, query, None, &mut entries)?,
+    }
+    entries.truncate(query.limit.map_or(usize::MAX, |limit| limit as usize));
+    Ok(entries.into_iter().rev().map(|(_, entry)| entry).collect())
+}
+
+/// Adds the rows of a pair, or of all, newest first.
+fn history_of(
+    connection: &Connection,
+    query: &HistoryQuery,
+    pair_id: Option<i64>,
+    entries: &mut Vec<(i64, HistoryEntry)>,
+) -> Result<(), Failure> {
+    let HistoryQuery { job, run: of_run, tag, tags, since, limit } = query;
+    let index = match (pair_id, of_run, tag) {
+        (Some(_), _, _) => "history_by_pair",
+        (None, Some(_), _) => "history_by_run",
+        (None, None, Some(_)) => "history_by_tag",
+        (None, None, None) => "history_by_time",
+    };
     let conditions = [
         job.is_some().then_some("pairs.job = ?1"),
-        run.is_some().then_some("history.run = ?2"),
+        of_run.is_some().then_some("history.run = ?2"),
         tag.is_some().then_some("history.tag = ?3"),
         since.is_some().then_some("history.time >= ?4"),
+        pair_id.is_some().then_some("history.pair = ?5"),
     ];
     let conditions: Vec<&str> = conditions.into_iter().flatten().collect();
     let wanted = if conditions.is_empty() { "1".to_owned() } else { conditions.join(" AND ") };
     let mut statement = connection.prepare(&format!(
-        "SELECT history.time, run, job, repository, remote, tag, remote_name, action, old, new, outcome, reason, detail
-         FROM history JOIN pairs ON pairs.id = history.pair
+        "SELECT history.time, run, job, repository, remote, tag, remote_name, action, old, new, outcome, reason, detail,
+             old_message, history.id
+         FROM history INDEXED BY {index} CROSS JOIN pairs ON pairs.id = history.pair
          WHERE {wanted}
-         ORDER BY history.time DESC, history.id DESC LIMIT ?5",
+         ORDER BY history.time DESC, history.id DESC",
     ))?;
-    let mut rows = statement.query(params![
-        job,
-        run.map(|run| run.to_string()),
-        tag.as_ref().map(TagName::as_bytes),
-        since.map(Timestamp::as_microsecond),
-        limit.map_or(-1, i64::from),
-    ])?;
-    let mut entries = Vec::new();
-    while let Some(row) = rows.next()? {
-        entries.push(HistoryEntry {
+    let parameters = [
+        job.as_ref().map(|job| Parameter::from(job.clone())),
+        of_run.map(|run| run.to_string().into()),
+        tag.as_ref().map(|tag| tag.as_bytes().to_vec().into()),
+        since.map(|since| since.as_microsecond().into()),
+        pair_id.map(Parameter::from),
+    ];
+    for (at, parameter) in parameters.into_iter().enumerate().take(statement.parameter_count()) {
+        statement.raw_bind_parameter(at + 1, parameter)?;
+    }
+    let mut rows = statement.raw_query();
+    let mut found = 0;
+    while limit.is_none_or(|limit| found < limit)
+        && let Some(row) = rows.next()?
+    {
+        let tag = name(row, 5)?;
+        if tags.as_ref().is_some_and(|tags| !tags.matches(&tag)) {
+            continue;
+        }
+        found += 1;
+        let entry = HistoryEntry {
             time: time(row, 0)?,
-            run: text(row, 1)?.parse().map_err(|_| Failure::Corrupt("a run without an id"))?,
+            run: run(row, 1)?,
             pair: pair(row, 2)?,
-            tag: name(row, 5)?,
+            tag,
             remote_name: name(row, 6)?,
             action: action(row, 7)?,
             old: optional_value(row, 8)?,
@@ -317,10 +454,11 @@ pub(super) fn history(connection: &Connection, query: &HistoryQuery) -> Result<V
             outcome: outcome(text(row, 10)?)?,
             reason: text(row, 11)?.to_owned(),
             detail: optional_text(row, 12)?.map(str::to_owned),
-        });
+            old_message: optional_text(row, 13)?.map(str::to_owned),
+        };
+        entries.push((number(row, 14)?, entry));
     }
-    entries.reverse();
-    Ok(entries)
+    Ok(())
 }
 
 /// How every pair stands.
@@ -349,6 +487,7 @@ pub(super) fn status(connection: &Connection) -> Result<Vec<PairStatus>, Failure
             last_success: optional_time(row, 9)?,
             in_sync_since: optional_time(row, 10)?,
             parked: parked(&moment, id)?,
+            pins: moment.query_row("SELECT count(*) FROM pins WHERE pair = ?1", [id], |row| row.get(0))?,
         });
     }
     Ok(status)
@@ -406,6 +545,10 @@ fn optional_time(row: &Row<'_>, column: usize) -> Result<Option<Timestamp>, Fail
 
 fn name(row: &Row<'_>, column: usize) -> Result<TagName, Failure> {
     TagName::new(blob(row, column)?).map_err(|_| Failure::Corrupt("a name that git would not accept"))
+}
+
+fn run(row: &Row<'_>, column: usize) -> Result<Uuid, Failure> {
+    text(row, column)?.parse().map_err(|_| Failure::Corrupt("a run without an id"))
 }
 
 fn pair(row: &Row<'_>, column: usize) -> Result<Pair, Failure> {

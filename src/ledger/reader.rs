@@ -14,7 +14,11 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::Connection;
 
 use super::fault::{Failure, LedgerFault};
-use super::{HistoryEntry, HistoryQuery, LedgerRead, Pair, PairState, PairStatus, StateDirectory, read, schema};
+use super::{
+    HistoryEntry, HistoryQuery, LedgerRead, NameState, Pair, PairState, PairStatus, Parked, StateDirectory, read,
+    schema,
+};
+use crate::tag::TagName;
 
 /// The ledger for commands that must change nothing: it cannot write, makes no file and blocks no writer.
 ///
@@ -141,6 +145,11 @@ impl LedgerRead for SqliteReader {
         self.read(move |connection| read::pair_state(connection, &pair, now)).await
     }
 
+    async fn read_name(&self, pair: &Pair, tag: &TagName) -> Result<NameState, LedgerFault> {
+        let (pair, tag) = (pair.clone(), tag.clone());
+        self.read(move |connection| read::name_state(connection, &pair, &tag)).await
+    }
+
     async fn read_history(&self, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, LedgerFault> {
         let query = query.clone();
         self.read(move |connection| read::history(connection, &query)).await
@@ -148,5 +157,9 @@ impl LedgerRead for SqliteReader {
 
     async fn read_status(&self) -> Result<Vec<PairStatus>, LedgerFault> {
         self.read(read::status).await
+    }
+
+    async fn read_parked(&self) -> Result<Vec<(Pair, Parked)>, LedgerFault> {
+        self.read(read::all_parked).await
     }
 }

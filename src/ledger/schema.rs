@@ -63,7 +63,7 @@ const MIGRATIONS: &[&str] = &["
         pair INTEGER NOT NULL REFERENCES pairs (id),
         intent INTEGER NOT NULL,
         tag BLOB NOT NULL, remote_name BLOB NOT NULL, action TEXT NOT NULL, old TEXT, new TEXT,
-        outcome TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT
+        outcome TEXT NOT NULL, reason TEXT NOT NULL, detail TEXT, old_message TEXT
     ) STRICT;
     CREATE INDEX history_by_time ON history (time);
     CREATE INDEX history_by_run ON history (run);
@@ -79,10 +79,21 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (pair, time)
     ) STRICT, WITHOUT ROWID;
 
+    -- What ended stays for a few days, so that a late decision can be told what became of its set.
     CREATE TABLE parked (
-        pair INTEGER PRIMARY KEY REFERENCES pairs (id),
-        plan TEXT NOT NULL, changes TEXT NOT NULL, count INTEGER NOT NULL, since INTEGER NOT NULL
-    ) STRICT;
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        plan TEXT NOT NULL, parked_by TEXT NOT NULL, changes TEXT NOT NULL, count INTEGER NOT NULL, since INTEGER NOT NULL,
+        decision TEXT, decided INTEGER,
+        ending TEXT, ended INTEGER,
+        PRIMARY KEY (pair, plan)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Names that a person put back against the source; a value of NULL means that the name was taken away.
+    CREATE TABLE pins (
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        tag BLOB NOT NULL, value TEXT, undone TEXT NOT NULL, since INTEGER NOT NULL,
+        PRIMARY KEY (pair, tag)
+    ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE passes (
         pair INTEGER PRIMARY KEY REFERENCES pairs (id),
@@ -111,6 +122,16 @@ pub(super) fn open_for_writing(path: &Path) -> Result<Connection, LedgerFault> {
     }
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     prepare_for_writing(&connection).map_err(|failure| failure.at(path))?;
+    Ok(connection)
+}
+
+/// Opens a ledger that exists and is of this version, for one short transaction beside whoever holds the lock.
+pub(super) fn open_beside(path: &Path) -> Result<Connection, Failure> {
+    let connection = open(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    if version(&connection)? < latest() {
+        return Err(Failure::Older);
+    }
+    connection.pragma_update(None, "synchronous", "full")?;
     Ok(connection)
 }
 

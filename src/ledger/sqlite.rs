@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use jiff::Timestamp;
-use rusqlite::Connection;
+use rusqlite::{Connection, params};
 use uuid::Uuid;
 
 use super::fault::{Failure, LedgerFault};
@@ -15,10 +15,11 @@ use super::read::{self, IntentRow};
 use super::reader::in_background;
 use super::writer::Writer;
 use super::{
-    HistoryEntry, HistoryQuery, Intent, IntentId, Ledger, LedgerRead, Note, Pair, PairState, PairStatus, Parked,
-    PassEnd, Settlement, SqliteReader, StateDirectory, StateLock, schema,
+    Decision, HistoryEntry, HistoryQuery, Intent, IntentId, Ledger, LedgerRead, NameState, Note, Pair, PairState,
+    PairStatus, Parked, ParkedSet, PassEnd, Pin, Settlement, SqliteReader, StateDirectory, StateLock, schema,
 };
 use crate::provider::Identity;
+use crate::tag::TagName;
 
 /// The ledger in SQLite, open for writing.
 ///
@@ -58,6 +59,54 @@ impl SqliteLedger {
     /// The ledger of this directory for commands that must change nothing; `None` where there is none yet.
     pub fn open_read_only(directory: &StateDirectory) -> Result<Option<SqliteReader>, LedgerFault> {
         SqliteReader::open(directory)
+    }
+
+    /// Writes down what a person says about a parked set; `false` when it is not parked any more.
+    ///
+    /// One short transaction beside whoever holds the lock: SQLite itself arbitrates, and the pass that uses the decision
+    /// compares the set first. Never makes or upgrades a ledger.
+    pub async fn decide(
+        directory: &StateDirectory,
+        pair: &Pair,
+        plan: &str,
+        decision: Decision,
+        now: Timestamp,
+    ) -> Result<bool, LedgerFault> {
+        let (path, pair, plan) = (directory.ledger(), pair.clone(), plan.to_owned());
+        in_background(move || {
+            let decide = || -> Result<bool, Failure> {
+                let connection = schema::open_beside(&path)?;
+                let Pair { job, repository, remote } = &pair;
+                let decided = connection.execute(
+                    "UPDATE parked SET decision = ?5, decided = ?6 WHERE plan = ?4 AND ended IS NULL AND pair =
+                         (SELECT id FROM pairs WHERE job = ?1 AND repository = ?2 AND remote = ?3)",
+                    params![job, repository, remote, plan, decision.word(), now.as_microsecond()],
+                )?;
+                Ok(decided > 0)
+            };
+            decide().map_err(|failure| failure.at(&path))
+        })
+        .await
+    }
+
+    /// Removes the history before this time and gives the space back; gives how many changes were removed.
+    ///
+    /// The budgets count the last 24 hours, so `before` has to be older than that.
+    pub async fn prune_history(lock: &StateLock, before: Timestamp) -> Result<u64, LedgerFault> {
+        let lock = lock.clone();
+        in_background(move || {
+            let path = lock.directory().ledger();
+            let connection = schema::open_for_writing(&path)?;
+            let prune = || -> Result<u64, Failure> {
+                let removed = connection.execute("DELETE FROM history WHERE time < ?1", [before.as_microsecond()])?;
+                if removed > 0 {
+                    connection.execute_batch("VACUUM")?;
+                }
+                Ok(removed as u64)
+            };
+            prune().map_err(|failure| failure.at(&path))
+        })
+        .await
     }
 
     /// Writes what still rides along and closes the ledger.
@@ -117,6 +166,11 @@ impl LedgerRead for SqliteLedger {
         self.read(move |connection| read::pair_state(connection, &pair, now)).await
     }
 
+    async fn read_name(&self, pair: &Pair, tag: &TagName) -> Result<NameState, LedgerFault> {
+        let (pair, tag) = (pair.clone(), tag.clone());
+        self.read(move |connection| read::name_state(connection, &pair, &tag)).await
+    }
+
     async fn read_history(&self, query: &HistoryQuery) -> Result<Vec<HistoryEntry>, LedgerFault> {
         let query = query.clone();
         self.read(move |connection| read::history(connection, &query)).await
@@ -124,6 +178,10 @@ impl LedgerRead for SqliteLedger {
 
     async fn read_status(&self) -> Result<Vec<PairStatus>, LedgerFault> {
         self.read(read::status).await
+    }
+
+    async fn read_parked(&self) -> Result<Vec<(Pair, Parked)>, LedgerFault> {
+        self.read(read::all_parked).await
     }
 }
 
@@ -168,9 +226,29 @@ impl Ledger for SqliteLedger {
         self.writer.ride(move |book| book.note(&pair, &notes, now))
     }
 
-    async fn park(&self, pair: &Pair, parked: Option<&Parked>) -> Result<(), LedgerFault> {
-        let (pair, parked) = (pair.clone(), parked.cloned());
-        self.writer.ride(move |book| book.park(&pair, parked.as_ref()))
+    async fn park(
+        &self,
+        pair: &Pair,
+        parked: &[ParkedSet],
+        released: &[String],
+        now: Timestamp,
+    ) -> Result<(), LedgerFault> {
+        let (pair, parked, released) = (pair.clone(), parked.to_vec(), released.to_vec());
+        self.writer.ride(move |book| book.park(&pair, &parked, &released, now))
+    }
+
+    async fn pin(&self, pair: &Pair, pins: &[(TagName, Pin)]) -> Result<(), LedgerFault> {
+        let (pair, pins) = (pair.clone(), pins.to_vec());
+        self.writer.ride(move |book| book.pin(&pair, &pins))
+    }
+
+    async fn unpin(&self, pair: &Pair, tags: &[TagName]) -> Result<(), LedgerFault> {
+        let (pair, tags) = (pair.clone(), tags.to_vec());
+        self.writer.ride(move |book| book.unpin(&pair, &tags))
+    }
+
+    async fn flush(&self) -> Result<(), LedgerFault> {
+        self.writer.barrier().await
     }
 
     async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), LedgerFault> {

@@ -8,12 +8,18 @@ use rusqlite::{Connection, Params, Statement, params};
 use super::checksum::Checksum;
 use super::fault::Failure;
 use super::read::{self, DAY, IntentRow, PairRow};
-use super::{IntentId, Note, Outcome, Pair, Parked, PassEnd, Record, RecordChange, Settlement, Unsettled};
+use super::{
+    IntentId, Note, Outcome, Pair, ParkedEnd, ParkedSet, PassEnd, Pin, Record, RecordChange, Settlement, UNDO,
+    Unsettled,
+};
 use crate::provider::Identity;
 use crate::tag::TagName;
 
 /// How exactly the high-water mark remembers when it was passed; bounds the marks of a day to 1440 for each pair.
 const MARK: i64 = 60 * 1_000_000;
+
+/// How long a set that is parked no more is remembered.
+const KEEP_ENDED: i64 = 7 * DAY;
 
 /// The ledger, open for writing: the statements and counts that are worth keeping between transactions.
 ///
@@ -50,6 +56,7 @@ impl<'connection> Book<'connection> {
             self.execute("DELETE FROM records WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM refusals WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM parked WHERE pair = ?1", [id])?;
+            self.execute("DELETE FROM pins WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM marks WHERE pair = ?1", [id])?;
             self.owned.insert(id, 0);
             if former.identity.is_some_and(|(bound, _)| bound.space != identity.space) {
@@ -130,6 +137,10 @@ impl<'connection> Book<'connection> {
             (None, _) if matches!(outcome, Outcome::Done | Outcome::Already) => self.end_refusal(pair_id, tag)?,
             (None, _) => {}
         }
+        // Only an undo may take effect on a pinned name without a person's release.
+        if matches!(outcome, Outcome::Done | Outcome::Already) && open.intent.reason != UNDO {
+            self.end_pin(pair_id, tag)?;
+        }
         if !keep_intent {
             self.execute("DELETE FROM intents WHERE id = ?1", [id])?;
         }
@@ -153,8 +164,8 @@ impl<'connection> Book<'connection> {
         now: Timestamp,
     ) -> Result<(), Failure> {
         self.execute(
-            "INSERT INTO history (time, run, pair, intent, tag, remote_name, action, old, new, outcome, reason, detail)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+            "INSERT INTO history (time, run, pair, intent, tag, remote_name, action, old, new, outcome, reason, detail, old_message)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
             params![
                 now.as_microsecond(),
                 run,
@@ -168,6 +179,7 @@ impl<'connection> Book<'connection> {
                 outcome.word(),
                 intent.reason,
                 detail,
+                intent.old_message,
             ],
         )?;
         Ok(())
@@ -247,18 +259,63 @@ impl<'connection> Book<'connection> {
         Ok(())
     }
 
-    pub(super) fn park(&mut self, pair: &Pair, parked: Option<&Parked>) -> Result<(), Failure> {
+    pub(super) fn park(
+        &mut self,
+        pair: &Pair,
+        parked: &[ParkedSet],
+        released: &[String],
+        now: Timestamp,
+    ) -> Result<(), Failure> {
         let id = self.id(pair)?;
-        match parked {
-            None => self.execute("DELETE FROM parked WHERE pair = ?1", [id])?,
-            Some(Parked { plan, changes, count, since }) => self.execute(
-                "INSERT INTO parked (pair, plan, changes, count, since) VALUES (?1, ?2, ?3, ?4, ?5)
-                 ON CONFLICT (pair) DO UPDATE SET
-                     plan = excluded.plan, changes = excluded.changes, count = excluded.count, since = excluded.since
-                 WHERE plan <> excluded.plan",
-                params![id, plan, changes, count, since.as_microsecond()],
-            )?,
-        };
+        let now = now.as_microsecond();
+        for known in read::parked(self.connection, id)? {
+            let plan = &known.set.plan;
+            if parked.iter().any(|set| set.plan == *plan) {
+                continue;
+            }
+            let ending = if released.contains(plan) { ParkedEnd::Released } else { ParkedEnd::Changed };
+            self.execute(
+                "UPDATE parked SET ending = ?3, ended = ?4 WHERE pair = ?1 AND plan = ?2",
+                params![id, plan, ending.word(), now],
+            )?;
+        }
+        for ParkedSet { plan, by, changes, count } in parked {
+            self.execute(
+                "INSERT INTO parked (pair, plan, parked_by, changes, count, since) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (pair, plan) DO UPDATE SET
+                     since = excluded.since, decision = NULL, decided = NULL, ending = NULL, ended = NULL
+                 WHERE ended IS NOT NULL",
+                params![id, plan, by.word(), changes, count, now],
+            )?;
+        }
+        self.execute("DELETE FROM parked WHERE pair = ?1 AND ended < ?2", params![id, now.saturating_sub(KEEP_ENDED)])?;
+        Ok(())
+    }
+
+    pub(super) fn pin(&mut self, pair: &Pair, pins: &[(TagName, Pin)]) -> Result<(), Failure> {
+        let id = self.id(pair)?;
+        for (tag, Pin { value, undone, since }) in pins {
+            self.execute(
+                "INSERT OR REPLACE INTO pins (pair, tag, value, undone, since) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![
+                    id,
+                    tag.as_bytes(),
+                    value.as_ref().map(|value| value.to_record()),
+                    undone.to_string(),
+                    since.as_microsecond(),
+                ],
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn unpin(&mut self, pair: &Pair, tags: &[TagName]) -> Result<(), Failure> {
+        let id = self.id(pair)?;
+        tags.iter().try_for_each(|tag| self.end_pin(id, tag))
+    }
+
+    fn end_pin(&mut self, id: i64, tag: &TagName) -> Result<(), Failure> {
+        self.execute("DELETE FROM pins WHERE pair = ?1 AND tag = ?2", params![id, tag.as_bytes()])?;
         Ok(())
     }
 

@@ -3,16 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::{
-    Cause, Conflict, Held, HoldKind, NameRules, Plan, PlannedChange, Policy, Verdict, Waiting, classify, reshape,
-    resolve,
-};
-use crate::ledger::{Action, Note, Ownership, Record, RecordChange, Refusal, RefusalKind};
-use crate::provider::{Capabilities, Deletes, Moves};
-use crate::tag::{
-    Attachment, NameMapping, NamePatterns, RemoteSnapshot, RemoteTag, Selection, SourceSnapshot, SourceTag, TagName,
-    Value,
-};
+use super::{Held, HoldKind, Judgement, Plan, Policy, Subject, Waiting, judge, resolve};
+use crate::ledger::{Action, Note, Pin, Record, RecordChange, Refusal};
+use crate::provider::Capabilities;
+use crate::tag::{NameMapping, NamePatterns, RemoteSnapshot, Selection, SourceSnapshot, SourceTag, TagName};
 
 /// What is known of the two sides and of the last agreement.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +21,8 @@ pub struct Sides<'a> {
     pub refusals: &'a BTreeMap<TagName, Refusal>,
     /// Names with a write whose end is not known.
     pub open: &'a BTreeSet<TagName>,
+    /// Names that a person put back against the source.
+    pub pins: &'a BTreeMap<TagName, Pin>,
 }
 
 /// What the job says about names.
@@ -61,8 +57,9 @@ pub fn draw(sides: Sides<'_>, rules: &Rules, remote_rules: RemoteRules<'_>) -> P
     let claims = drawing.claims();
     drawing.judge_the_claims(claims);
     drawing.judge_the_unclaimed();
-    drawing.clear_the_way();
+    drawing.end_pins();
     let mut plan = drawing.plan;
+    clear_the_way(&mut plan, sides.remote, remote_rules);
     plan.changes.sort_by(|one, other| one.tag.cmp(&other.tag));
     plan.notes.sort_by(|one, other| one.tag.cmp(&other.tag));
     plan.held.sort_by(|one, other| one.tag.cmp(&other.tag));
@@ -175,80 +172,40 @@ impl<'a> Drawing<'a> {
     }
 
     fn judge(&mut self, claim: Claim<'a>) {
-        if self.sides.open.contains(claim.tag) {
-            self.plan.waiting.push(Waiting {
-                tag: claim.tag.clone(),
-                remote_name: claim.remote_name,
-                to: None,
-                reason: "a write to it was interrupted, and the next `--sync` settles that first".to_owned(),
-            });
-            return;
-        }
         let remote = self.sides.remote.get(&claim.remote_name);
-        let source_tag = match claim.source {
-            Some(Err(reason)) => {
-                let hint = "repair the tag in the source, or exclude it by `tags`";
-                return self.hold(&claim, HoldKind::Unknown, &format!("unknown in the source: {reason}"), hint);
-            }
-            Some(Ok(tag)) => Some(tag),
-            None => None,
-        };
-        let remote_value = match remote.map(|tag| tag.value.as_ref()) {
-            Some(Err(reason)) => {
-                let hint = "look at the tag on the remote";
-                return self.hold(&claim, HoldKind::Unknown, &format!("unknown on the remote: {reason}"), hint);
-            }
-            Some(Ok(value)) => Some(value),
-            None => None,
-        };
-        let capabilities = self.remote_rules.capabilities;
-        let compare_annotations = self.remote_rules.compare_annotations;
-        let source_value =
-            match source_tag.map(|tag| resolve(tag, capabilities.target, compare_annotations)).transpose() {
-                Ok(value) => value,
-                Err(reason) => {
-                    return self.hold(&claim, HoldKind::Inexpressible, reason, "exclude it by `tags`");
-                }
-            };
-        let recorded =
-            claim.record.map(|record| reshape(&record.value, source_value.as_ref(), remote_value, compare_annotations));
-        if recorded.is_some() && source_value.is_some() && remote.is_none() {
+        if claim.record.is_some() && matches!(claim.source, Some(Ok(_))) && remote.is_none() {
             self.plan.vanished += 1;
         }
-        let name_rules = NameRules {
-            protected: self.rules.protected.matches(claim.tag),
-            immutable: self.rules.immutable.matches(claim.tag),
+        let subject = Subject {
+            tag: claim.tag,
+            aliases: &[],
+            remote_name: &claim.remote_name,
+            source: claim.source,
+            record: claim.record,
+            remote,
+            refusal: self.sides.refusals.get(claim.tag),
+            pin: self.sides.pins.get(claim.tag),
+            open: self.sides.open.contains(claim.tag),
         };
-        let verdict = classify(source_value.as_ref(), recorded.as_ref(), remote_value, self.rules.policy, name_rules);
-        let record = |value: &Value, ownership| {
-            RecordChange::Put(Record { remote_name: claim.remote_name.clone(), value: value.clone(), ownership })
-        };
-        let note = |record| Note { tag: claim.tag.clone(), record };
-        match (verdict, source_value) {
-            (Verdict::InSync, Some(value)) => {
-                // The same agreement in another shape, after `annotations` was changed.
-                if claim.record.is_some_and(|record| record.value != value) {
-                    let ownership = claim.record.map_or(Ownership::Adopted, |record| record.ownership);
-                    self.plan.notes.push(note(record(&value, ownership)));
-                } else {
-                    self.plan.in_sync.push(claim.tag.clone());
-                }
+        let judgement = judge(&subject, self.rules, self.remote_rules, &mut ());
+        self.take(&claim, judgement);
+    }
+
+    /// Files a judgement under its verdict.
+    fn take(&mut self, claim: &Claim<'_>, judgement: Judgement) {
+        let tag = claim.tag.clone();
+        match judgement {
+            Judgement::Nothing => {}
+            Judgement::InSync => self.plan.in_sync.push(tag),
+            Judgement::Note(record) => self.plan.notes.push(Note { tag, record }),
+            Judgement::Unmanaged => self.plan.unmanaged.push(tag),
+            Judgement::Retained => self.plan.retained.push(tag),
+            Judgement::Held { kind, reason, hint } => self.hold(claim, kind, &reason, hint),
+            Judgement::Waiting { to, reason } => {
+                let remote_name = claim.remote_name.clone();
+                self.plan.waiting.push(Waiting { tag, remote_name, to, reason });
             }
-            (Verdict::Adopt, Some(value)) => self.plan.notes.push(note(record(&value, Ownership::Adopted))),
-            (Verdict::Record, Some(value)) => {
-                let ownership = claim.record.map_or(Ownership::Adopted, |record| record.ownership);
-                self.plan.notes.push(note(record(&value, ownership)));
-            }
-            (Verdict::Forget, _) => self.plan.notes.push(note(RecordChange::Drop)),
-            (Verdict::Unmanaged, _) => self.plan.unmanaged.push(claim.tag.clone()),
-            (Verdict::Retained, _) => self.plan.retained.push(claim.tag.clone()),
-            (Verdict::Held(conflict), _) => self.hold_conflict(&claim, conflict),
-            (Verdict::Create(cause), new @ Some(_)) => self.change(&claim, Action::Create, new, cause, remote),
-            (Verdict::Move(cause), new @ Some(_)) => self.change(&claim, Action::Move, new, cause, remote),
-            (Verdict::Delete, _) => self.change(&claim, Action::Delete, None, Cause::Ordinary, remote),
-            // A claim is a name of the source or of the ledger, and these verdicts need a source value.
-            (Verdict::Nothing, _)
-            | (Verdict::InSync | Verdict::Adopt | Verdict::Record | Verdict::Create(_) | Verdict::Move(_), None) => {}
+            Judgement::Change(change) => self.plan.changes.push(*change),
         }
     }
 
@@ -264,173 +221,35 @@ impl<'a> Drawing<'a> {
                 continue;
             }
             let Some(name) = candidates.iter().find(|name| self.rules.selection.includes(name)) else { continue };
-            let claim = Claim { tag: name, remote_name: tag.name.clone(), source: None, record: None };
-            // It is not known which of the candidates it once was, so a rule for any of them holds it.
-            let name_rules = NameRules {
-                protected: candidates.iter().any(|name| self.rules.protected.matches(name)),
-                immutable: candidates.iter().any(|name| self.rules.immutable.matches(name)),
+            let subject = Subject {
+                tag: name,
+                aliases: &candidates,
+                remote_name: &tag.name,
+                source: None,
+                record: None,
+                remote: Some(tag),
+                refusal: self.sides.refusals.get(name),
+                pin: self.sides.pins.get(name),
+                open: self.sides.open.contains(name),
             };
-            match (classify(None, None, Some(&()), self.rules.policy, name_rules), &tag.value) {
-                (Verdict::Delete, Ok(_)) => self.change(&claim, Action::Delete, None, Cause::Ordinary, Some(tag)),
-                (Verdict::Delete, Err(reason)) => {
-                    let reason = format!("unknown on the remote: {reason}");
-                    self.hold(&claim, HoldKind::Unknown, &reason, "look at the tag on the remote");
-                }
-                (Verdict::Held(conflict), _) => self.hold_conflict(&claim, conflict),
-                _ => self.plan.unmanaged.push(name.clone()),
-            }
+            let judgement = judge(&subject, self.rules, self.remote_rules, &mut ());
+            let claim = Claim { tag: name, remote_name: tag.name.clone(), source: None, record: None };
+            self.take(&claim, judgement);
         }
     }
 
-    /// Plans a write, unless the remote cannot do it, must not do it, or refused it before.
-    fn change(
-        &mut self,
-        claim: &Claim<'_>,
-        action: Action,
-        new: Option<Value>,
-        cause: Cause,
-        remote: Option<&RemoteTag>,
-    ) {
-        if let Some((kind, reason, hint)) = self.obstacle(claim, action, remote) {
-            return self.hold(claim, kind, &reason, hint);
-        }
-        let remote_value = remote.and_then(|tag| tag.value.as_ref().ok());
-        let remote_target = remote_value.map(|value| &value.target);
-        let old = remote_value.cloned();
-        if let Some(refusal) = self.sides.refusals.get(claim.tag)
-            && Some(&refusal.value) == new.as_ref().or(old.as_ref())
-        {
-            match refusal.kind {
-                RefusalKind::TargetMissing => self.plan.waiting.push(Waiting {
-                    tag: claim.tag.clone(),
-                    remote_name: claim.remote_name.clone(),
-                    reason: format!("the remote does not have {:.12} yet", refusal.value.target),
-                    to: new,
-                }),
-                RefusalKind::Policy => {
-                    let reason = format!("the remote refused it: {}", refusal.detail);
-                    let hint = "lift the rule on the remote; it is offered again after as long as it has been refused, at most a day";
-                    self.hold(claim, HoldKind::Refused, &reason, hint);
-                }
-            }
+    /// Lets go of pins that protect nothing any more: no write that goes against them is asked for. A name that is held or
+    /// waits may ask for one later, so its pin stays.
+    fn end_pins(&mut self) {
+        if self.sides.pins.is_empty() {
             return;
         }
-        self.plan.changes.push(PlannedChange {
-            tag: claim.tag.clone(),
-            remote_name: claim.remote_name.clone(),
-            action,
-            old,
-            new,
-            cause,
-            foreign: action != Action::Create && claim.record.map(|record| &record.value.target) != remote_target,
-            record: claim.record.map(|record| record.value.clone()),
-            attachment: remote.and_then(|tag| tag.attachment),
-            namesakes: if action == Action::Delete {
-                let mut others = self.remote_rules.mapping.to_source(&claim.remote_name);
-                others.retain(|name| name != claim.tag);
-                others
-            } else {
-                Vec::new()
-            },
-            tag_id: claim.source.and_then(|read| read.ok()).and_then(|tag| tag.tag_id),
-            blockers: Vec::new(),
-        });
-    }
-
-    /// What the remote has against a write: names, missing operations, protection, attachments.
-    fn obstacle(
-        &self,
-        claim: &Claim<'_>,
-        action: Action,
-        remote: Option<&RemoteTag>,
-    ) -> Option<(HoldKind, String, &'static str)> {
-        let capabilities = self.remote_rules.capabilities;
-        let by_hand = "make the change on the remote by hand, or exclude the name by `tags`";
-        if action != Action::Delete
-            && let Some(reason) = (capabilities.names.refuses)(&claim.remote_name)
-        {
-            let hint = "map the name by `replace`, or exclude it by `tags`";
-            return Some((HoldKind::Inexpressible, format!("the remote takes no such name: {reason}"), hint));
-        }
-        match (action, capabilities.moves, capabilities.deletes) {
-            (Action::Move, Moves::Never(reason), _) | (Action::Delete, _, Deletes::Never(reason)) => {
-                return Some((HoldKind::Inexpressible, reason.to_owned(), by_hand));
-            }
-            (Action::Create | Action::Move | Action::Delete, _, _) => {}
-        }
-        let remote = remote?;
-        if action == Action::Create {
-            return None;
-        }
-        if remote.protected {
-            let hint = "lift the protection on the remote, or exclude the name by `tags`";
-            return Some((HoldKind::RemoteProtected, "the remote protects this tag against changes".to_owned(), hint));
-        }
-        let loses = action == Action::Delete || capabilities.moves == Moves::Recreate;
-        match remote.attachment {
-            Some(attachment) if loses && !(self.remote_rules.allows_loss)(&claim.remote_name) => {
-                let reason = match attachment {
-                    Attachment::Release => {
-                        "a Release is attached to it, and deleting the tag would destroy the Release"
-                    }
-                    Attachment::Hidden => {
-                        "the remote does not show whether a Release is attached, and deleting the tag would destroy it"
-                    }
-                };
-                let hint = "change it on the remote by hand, or set `allow_release_loss` for this name";
-                Some((HoldKind::SideEffect, reason.to_owned(), hint))
-            }
-            Some(_) | None => None,
-        }
-    }
-
-    /// git keeps no `a` beside `a/b`: a create whose place is taken waits for a deletion of this plan, or is held.
-    fn clear_the_way(&mut self) {
-        let creates = self.plan.changes.iter().any(|change| change.action == Action::Create);
-        if !self.remote_rules.capabilities.names.are_refs || !creates {
-            return;
-        }
-        let going: BTreeSet<TagName> = self
-            .plan
-            .changes
-            .iter()
-            .filter(|change| change.action == Action::Delete)
-            .map(|change| change.remote_name.clone())
-            .collect();
-        let coming: BTreeSet<TagName> = self
-            .plan
-            .changes
-            .iter()
-            .filter(|change| change.action == Action::Create)
-            .map(|change| change.remote_name.clone())
-            .collect();
-        let existing: BTreeSet<TagName> = self.sides.remote.tags().iter().map(|tag| tag.name.clone()).collect();
-        for mut change in std::mem::take(&mut self.plan.changes) {
-            if change.action == Action::Create {
-                if let Some(rival) = in_the_way(&change.remote_name, &coming).first() {
-                    let reason = format!("`{}` and `{rival}` cannot exist together on the remote", change.remote_name);
-                    self.plan.held.push(change.into_held(
-                        HoldKind::NamesMeet,
-                        reason,
-                        "change `replace`, or exclude one by `tags`",
-                    ));
-                    continue;
-                }
-                change.blockers = in_the_way(&change.remote_name, &existing);
-                if let Some(stays) = change.blockers.iter().find(|blocker| !going.contains(*blocker)) {
-                    let reason = format!("`{stays}` is in the way on the remote, and git cannot keep both");
-                    let hint = "delete or rename the other tag, or exclude one by `tags`";
-                    self.plan.held.push(change.into_held(HoldKind::Blocked, reason, hint));
-                    continue;
-                }
-            }
-            self.plan.changes.push(change);
-        }
-    }
-
-    fn hold_conflict(&mut self, claim: &Claim<'_>, conflict: Conflict) {
-        let (reason, hint) = conflict.explain();
-        self.hold(claim, HoldKind::Conflict(conflict), reason, hint);
+        let Plan { changes, held, waiting, .. } = &self.plan;
+        let against = changes.iter().filter(|change| change.undone.is_some()).map(|change| &change.tag);
+        let undecided = held.iter().map(|held| &held.tag).chain(waiting.iter().map(|waiting| &waiting.tag));
+        let kept: BTreeSet<&TagName> = against.chain(undecided).collect();
+        let in_scope = self.sides.pins.keys().filter(|tag| self.rules.selection.includes(tag));
+        self.plan.unpinned = in_scope.filter(|tag| !kept.contains(tag)).cloned().collect();
     }
 
     fn hold(&mut self, claim: &Claim<'_>, kind: HoldKind, reason: &str, hint: &str) {
@@ -446,7 +265,40 @@ impl<'a> Drawing<'a> {
             remote: self.sides.remote.get(&claim.remote_name).and_then(|tag| tag.value.clone().ok()),
             reason: reason.to_owned(),
             hint: hint.to_owned(),
+            dismissed: false,
         });
+    }
+}
+
+/// git keeps no `a` beside `a/b`: a create whose place is taken waits for a deletion of this plan, or is held.
+pub(super) fn clear_the_way(plan: &mut Plan, remote: &RemoteSnapshot, remote_rules: RemoteRules<'_>) {
+    let creates = plan.changes.iter().any(|change| change.action == Action::Create);
+    if !remote_rules.capabilities.names.are_refs || !creates {
+        return;
+    }
+    let names_of = |action| -> BTreeSet<TagName> {
+        let of_action = plan.changes.iter().filter(|change| change.action == action);
+        of_action.map(|change| change.remote_name.clone()).collect()
+    };
+    let (going, coming) = (names_of(Action::Delete), names_of(Action::Create));
+    let existing: BTreeSet<TagName> = remote.tags().iter().map(|tag| tag.name.clone()).collect();
+    for mut change in std::mem::take(&mut plan.changes) {
+        if change.action == Action::Create {
+            if let Some(rival) = in_the_way(&change.remote_name, &coming).first() {
+                let reason = format!("`{}` and `{rival}` cannot exist together on the remote", change.remote_name);
+                let hint = "change `replace`, or exclude one by `tags`";
+                plan.held.push(change.into_held(HoldKind::NamesMeet, reason, hint));
+                continue;
+            }
+            change.blockers = in_the_way(&change.remote_name, &existing);
+            if let Some(stays) = change.blockers.iter().find(|blocker| !going.contains(*blocker)) {
+                let reason = format!("`{stays}` is in the way on the remote, and git cannot keep both");
+                let hint = "delete or rename the other tag, or exclude one by `tags`";
+                plan.held.push(change.into_held(HoldKind::Blocked, reason, hint));
+                continue;
+            }
+        }
+        plan.changes.push(change);
     }
 }
 

@@ -1,12 +1,13 @@
 //! The guards: what of a plan may go ahead. The only maker of an [`ApprovedPlan`].
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use sha2::{Digest as _, Sha256};
+use uuid::Uuid;
 
 use super::{Cause, Held, HoldKind, Limits, Plan, PlannedChange, Policy};
-use crate::ledger::{Action, Note, Pair, Usage};
+use crate::ledger::{Action, Note, Pair, ParkedBy, ParkedSet, Usage};
 use crate::tag::{TagName, Target};
 
 /// What the guards have to know beside the plan. All of it is data: the guards look at no clock.
@@ -26,6 +27,10 @@ pub struct Facts<'a> {
     pub read_only: Option<(&'a str, &'a str)>,
     /// Plan ids that a person released.
     pub released: &'a [String],
+    /// Plan ids that a person dismissed.
+    pub dismissed: &'a [String],
+    /// The run that this plan undoes, if it does.
+    pub undoing: Option<Uuid>,
 }
 
 /// Writes that passed the guards. Only [`guard()`] makes one, and only [`crate::apply`] takes one apart.
@@ -52,15 +57,13 @@ impl ApprovedPlan {
     }
 }
 
-/// The changes that a guard parked.
+/// A set of changes that stopped.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Parked {
-    /// The hash of exactly this set: another set has another id.
-    pub plan: String,
-    /// The changes, one per line: `action tag name old new`, sorted.
-    pub changes: String,
-    /// How many.
-    pub count: u32,
+pub struct Stopped {
+    /// Which, under an id that a person can release.
+    pub set: ParkedSet,
+    /// Whether a person dismissed this very set.
+    pub dismissed: bool,
 }
 
 /// A plan after the guards.
@@ -70,10 +73,10 @@ pub struct Guarded {
     pub approved: ApprovedPlan,
     /// The rest of the plan: no changes and no notes any more, but what the guards held joined what was held.
     pub plan: Plan,
-    /// What a person can release.
-    pub parked: Option<Parked>,
-    /// The id under which a person has released the rest.
-    pub released: Option<String>,
+    /// What a person can release: at most one set that guards parked, and one that was undone.
+    pub stopped: Vec<Stopped>,
+    /// The ids that a person had released, and that are now among what may go ahead.
+    pub released: Vec<String>,
     /// How many changes of the drawn plan would destroy a value that is not ours, let through or not.
     pub foreign: usize,
 }
@@ -94,40 +97,60 @@ pub fn guard(mut plan: Plan, facts: &Facts<'_>) -> Guarded {
         hold(&mut changes, &mut plan.held, HoldKind::EmptySource, hint, |change| {
             let reason =
                 "the source has no tag in scope at all: more often an unmounted disk or a wrong path than intent";
-            (change.action != Action::Create).then(|| reason.to_owned())
+            // What a person undoes does not follow from what the source lacks.
+            (change.action != Action::Create && change.cause != Cause::Undo).then(|| reason.to_owned())
         });
     }
 
     let mut parking = BTreeMap::new();
-    park_vanished(&plan, &changes, &mut parking);
-    park_many_to_one(&changes, &mut parking);
-    park_first_exact_pass(&changes, facts, &mut parking);
-    park_over_budget(&changes, facts, Action::Delete, &mut parking);
-    park_over_budget(&changes, facts, Action::Move, &mut parking);
-    park_blocked(&changes, &mut parking);
+    park_undone(&changes, &mut parking);
+    // What stopped already uses up nobody's budget.
+    let going: Vec<&PlannedChange> = changes.iter().filter(|change| !parking.contains_key(&change.tag)).collect();
+    park_vanished(&plan, &going, &mut parking);
+    park_many_to_one(&going, &mut parking);
+    park_first_exact_pass(&going, facts, &mut parking);
+    park_over_budget(&going, facts, Action::Delete, &mut parking);
+    park_over_budget(&going, facts, Action::Move, &mut parking);
+    park_blocked(&going, &changes, &mut parking);
 
-    let parked = (!parking.is_empty()).then(|| identify(&changes, &parking, facts.pair));
-    let (parked, released) = match parked {
-        Some(parked) if facts.released.contains(&parked.plan) => {
-            for change in changes.iter_mut().filter(|change| parking.contains_key(&change.tag)) {
+    let (mut stopped, mut released) = (Vec::new(), Vec::new());
+    for by in [ParkedBy::Guard, ParkedBy::Undo] {
+        let parked: BTreeMap<TagName, String> = parking
+            .iter()
+            .filter(|(_, (who, _))| *who == by)
+            .map(|(tag, (_, why))| (tag.clone(), why.clone()))
+            .collect();
+        if parked.is_empty() {
+            continue;
+        }
+        let set = identify(&changes, &parked, by, facts.pair);
+        if facts.released.contains(&set.plan) {
+            for change in changes.iter_mut().filter(|change| parked.contains_key(&change.tag)) {
                 change.cause = Cause::Approved;
             }
-            (None, Some(parked.plan))
+            released.push(set.plan);
+            continue;
         }
-        Some(parked) => {
-            let hint =
-                format!("`tagsyncd --sync --approve {}` releases exactly these {} changes", parked.plan, parked.count);
-            hold(&mut changes, &mut plan.held, HoldKind::Parked, &hint, |change| parking.get(&change.tag).cloned());
-            if vanished(&plan) {
-                // A remote that may be half there says nothing about what is gone from both sides, either.
-                notes.clear();
-            }
-            (Some(parked), None)
-        }
-        None => (None, None),
-    };
+        let kind = match by {
+            ParkedBy::Guard => HoldKind::Parked,
+            ParkedBy::Undo => HoldKind::Undone,
+        };
+        let dismissed = facts.dismissed.contains(&set.plan);
+        let before = plan.held.len();
+        let hint = match facts.undoing {
+            None => set.hint(),
+            Some(run) => format!("`tagsyncd undo {run} --approve {}` puts exactly these {} back", set.plan, set.count),
+        };
+        hold(&mut changes, &mut plan.held, kind, &hint, |change| parked.get(&change.tag).cloned());
+        plan.held[before..].iter_mut().for_each(|held| held.dismissed = dismissed);
+        stopped.push(Stopped { set, dismissed });
+    }
+    if vanished(&plan) && stopped.iter().any(|stopped| stopped.set.by == ParkedBy::Guard) {
+        // A remote that may be half there says nothing about what is gone from both sides, either.
+        notes.clear();
+    }
     plan.held.sort_by(|one, other| one.tag.cmp(&other.tag));
-    Guarded { approved: ApprovedPlan { changes, notes }, plan, parked, released, foreign }
+    Guarded { approved: ApprovedPlan { changes, notes }, plan, stopped, released, foreign }
 }
 
 /// Moves the changes that have a reason to stop from the plan to what is held.
@@ -146,12 +169,26 @@ fn hold(
     }
 }
 
-/// Which changes are parked, and why; the first guard that trips names the reason.
-type Parking = BTreeMap<TagName, String>;
+/// Which changes are parked, by whom and why; the first that stops one names the reason.
+type Parking = BTreeMap<TagName, (ParkedBy, String)>;
 
-fn park<'a>(changes: impl IntoIterator<Item = &'a PlannedChange>, reason: &str, parking: &mut Parking) {
+fn park<'a>(changes: impl IntoIterator<Item = &'a PlannedChange>, by: ParkedBy, reason: &str, parking: &mut Parking) {
     for change in changes {
-        parking.entry(change.tag.clone()).or_insert_with(|| reason.to_owned());
+        parking.entry(change.tag.clone()).or_insert_with(|| (by, reason.to_owned()));
+    }
+}
+
+/// What a person put back stays, although the source asks for something else.
+fn park_undone(changes: &[PlannedChange], parking: &mut Parking) {
+    for change in changes {
+        if let Some(run) = change.undone {
+            park(
+                [change],
+                ParkedBy::Undo,
+                &format!("run {run} was undone here, and the source still asks for it"),
+                parking,
+            );
+        }
     }
 }
 
@@ -160,16 +197,16 @@ fn vanished(plan: &Plan) -> bool {
     plan.vanished > 3 && u64::from(plan.vanished) * 5 > u64::from(plan.owned)
 }
 
-fn park_vanished(plan: &Plan, changes: &[PlannedChange], parking: &mut Parking) {
+fn park_vanished(plan: &Plan, changes: &[&PlannedChange], parking: &mut Parking) {
     if vanished(plan) {
         let Plan { vanished, owned, .. } = plan;
         let reason = format!("{vanished} of {owned} tags that were written here are gone from the remote at once");
-        park(changes, &reason, parking);
+        park(changes.iter().copied(), ParkedBy::Guard, &reason, parking);
     }
 }
 
 /// Release tags that all move to one new commit are the mark of a stolen credential (CVE-2025-30066).
-fn park_many_to_one(changes: &[PlannedChange], parking: &mut Parking) {
+fn park_many_to_one(changes: &[&PlannedChange], parking: &mut Parking) {
     let mut by_target: BTreeMap<Target, Vec<&PlannedChange>> = BTreeMap::new();
     for change in changes.iter().filter(|change| change.action == Action::Move) {
         let Some(new) = &change.new else { continue };
@@ -179,25 +216,25 @@ fn park_many_to_one(changes: &[PlannedChange], parking: &mut Parking) {
     }
     for (target, moves) in by_target.into_iter().filter(|(_, moves)| moves.len() > 3) {
         let reason = format!("{} existing tags would all move to {target:.12}", moves.len());
-        park(moves, &reason, parking);
+        park(moves, ParkedBy::Guard, &reason, parking);
     }
 }
 
-fn park_first_exact_pass(changes: &[PlannedChange], facts: &Facts<'_>, parking: &mut Parking) {
+fn park_first_exact_pass(changes: &[&PlannedChange], facts: &Facts<'_>, parking: &mut Parking) {
     if facts.policy == Policy::Exact && !facts.exact_begun {
         let reason = "the first `exact` pass would overwrite or delete what tagsyncd did not write";
-        park(changes.iter().filter(|change| change.foreign), reason, parking);
+        park(changes.iter().copied().filter(|change| change.foreign), ParkedBy::Guard, reason, parking);
     }
 }
 
 /// All of a class or nothing: a mass deletion is not made better by doing its first fifty.
-fn park_over_budget(changes: &[PlannedChange], facts: &Facts<'_>, action: Action, parking: &mut Parking) {
+fn park_over_budget(changes: &[&PlannedChange], facts: &Facts<'_>, action: Action, parking: &mut Parking) {
     let (word, limit, percent, used) = match action {
         Action::Delete => ("delete", facts.limits.deletes, facts.limits.deletes_percent, facts.usage.deletes),
         Action::Move => ("move", facts.limits.moves, facts.limits.moves_percent, facts.usage.moves),
         Action::Create => return,
     };
-    let planned: Vec<_> = changes.iter().filter(|change| change.action == action).collect();
+    let planned: Vec<_> = changes.iter().copied().filter(|change| change.action == action).collect();
     let high_water = facts.usage.high_water;
     let share = u64::from(high_water) * u64::from(percent) / 100;
     let budget = u64::from(limit).min(share.max(3));
@@ -209,29 +246,30 @@ fn park_over_budget(changes: &[PlannedChange], facts: &Facts<'_>, action: Action
          (at most {limit}, and at most {percent} % of {high_water} tags but never below 3)",
         planned.len()
     );
-    park(planned, &reason, parking);
+    park(planned, ParkedBy::Guard, &reason, parking);
 }
 
 /// A create whose way was to be cleared by a deletion that is now parked is parked with it.
-fn park_blocked(changes: &[PlannedChange], parking: &mut Parking) {
-    let staying: BTreeSet<&TagName> =
-        changes.iter().filter(|change| parking.contains_key(&change.tag)).map(|change| &change.remote_name).collect();
-    let blocked: Vec<(&PlannedChange, &TagName)> = changes
+fn park_blocked(going: &[&PlannedChange], changes: &[PlannedChange], parking: &mut Parking) {
+    let staying: BTreeMap<&TagName, ParkedBy> = changes
         .iter()
-        .filter_map(|change| {
-            change.blockers.iter().find(|blocker| staying.contains(blocker)).map(|blocker| (change, blocker))
-        })
+        .filter_map(|change| parking.get(&change.tag).map(|(by, _)| (&change.remote_name, *by)))
         .collect();
-    for (change, blocker) in blocked {
-        park([change], &format!("`{blocker}` is in the way on the remote, and its deletion is parked"), parking);
+    for change in going {
+        if let Some((blocker, by)) =
+            change.blockers.iter().find_map(|blocker| staying.get(blocker).map(|by| (blocker, *by)))
+        {
+            let reason = format!("`{blocker}` is in the way on the remote, and its deletion is parked");
+            park([*change], by, &reason, parking);
+        }
     }
 }
 
 /// Names a set of parked changes by its content.
-fn identify(changes: &[PlannedChange], parking: &Parking, pair: &Pair) -> Parked {
+fn identify(changes: &[PlannedChange], parked: &BTreeMap<TagName, String>, by: ParkedBy, pair: &Pair) -> ParkedSet {
     let mut lines: Vec<String> = changes
         .iter()
-        .filter(|change| parking.contains_key(&change.tag))
+        .filter(|change| parked.contains_key(&change.tag))
         .map(|change| {
             let value =
                 |value: Option<&crate::tag::Value>| value.map_or_else(|| "-".to_owned(), crate::tag::Value::to_record);
@@ -255,5 +293,5 @@ fn identify(changes: &[PlannedChange], parking: &Parking, pair: &Pair) -> Parked
         let _infallible = write!(hex, "{byte:02x}");
         hex
     });
-    Parked { plan, changes, count }
+    ParkedSet { plan, by, changes, count }
 }

@@ -82,6 +82,10 @@ pub enum HoldKind {
     ReadOnly,
     /// A budget or another guard parked it.
     Parked,
+    /// A person undid it, and the source still asks for it.
+    Undone,
+    /// It is not any more what the run left that is to be undone.
+    MovedOn,
 }
 
 impl HoldKind {
@@ -105,6 +109,8 @@ impl HoldKind {
             Self::EmptySource => "empty_source",
             Self::ReadOnly => "read_only",
             Self::Parked => "parked",
+            Self::Undone => "undone",
+            Self::MovedOn => "moved_on",
         }
     }
 }
@@ -128,6 +134,8 @@ pub struct Held {
     pub reason: String,
     /// What to do.
     pub hint: String,
+    /// Whether a person has dismissed it, so that nobody needs to be told again.
+    pub dismissed: bool,
 }
 
 /// A name that needs nobody: a later pass will settle it.

@@ -1,25 +1,32 @@
 //! From three sides to one verdict per name, then the guards. Pure: no clock, no file, no network, no log.
 //!
 //! [`draw()`] judges every name that exists anywhere exactly once; the same inputs give the same plan, byte for byte.
-//! [`guard()`] lets the safe part through as an [`ApprovedPlan`] and parks the rest under an id.
+//! [`reverse()`] draws the plan that puts back what a run changed. [`guard()`] lets the safe part of either through as an
+//! [`ApprovedPlan`] and parks the rest under ids.
 
 mod classify;
 mod draw;
 mod guard;
 mod hold;
+mod judge;
 mod refusal;
 mod resolve;
+mod reverse;
 #[cfg(test)]
 mod tests;
 
 pub use classify::{NameRules, Verdict, classify};
 pub use draw::{RemoteRules, Rules, Sides, draw};
-pub use guard::{ApprovedPlan, Facts, Guarded, Parked, guard};
+pub use guard::{ApprovedPlan, Facts, Guarded, Stopped, guard};
 pub use hold::{Conflict, Held, HoldKind, Waiting};
+pub use judge::{Judgement, Rule, Subject, Witness, judge};
 pub use refusal::{missing_targets, standing};
 pub use resolve::{reshape, resolve};
+pub use reverse::{Effect, effects, reverse};
 
-use crate::ledger::{Action, Note};
+use uuid::Uuid;
+
+use crate::ledger::{self, Action, Note};
 use crate::tag::{Attachment, TagId, TagName, Value};
 
 /// What a job may do to its remotes.
@@ -72,6 +79,8 @@ pub enum Cause {
     Drift,
     /// A person released it from a guard.
     Approved,
+    /// A person undoes what a run changed.
+    Undo,
 }
 
 impl Cause {
@@ -80,9 +89,21 @@ impl Cause {
         match self {
             Self::Ordinary => None,
             Self::Drift => Some("drift"),
-            Self::Approved => Some("approved"),
+            Self::Approved => Some(ledger::APPROVED),
+            Self::Undo => Some(ledger::UNDO),
         }
     }
+}
+
+/// The message of an annotated tag that a create or a move carries along.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CarriedMessage {
+    /// The tag is lightweight.
+    None,
+    /// That of this tag object in the source.
+    Of(TagId),
+    /// This one.
+    Text(String),
 }
 
 /// One write that a plan asks for.
@@ -108,8 +129,10 @@ pub struct PlannedChange {
     pub attachment: Option<Attachment>,
     /// Other source names that would have this name on the remote; a deletion makes sure that none of them is there.
     pub namesakes: Vec<TagName>,
-    /// The tag object whose message a create or move carries along.
-    pub tag_id: Option<TagId>,
+    /// What a create or a move carries along.
+    pub message: CarriedMessage,
+    /// The run that a person undid here, which this would do again.
+    pub undone: Option<Uuid>,
     /// Names on the remote that have to go first, because git cannot keep both (`a` and `a/b`).
     pub blockers: Vec<TagName>,
 }
@@ -132,6 +155,7 @@ impl PlannedChange {
             remote: self.old,
             reason,
             hint: hint.to_owned(),
+            dismissed: false,
         }
     }
 }
@@ -153,6 +177,8 @@ pub struct Plan {
     pub held: Vec<Held>,
     /// Heals by itself on a later pass, sorted by source name.
     pub waiting: Vec<Waiting>,
+    /// Names put back by `undo` with which the source now agrees, or with which nothing is left to protect.
+    pub unpinned: Vec<TagName>,
     /// How many names the source has in scope, readable ones only.
     pub in_scope: u32,
     /// How many names are ours.

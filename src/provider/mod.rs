@@ -86,6 +86,15 @@ pub enum Access {
     Untold,
 }
 
+/// Something that a remote says about a tag.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fact {
+    /// What it is: `signature`.
+    pub what: &'static str,
+    /// The remote's words; not safe to print as they are.
+    pub says: String,
+}
+
 /// A tag to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewTag {
@@ -136,6 +145,12 @@ pub trait Provider: Send + Sync {
 
     /// One tag; `None` only when the server says that this tag, in a tag space that it does show, is not there.
     async fn get_tag(&self, name: &TagName) -> Result<Option<RemoteTag>, Fault>;
+
+    /// What only the remote knows about a tag that it has, for people who ask; `signed` when the source's tag carries a
+    /// signature. At most a few cheap reads; nothing is decided by it.
+    async fn get_facts(&self, _tag: &RemoteTag, _signed: bool) -> Result<Vec<Fact>, Fault> {
+        Ok(Vec::new())
+    }
 
     /// Whether the remote has what a tag would point at.
     async fn has_target(&self, target: &Target) -> Result<bool, Fault>;

@@ -2,14 +2,17 @@
 //!
 //! The JSON is a contract: fields may be added, never renamed. The text is for a glance, in any width, without colour.
 
+mod explanation;
 mod text;
+
+pub use explanation::{Explanation, Explanations, FactReport, Presence, RuleReport, SideReport};
 
 use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::apply::Applied;
 use crate::ledger::{Matter, Outcome, RecordChange, Unsettled};
-use crate::plan::{ApprovedPlan, Guarded, Held, PlannedChange, Waiting};
+use crate::plan::{ApprovedPlan, Guarded, Held, PlannedChange, Stopped, Waiting};
 use crate::tag::{TagName, Value};
 
 /// A whole run over jobs.
@@ -84,8 +87,10 @@ pub struct RemoteReport {
     pub state: State,
     /// The id of the changes that a guard parked.
     pub plan: Option<String>,
-    /// The id under which a person released what was parked.
-    pub released: Option<String>,
+    /// All sets that stopped, with what a person said about them.
+    pub plans: Vec<StoppedReport>,
+    /// The ids of the sets that a person had released, and that this pass took along.
+    pub released: Vec<String>,
     /// HTTP requests sent for this pair, tokens included.
     pub requests: u64,
     /// Why the remote or the ledger could not be read or written.
@@ -105,6 +110,19 @@ pub struct RemoteReport {
     /// Names behind the counts that have no list of their own; only with `-v`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Quiet>,
+}
+
+/// A set of changes that stopped.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoppedReport {
+    /// The id of exactly these changes.
+    pub plan: String,
+    /// Who stopped it: `guard`, or `undo`.
+    pub by: &'static str,
+    /// How many changes.
+    pub count: u32,
+    /// Whether a person dismissed it.
+    pub dismissed: bool,
 }
 
 /// How many names got which verdict.
@@ -129,6 +147,8 @@ pub struct Counts {
     pub retained: u64,
     /// Left for a person.
     pub held: u64,
+    /// Left alone, as a person wants it.
+    pub dismissed: u64,
     /// Left for a later pass.
     pub waiting: u64,
     /// Tried and not done.
@@ -175,6 +195,8 @@ pub struct HeldReport {
     pub reason: String,
     /// What to do.
     pub hint: String,
+    /// Whether a person dismissed it; then it does not count as held.
+    pub dismissed: bool,
 }
 
 /// One name left for a later pass.
@@ -211,7 +233,8 @@ impl RemoteReport {
             place: String::new(),
             state: State::Unknown,
             plan: None,
-            released: None,
+            plans: Vec::new(),
+            released: Vec::new(),
             requests: 0,
             error: None,
             hint: None,
@@ -233,7 +256,7 @@ impl RemoteReport {
 
     /// Takes in what the guards left: counts, what is held, what waits. `quiet` keeps the names behind the counts.
     pub fn take_plan(&mut self, guarded: &Guarded, quiet: bool) {
-        let Guarded { approved, plan, parked, released, foreign: _ } = guarded;
+        let Guarded { approved, plan, stopped, released, foreign: _ } = guarded;
         let count = |names: usize| names as u64;
         let (mut adopt, mut forget) = (Vec::new(), Vec::new());
         for note in approved.notes() {
@@ -252,7 +275,8 @@ impl RemoteReport {
         };
         self.held = plan.held.iter().map(HeldReport::new).collect();
         self.waiting = plan.waiting.iter().map(WaitingReport::new).collect();
-        self.plan = parked.as_ref().map(|parked| parked.plan.clone());
+        self.plan = stopped.first().map(|stopped| stopped.set.plan.clone());
+        self.plans = stopped.iter().map(StoppedReport::new).collect();
         self.released.clone_from(released);
         self.quiet =
             quiet.then(|| Quiet { in_sync: plan.in_sync.clone(), adopt, forget, unmanaged: plan.unmanaged.clone() });
@@ -291,7 +315,11 @@ impl RemoteReport {
             reason: reason.to_owned(),
             since: now,
         };
-        let held = self.held.iter().map(|held| unsettled(&held.tag, Matter::Held, &held.reason));
+        let held = self
+            .held
+            .iter()
+            .filter(|held| !held.dismissed)
+            .map(|held| unsettled(&held.tag, Matter::Held, &held.reason));
         let waiting = self.waiting.iter().map(|waiting| unsettled(&waiting.tag, Matter::Waiting, &waiting.reason));
         let failed = self.changes.iter().filter_map(|change| {
             let matter = match change.outcome? {
@@ -307,7 +335,8 @@ impl RemoteReport {
     fn settle_state(&mut self) {
         let counts = &mut self.counts;
         (counts.create, counts.moved, counts.delete, counts.failed) = (0, 0, 0, 0);
-        counts.held = self.held.len() as u64;
+        counts.dismissed = self.held.iter().filter(|held| held.dismissed).count() as u64;
+        counts.held = self.held.len() as u64 - counts.dismissed;
         for change in &self.changes {
             let counter = match (change.outcome, change.action) {
                 // Half of a move failed: somebody should look, whether or not the next pass can mend it.
@@ -357,6 +386,13 @@ impl ChangeReport {
     }
 }
 
+impl StoppedReport {
+    fn new(stopped: &Stopped) -> Self {
+        let Stopped { set, dismissed } = stopped;
+        Self { plan: set.plan.clone(), by: set.by.word(), count: set.count, dismissed: *dismissed }
+    }
+}
+
 impl HeldReport {
     fn new(held: &Held) -> Self {
         Self {
@@ -368,6 +404,7 @@ impl HeldReport {
             remote: held.remote.clone(),
             reason: held.reason.clone(),
             hint: held.hint.clone(),
+            dismissed: held.dismissed,
         }
     }
 }

@@ -109,7 +109,7 @@ impl RemoteReport {
                 advice: None,
             });
         }
-        for held in &self.held {
+        for held in self.held.iter().filter(|held| !held.dismissed) {
             lines.push(Line {
                 mark: '!',
                 name: shown_name(&held.tag, &held.name),
@@ -140,8 +140,20 @@ impl RemoteReport {
     }
 
     fn summary(&self) -> String {
-        let Counts { in_sync, create, moved, delete, adopt, forget, unmanaged, retained, held, waiting, failed } =
-            self.counts;
+        let Counts {
+            in_sync,
+            create,
+            moved,
+            delete,
+            adopt,
+            forget,
+            unmanaged,
+            retained,
+            held,
+            dismissed,
+            waiting,
+            failed,
+        } = self.counts;
         let done = self.changes.iter().any(|change| change.outcome.is_some());
         let (created, moved_word, deleted) =
             if done { ("created", "moved", "deleted") } else { ("to create", "to move", "to delete") };
@@ -151,6 +163,7 @@ impl RemoteReport {
             (delete, deleted),
             (failed, "failed"),
             (held, "held"),
+            (dismissed, "dismissed"),
             (waiting, "waiting"),
             (adopt, "adopted"),
             (forget, "forgotten"),

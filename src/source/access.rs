@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{AnnotatedTag, Messages, Repository, SourceFault};
-use crate::tag::{SourceSnapshot, TagId, TagName};
+use crate::tag::{SourceSnapshot, SourceTag, TagId, TagName};
 
 /// The side that tags come from.
 #[async_trait]
@@ -13,6 +13,9 @@ pub trait Source: Send + Sync {
 
     /// All tags at one moment, or an error.
     async fn read_tags(&self, messages: Messages) -> Result<SourceSnapshot, SourceFault>;
+
+    /// One tag, without its message.
+    async fn read_tag(&self, name: &TagName) -> Result<Option<SourceTag>, SourceFault>;
 
     /// Looks one name up anew, past everything that was read before. `true` only for proven absence.
     async fn confirm_absent(&self, name: &TagName) -> Result<bool, SourceFault>;
@@ -52,6 +55,11 @@ impl Source for LocalSource {
 
     async fn read_tags(&self, messages: Messages) -> Result<SourceSnapshot, SourceFault> {
         self.ask(move |repository| repository.read_tags(messages)).await
+    }
+
+    async fn read_tag(&self, name: &TagName) -> Result<Option<SourceTag>, SourceFault> {
+        let name = name.clone();
+        self.ask(move |repository| repository.read_tag(&name)).await
     }
 
     async fn confirm_absent(&self, name: &TagName) -> Result<bool, SourceFault> {

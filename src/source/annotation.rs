@@ -1,5 +1,7 @@
 //! What stands in an annotated tag's own object.
 
+use std::fmt;
+
 use gix::objs::{Kind, TagRefIter, signature::Format};
 
 /// An annotated tag's own object, as far as remotes can hold it.
@@ -22,6 +24,16 @@ pub enum SignatureKind {
     Ssh,
     /// `gpgsm`.
     X509,
+}
+
+impl fmt::Display for SignatureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::OpenPgp => "OpenPGP",
+            Self::Ssh => "SSH",
+            Self::X509 => "X.509",
+        })
+    }
 }
 
 impl AnnotatedTag {

@@ -3,8 +3,10 @@
 //! Pairs are independent of each other: each is planned, guarded and applied on its own and at the same time as the others, so a
 //! remote that does not answer costs nobody else. The report comes in the order of the configuration.
 
+mod explain;
 mod pass;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -15,11 +17,13 @@ use uuid::Uuid;
 
 use crate::config::{ConfigFault, JobSettings, RemoteSettings, RemoteTemplate, Repository};
 use crate::http::Pool;
-use crate::ledger::{Ledger, LedgerRead, Pair, PassEnd};
+use crate::ledger::{HistoryEntry, Ledger, LedgerRead, Pair, PassEnd};
+use crate::plan::{Effect, effects};
 use crate::report::{JobReport, RemoteReport, Report, State};
 use crate::source::{LocalSource, Messages, Source, SourceFault};
 use crate::tag::SourceSnapshot;
 
+pub use explain::{Question, explain, names_like};
 use pass::{pass, stopped};
 
 /// Repositories that are read and held in memory at once.
@@ -33,15 +37,50 @@ pub enum Mode {
     Sync(Arc<dyn Ledger>),
 }
 
+/// What a run is for.
+#[derive(Clone, Debug)]
+pub enum Purpose {
+    /// Both sides of every pair shall agree.
+    Agree,
+    /// What another run changed is put back, in the pairs where it did.
+    Undo {
+        /// That run.
+        run: Uuid,
+        /// What it changed.
+        effects: BTreeMap<Pair, Vec<Effect>>,
+    },
+}
+
+impl Purpose {
+    /// To put back what a run changed, as the history tells it.
+    pub fn undo(run: Uuid, history: &[HistoryEntry]) -> Self {
+        Self::Undo { run, effects: effects(history) }
+    }
+
+    /// Whether there is nothing to do.
+    pub fn is_empty(&self) -> bool {
+        matches!(self, Self::Undo { effects, .. } if effects.is_empty())
+    }
+
+    fn concerns(&self, pair: &Pair) -> bool {
+        match self {
+            Self::Agree => true,
+            Self::Undo { effects, .. } => effects.contains_key(pair),
+        }
+    }
+}
+
 /// What all pairs of a run share.
 pub struct Run {
     /// The run's id.
     pub id: Uuid,
+    /// What it is for.
+    pub purpose: Purpose,
     /// Whether it may write.
     pub mode: Mode,
     /// Connections and limits per host.
     pub pool: Arc<Pool>,
-    /// Plan ids that a person released.
+    /// Plan ids that a person released with this run.
     pub released: Vec<String>,
     /// Keeps the names behind the counts in the report.
     pub verbose: bool,
@@ -54,7 +93,12 @@ pub async fn run(jobs: &[&JobSettings], run: &Run) -> Report {
     let mut instances = Vec::new();
     for job in jobs {
         match job.from.find() {
-            Ok(repositories) => instances.extend(repositories.into_iter().map(|repository| (*job, Ok(repository)))),
+            Ok(repositories) => {
+                let concerned = repositories.into_iter().filter(|repository| {
+                    job.to.iter().any(|remote| run.purpose.concerns(&pair_of(job, repository, remote)))
+                });
+                instances.extend(concerned.map(|repository| (*job, Ok(repository))));
+            }
             Err(fault) => instances.push((*job, Err(fault))),
         }
     }
@@ -96,19 +140,17 @@ async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) 
         report.error = Some(stopped().message);
         return report;
     }
-    let pair_of = |template: &RemoteTemplate| Pair {
-        job: job.name.clone(),
-        repository: repository.name.clone(),
-        remote: template.name.clone(),
-    };
-    let remotes: Vec<_> = job.to.iter().map(|template| (template, template.for_repository(&repository.name))).collect();
+    let pair_of = |template: &RemoteTemplate| pair_of(job, repository, template);
+    let concerned: Vec<_> = job.to.iter().filter(|template| run.purpose.concerns(&pair_of(template))).collect();
+    let remotes: Vec<_> =
+        concerned.iter().map(|template| (*template, template.for_repository(&repository.name))).collect();
     let compares =
         remotes.iter().any(|(_, settings)| settings.as_ref().is_ok_and(|settings| settings.compare_annotations));
     let side = match read_source(repository, if compares { Messages::Read } else { Messages::Skip }).await {
         Ok(side) => side,
         Err(fault) => {
             // Every pair of this source is unknown now, and has to look so to whoever asks later.
-            for template in &job.to {
+            for template in concerned {
                 let mut remote = RemoteReport::new(&template.name);
                 remote.fail(fault.message.clone(), Some(fault.hint.clone()));
                 end_pass(&pair_of(template), &mut remote, Timestamp::now(), false, run).await;
@@ -122,6 +164,10 @@ async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) 
     let pairs = remotes.into_iter().map(|(template, settings)| sync_pair(job, pair_of(template), &side, settings, run));
     report.remotes = join_all(pairs).await;
     report
+}
+
+fn pair_of(job: &JobSettings, repository: &Repository, remote: &RemoteTemplate) -> Pair {
+    Pair { job: job.name.clone(), repository: repository.name.clone(), remote: remote.name.clone() }
 }
 
 async fn read_source(repository: &Repository, messages: Messages) -> Result<SourceSide, SourceFault> {
@@ -155,7 +201,15 @@ async fn sync_pair(
 /// Remembers how the pass over a pair ended; a pass that only plans remembers nothing.
 async fn end_pass(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exact_begun: bool, run: &Run) {
     let Mode::Sync(ledger) = &run.mode else { return };
-    let converged = !matches!(report.state, State::Failed | State::Unknown | State::Pending) && report.plan.is_none();
+    if matches!(run.purpose, Purpose::Undo { .. }) {
+        // It says nothing about agreement; the next ordinary pass does.
+        if let Err(fault) = ledger.flush().await {
+            report.fail(fault.message, Some(fault.hint));
+        }
+        return;
+    }
+    let converged = !matches!(report.state, State::Failed | State::Unknown | State::Pending)
+        && report.plans.iter().all(|stopped| stopped.dismissed);
     let ended = Timestamp::now();
     let end = PassEnd {
         began,

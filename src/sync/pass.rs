@@ -4,16 +4,20 @@ use std::sync::{Arc, OnceLock};
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
+use uuid::Uuid;
 
-use super::{Mode, Run, SourceSide};
+use super::{Mode, Purpose, Run, SourceSide};
 use crate::apply::{Applied, Writer, apply, recover};
 use crate::config::{ConfigFault, JobSettings, RemoteSettings};
 use crate::http::Transport;
-use crate::ledger::{Ledger, LedgerFault, Pair, PairState, Parked};
-use crate::plan::{Facts, Guarded, Plan, Policy, RemoteRules, Rules, Sides, draw, guard, missing_targets, standing};
+use crate::ledger::{Ledger, LedgerFault, Pair, PairState, Parked, ParkedSet, Pin};
+use crate::plan::{
+    ApprovedPlan, Facts, Guarded, Plan, PlannedChange, Policy, RemoteRules, Rules, Sides, draw, guard, missing_targets,
+    resolve, reverse, standing,
+};
 use crate::provider::{Access, Connection, Fault, Identity, Provider};
 use crate::report::RemoteReport;
-use crate::tag::{RemoteSnapshot, Target};
+use crate::tag::{RemoteSnapshot, TagName, Target};
 
 /// An identity is believed for this long, so that an unchanged pass is the listing alone.
 const IDENTITY_AGE: SignedDuration = SignedDuration::from_hours(1);
@@ -89,34 +93,40 @@ impl Pass<'_> {
         self.bind(&mut state, &known, report).await?;
         let mut changes = self.recover(&mut state, report).await?;
         let remote = self.unless_stopped(self.provider.list_tags()).await?;
-        let mut plan = self.draw(&state, &remote).await?;
+        let mut plan = self.plan(&state, &remote).await?;
         let known = if plan.is_quiet() || known.asked_now {
             known
         } else {
             // Only full agreement may rest on who answered an hour ago.
             let known = Known { identity: self.unless_stopped(self.provider.identity()).await?, asked_now: true };
             self.bind(&mut state, &known, report).await?;
-            plan = self.draw(&state, &remote).await?;
+            plan = self.plan(&state, &remote).await?;
             known
         };
-        let guarded = guard(plan, &self.facts(&state, &known));
+        let decisions = Decisions::of(&state, &self.run.released);
+        let guarded = guard(plan, &self.facts(&state, &known, &decisions));
         report.take_plan(&guarded, self.run.verbose);
-        let Guarded { approved, parked, foreign, .. } = guarded;
+        decisions.explain_refusals(&state, &guarded, report);
+        let Guarded { approved, plan, stopped, released, foreign } = guarded;
         let Mode::Sync(ledger) = &self.run.mode else {
             report.take_pending(&approved);
             return Ok(false);
         };
+        if let Purpose::Undo { run, .. } = &self.run.purpose {
+            // Before the writes, so that whatever ends this pass, the next one does not do it all again.
+            ledger.pin(self.pair, &self.pins(*run, &approved)).await?;
+            report.take_applied(apply(approved, &self.writer(ledger)).await?);
+            return Ok(false);
+        }
         changes.extend(apply(approved, &self.writer(ledger)).await?);
         let overwritten = changes.iter().filter(|applied| applied.change.foreign && applied.succeeded()).count();
         report.take_applied(changes);
-        if parked.is_some() || state.parked.is_some() {
-            let parked = parked.map(|parked| Parked {
-                plan: parked.plan,
-                changes: parked.changes,
-                count: parked.count,
-                since: Timestamp::now(),
-            });
-            ledger.park(self.pair, parked.as_ref()).await?;
+        if !stopped.is_empty() || !state.parked.is_empty() {
+            let parked: Vec<ParkedSet> = stopped.into_iter().map(|stopped| stopped.set).collect();
+            ledger.park(self.pair, &parked, &released, Timestamp::now()).await?;
+        }
+        if !plan.unpinned.is_empty() {
+            ledger.unpin(self.pair, &plan.unpinned).await?;
         }
         Ok(self.job.policy == Policy::Exact && overwritten == foreign)
     }
@@ -182,7 +192,7 @@ impl Pass<'_> {
         Ok(recovered)
     }
 
-    async fn draw(&self, state: &PairState, remote: &RemoteSnapshot) -> Result<Plan, PairFault> {
+    async fn plan(&self, state: &PairState, remote: &RemoteSnapshot) -> Result<Plan, PairFault> {
         let source = &self.side.snapshot;
         // The last bits of a run's id are random, so every part has its turn whatever the schedule.
         let turn = usize::from(self.run.id.as_bytes()[15]);
@@ -207,14 +217,31 @@ impl Pass<'_> {
             compare_annotations: settings.compare_annotations,
             allows_loss: &|name| settings.keys.allows_loss(name),
         };
-        Ok(draw(
-            Sides { source, records: &state.records, remote, refusals: &refusals, open: &open },
-            &rules,
-            remote_rules,
-        ))
+        let sides =
+            Sides { source, records: &state.records, remote, refusals: &refusals, open: &open, pins: &state.pins };
+        Ok(match &self.run.purpose {
+            Purpose::Agree => draw(sides, &rules, remote_rules),
+            Purpose::Undo { effects, .. } => {
+                let effects = effects.get(self.pair).map(Vec::as_slice).unwrap_or_default();
+                reverse(effects, sides, &rules, remote_rules)
+            }
+        })
     }
 
-    fn facts<'a>(&'a self, state: &PairState, known: &'a Known) -> Facts<'a> {
+    /// The names that this run is about to put back against the source.
+    fn pins(&self, undone: Uuid, approved: &ApprovedPlan) -> Vec<(TagName, Pin)> {
+        let kind = self.settings.provider.capabilities.target;
+        let against = |change: &&PlannedChange| {
+            let wanted = self.side.snapshot.get(&change.tag).and_then(Result::ok);
+            let wanted = wanted.and_then(|tag| resolve(tag, kind, self.settings.compare_annotations).ok());
+            wanted != change.new
+        };
+        let since = Timestamp::now();
+        let pin = |change: &PlannedChange| (change.tag.clone(), Pin { value: change.new.clone(), undone, since });
+        approved.changes().iter().filter(against).map(pin).collect()
+    }
+
+    fn facts<'a>(&'a self, state: &PairState, known: &'a Known, decisions: &'a Decisions) -> Facts<'a> {
         Facts {
             pair: self.pair,
             policy: self.job.policy,
@@ -225,7 +252,12 @@ impl Pass<'_> {
                 Access::ReadOnly { found, needed } => Some((found, needed)),
                 Access::Write | Access::Untold => None,
             },
-            released: &self.run.released,
+            released: &decisions.released,
+            dismissed: &decisions.dismissed,
+            undoing: match self.run.purpose {
+                Purpose::Agree => None,
+                Purpose::Undo { run, .. } => Some(run),
+            },
         }
     }
 
@@ -249,6 +281,43 @@ impl Pass<'_> {
             width: self.settings.http.concurrency,
             halt: OnceLock::new(),
         })
+    }
+}
+
+/// What a person said about sets that were parked.
+struct Decisions {
+    released: Vec<String>,
+    dismissed: Vec<String>,
+    now: Timestamp,
+}
+
+impl Decisions {
+    /// What was said to the ledger, and with the command.
+    fn of(state: &PairState, with_this_run: &[String]) -> Self {
+        let now = Timestamp::now();
+        let plans = |said: &dyn Fn(&Parked) -> bool| -> Vec<String> {
+            state.parked.iter().filter(|parked| said(parked)).map(|parked| parked.set.plan.clone()).collect()
+        };
+        let mut released = plans(&|parked| parked.is_released(now));
+        released.extend_from_slice(with_this_run);
+        Self { released, dismissed: plans(&|parked| parked.is_dismissed()), now }
+    }
+
+    /// Tells why an approval could not be used: what is different about the set since, or that it is too old.
+    fn explain_refusals(&self, state: &PairState, guarded: &Guarded, report: &mut RemoteReport) {
+        for parked in &state.parked {
+            let plan = &parked.set.plan;
+            if guarded.released.contains(plan) {
+                continue;
+            }
+            if self.released.contains(plan) {
+                let now = guarded.stopped.iter().map(|stopped| &stopped.set).find(|set| set.by == parked.set.by);
+                let difference = parked.set.difference(now).words();
+                report.notes.push(format!("plan {plan} was approved, and is not what stops now: {difference}"));
+            } else if parked.release_expired(self.now) {
+                report.notes.push(format!("plan {plan} was approved more than 24 h ago, which no pass used in time"));
+            }
+        }
     }
 }
 

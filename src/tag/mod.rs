@@ -10,7 +10,7 @@ mod target;
 
 pub use mapping::NameMapping;
 pub use name::{InvalidTagName, TagName};
-pub use selection::{InvalidPattern, NamePatterns, Selection};
+pub use selection::{Decisive, InvalidPattern, NamePatterns, Selection};
 pub use snapshot::{
     Attachment, End, Listing, ListingFault, Peeled, RemoteSnapshot, RemoteTag, SourceSnapshot, SourceTag,
 };

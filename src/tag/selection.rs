@@ -19,6 +19,17 @@ pub struct InvalidPattern {
     pub reason: String,
 }
 
+/// The pattern of a list that decides about a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decisive<'a> {
+    /// Which pattern of the list, from 0.
+    pub at: usize,
+    /// As it was written.
+    pub text: &'a str,
+    /// Whether it includes the name.
+    pub includes: bool,
+}
+
 #[derive(Debug, Clone)]
 struct Pattern {
     text: String,
@@ -57,16 +68,16 @@ impl NamePatterns {
             .map(Self)
     }
 
-    /// The pattern that decides about a name, and whether it includes it; `None` when no pattern matches.
-    pub fn decide(&self, name: &TagName) -> Option<(&str, bool)> {
+    /// The pattern that decides about a name; `None` when none matches.
+    pub fn decide(&self, name: &TagName) -> Option<Decisive<'_>> {
         let path = Path::new(OsStr::from_bytes(name.as_bytes()));
-        let decisive = self.0.iter().rev().find(|pattern| pattern.glob.is_match(path))?;
-        Some((&decisive.text, !decisive.excludes))
+        let (at, pattern) = self.0.iter().enumerate().rev().find(|(_, pattern)| pattern.glob.is_match(path))?;
+        Some(Decisive { at, text: &pattern.text, includes: !pattern.excludes })
     }
 
     /// Whether the list includes the name. An empty one includes none.
     pub fn matches(&self, name: &TagName) -> bool {
-        self.decide(name).map_or_else(|| self.starts_with_exclusion(), |(_, included)| included)
+        self.decide(name).map_or_else(|| self.starts_with_exclusion(), |decisive| decisive.includes)
     }
 
     /// Whether no pattern was given.
@@ -147,7 +158,7 @@ mod tests {
         for (tag, included) in [("v1", true), ("v1-rc1", false), ("v2.0.0-rc1", true), ("x", false)] {
             assert_eq!(patterns.matches(&name(tag)), included, "{tag}");
         }
-        assert_eq!(patterns.decide(&name("v1-rc1")), Some(("!v*-rc*", false)));
+        assert_eq!(patterns.decide(&name("v1-rc1")), Some(Decisive { at: 1, text: "!v*-rc*", includes: false }));
     }
 
     #[test]

@@ -4,9 +4,9 @@ use async_trait::async_trait;
 use url::Url;
 
 use super::LONGEST_NAME;
-use super::wire::{Refusal, WireCommit, WireNewTag, WireProject, WireTag, refusal, role};
+use super::wire::{Refusal, WireCommit, WireNewTag, WireProject, WireSignature, WireTag, refusal, role};
 use crate::http::{Client, Reply};
-use crate::provider::{Access, Fault, FaultKind, Identity, NewTag, Provider};
+use crate::provider::{Access, Fact, Fault, FaultKind, Identity, NewTag, Provider};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
 /// The role from which on tags can be written, where no protection says otherwise.
@@ -142,6 +142,23 @@ impl Provider for GitLab {
             return Err(reply.unusable(&format!("is about another tag, {:?}", reply.quote(&tag.name.to_string()))));
         }
         Ok(Some(tag))
+    }
+
+    async fn get_facts(&self, tag: &RemoteTag, signed: bool) -> Result<Vec<Fact>, Fault> {
+        if !signed {
+            return Ok(Vec::new());
+        }
+        let segments = ["projects", &self.project, "repository", "tags", self.text(&tag.name)?, "signature"];
+        let reply = self.client.get("read the tag's signature", &segments).send().await?;
+        // Also the answer for OpenPGP and SSH signatures, which GitLab does not show for tags (2026-11-21,
+        // <https://docs.gitlab.com/api/tags/#get-x509-signature-of-a-tag>).
+        if is_missing(&reply, "signature") {
+            let says = "none, or of another kind than X.509, the only one that GitLab shows for tags".to_owned();
+            return Ok(vec![Fact { what: "signature", says }]);
+        }
+        let reply = self.expect(reply, 200)?;
+        let signature: WireSignature = reply.json("a signature")?;
+        Ok(vec![Fact { what: "signature", says: signature.words() }])
     }
 
     async fn has_target(&self, target: &Target) -> Result<bool, Fault> {

@@ -3,6 +3,7 @@
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value as Json;
+use serde_json::value::RawValue;
 
 use crate::tag::{Annotation, Attachment, RemoteTag, TagName, Target, Value};
 
@@ -54,6 +55,57 @@ impl WireTag {
             Some(Some(IgnoredAny)) => Some(Attachment::Release),
         };
         RemoteTag { name, value, message: self.message, protected: self.protected.unwrap_or(false), attachment }
+    }
+}
+
+/// A tag's X.509 signature, as GitLab judges it.
+#[derive(Debug, Deserialize)]
+pub(super) struct WireSignature {
+    #[serde(default)]
+    signature_type: Option<String>,
+    #[serde(default)]
+    verification_status: Option<String>,
+    #[serde(default)]
+    x509_certificate: Option<WireCertificate>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireCertificate {
+    #[serde(default)]
+    subject: Option<String>,
+    /// Up to twenty bytes, too many for any number of ours.
+    #[serde(default)]
+    serial_number: Option<Box<RawValue>>,
+    #[serde(default)]
+    certificate_status: Option<String>,
+    #[serde(default)]
+    x509_issuer: Option<WireIssuer>,
+}
+
+#[derive(Debug, Deserialize)]
+struct WireIssuer {
+    #[serde(default)]
+    subject: Option<String>,
+}
+
+impl WireSignature {
+    /// For people: status, subject, issuer, serial number.
+    pub(super) fn words(self) -> String {
+        let kind = self.signature_type.unwrap_or_else(|| "X509".to_owned());
+        let mut words = vec![format!("{kind}, {}", self.verification_status.as_deref().unwrap_or("status unknown"))];
+        if let Some(WireCertificate { subject, serial_number, certificate_status, x509_issuer }) = self.x509_certificate
+        {
+            let issuer = x509_issuer.and_then(|issuer| issuer.subject);
+            let serial = serial_number.map(|number| number.get().trim_matches('"').to_owned());
+            let parts = [
+                ("certificate", certificate_status),
+                ("subject", subject),
+                ("issuer", issuer),
+                ("serial number", serial),
+            ];
+            words.extend(parts.into_iter().filter_map(|(what, says)| Some(format!("{what} {}", says?))));
+        }
+        words.join("; ")
     }
 }
 

@@ -1,12 +1,15 @@
 //! What must hold for every plan, over random sides.
 
+mod guards;
+mod reverse;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::{Ownership, Pair, Record, RecordChange, Usage};
+use crate::ledger::{Ownership, Pair, Pin, Record, RecordChange, Usage};
 use crate::provider::{Annotations, Capabilities, Deletes, Lease, Moves, NameRules as RemoteNames};
 use crate::tag::{
     CommitId, End, Listing, NameMapping, NamePatterns, Peeled, RemoteSnapshot, RemoteTag, Selection, SourceSnapshot,
@@ -40,6 +43,9 @@ fn value(number: u8) -> Value {
 
 /// Made once, because making a glob costs more than a plan.
 static ONLY_V: LazyLock<NamePatterns> = LazyLock::new(|| NamePatterns::new(["v*"]).unwrap());
+
+static NO_PINS: BTreeMap<TagName, Pin> = BTreeMap::new();
+static NOTHING_OPEN: BTreeSet<TagName> = BTreeSet::new();
 
 type Side = BTreeMap<&'static str, u8>;
 
@@ -82,7 +88,14 @@ fn rules(policy: Policy) -> Rules {
 
 fn plan_of(near: &Side, known: &BTreeMap<TagName, Record>, far: &BTreeMap<TagName, Value>, rules: &Rules) -> Plan {
     let (source, remote, refusals) = (source(near), remote(far), BTreeMap::new());
-    let sides = Sides { source: &source, records: known, remote: &remote, refusals: &refusals, open: &BTreeSet::new() };
+    let sides = Sides {
+        source: &source,
+        records: known,
+        remote: &remote,
+        refusals: &refusals,
+        open: &NOTHING_OPEN,
+        pins: &NO_PINS,
+    };
     let mapping = NameMapping::default();
     let remote_rules =
         RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss: &|_| false };
@@ -102,6 +115,8 @@ fn facts(pair: &Pair, usage: Usage) -> Facts<'_> {
         exact_begun: false,
         read_only: None,
         released: &[],
+        dismissed: &[],
+        undoing: None,
     }
 }
 
@@ -245,179 +260,19 @@ proptest! {
 
 }
 
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn the_budget_holds_whatever_the_source_does(losses in proptest::collection::vec(0_u32..8, 1..200)) {
-        // A source that loses some tags per pass, two hundred passes within a day.
-        let pair = pair();
-        let mut usage = Usage { deletes: 0, moves: 0, high_water: 100 };
-        let mut left: u32 = 100;
-        for loss in losses {
-            let plan = Plan {
-                changes: (0..loss.min(left)).map(|at| deletion(&format!("t{at}"))).collect(),
-                in_scope: 1,
-                owned: left,
-                ..Plan::default()
-            };
-            let guarded = guard(plan, &facts(&pair, usage));
-            let deleted = u32::try_from(guarded.approved.changes().len()).unwrap();
-            usage.deletes += deleted;
-            left -= deleted;
-        }
-        prop_assert!(usage.deletes <= 10, "{} deleted", usage.deletes);
-    }
-}
-
-fn deletion(tag_name: &str) -> PlannedChange {
-    PlannedChange {
-        tag: name(tag_name),
-        remote_name: name(tag_name),
-        action: Action::Delete,
-        old: Some(value(1)),
-        new: None,
-        record: Some(value(1)),
-        cause: Cause::Ordinary,
-        foreign: false,
-        attachment: None,
-        namesakes: Vec::new(),
-        tag_id: None,
-        blockers: Vec::new(),
-    }
-}
-
-fn relocation(tag_name: &str, from: u8, to: u8) -> PlannedChange {
-    PlannedChange { action: Action::Move, old: Some(value(from)), new: Some(value(to)), ..deletion(tag_name) }
-}
-
-fn addition(tag_name: &str) -> PlannedChange {
-    PlannedChange { action: Action::Create, old: None, new: Some(value(1)), record: None, ..deletion(tag_name) }
-}
-
-fn plan_with(changes: Vec<PlannedChange>) -> Plan {
-    Plan { changes, in_scope: 10, owned: 100, ..Plan::default() }
-}
-
-#[test]
-fn a_tripped_budget_parks_the_whole_class_and_lets_the_rest_through() {
-    let pair = pair();
-    let usage = Usage { deletes: 8, moves: 0, high_water: 100 };
-    let mut changes: Vec<_> = (0..3).map(|at| deletion(&format!("d{at}"))).collect();
-    changes.extend([addition("new"), relocation("m", 1, 2)]);
-    let guarded = guard(plan_with(changes.clone()), &facts(&pair, usage));
-    let through: Vec<_> = guarded.approved.changes().iter().map(|change| change.tag.to_string()).collect();
-    assert_eq!(through, ["new", "m"]);
-    assert_eq!(guarded.plan.held.len(), 3);
-    assert!(guarded.plan.held[0].reason.contains("3 to delete and 8 done in the last 24 h exceed the budget of 10"));
-    let parked = guarded.parked.unwrap();
-    assert_eq!(parked.count, 3);
-
-    // Exactly this set is released by its id; with one more change the id is another.
-    let released = [parked.plan.clone()];
-    let with_release = Facts { released: &released, ..facts(&pair, usage) };
-    let guarded = guard(plan_with(changes.clone()), &with_release);
-    assert_eq!((guarded.approved.changes().len(), &guarded.parked), (5, &None));
-    assert!(
-        guarded
-            .approved
-            .changes()
-            .iter()
-            .filter(|change| change.action == Action::Delete)
-            .all(|change| change.cause == Cause::Approved)
-    );
-    changes.push(deletion("one-more"));
-    let guarded = guard(plan_with(changes), &with_release);
-    assert_ne!(guarded.parked.unwrap().plan, parked.plan);
-}
-
-#[test]
-fn zero_forbids_and_small_sets_may_lose_three() {
-    let pair = pair();
-    let three = || plan_with((0..3).map(|at| deletion(&format!("d{at}"))).collect());
-    let small = Usage { high_water: 3, ..Usage::default() };
-    assert_eq!(guard(three(), &facts(&pair, small)).parked, None);
-    let forbidden = Facts { limits: Limits { deletes: 0, ..Limits::default() }, ..facts(&pair, small) };
-    assert_eq!(guard(plan_with(vec![deletion("d")]), &forbidden).parked.unwrap().count, 1);
-}
-
-#[test]
-fn an_empty_source_destroys_nothing_and_cannot_be_released() {
-    let pair = pair();
-    let plan = Plan { in_scope: 0, ..plan_with(vec![deletion("d")]) };
-    let guarded = guard(plan, &facts(&pair, Usage { high_water: 100, ..Usage::default() }));
-    assert_eq!((guarded.approved.changes().len(), guarded.parked), (0, None));
-    assert_eq!(guarded.plan.held[0].kind, HoldKind::EmptySource);
-}
-
-#[test]
-fn seventy_five_tags_moved_to_one_commit_are_parked() {
-    let pair = pair();
-    let moves = (0..75).map(|at| relocation(&format!("v{at}"), 1, 9)).collect();
-    let wide = Facts {
-        limits: Limits { moves: 1000, moves_percent: 100, ..Limits::default() },
-        ..facts(&pair, Usage { high_water: 76, ..Usage::default() })
-    };
-    let guarded = guard(plan_with(moves), &wide);
-    assert_eq!((guarded.approved.changes().len(), guarded.parked.unwrap().count), (0, 75));
-    assert!(guarded.plan.held[0].reason.starts_with("75 existing tags would all move to 000000000000"));
-    // Three may: a floating `latest`, `1` and `1.2` move together.
-    let three = (0..3).map(|at| relocation(&format!("v{at}"), 1, 9)).collect();
-    assert_eq!(guard(plan_with(three), &wide).parked, None);
-}
-
-#[test]
-fn a_remote_that_lost_our_tags_at_once_is_left_alone() {
-    let pair = pair();
-    let creates = || (0..30).map(|at| addition(&format!("v{at}"))).collect::<Vec<_>>();
-    let forgotten = Note { tag: name("gone-on-both-sides"), record: RecordChange::Drop };
-    let emptied = Plan { vanished: 30, notes: vec![forgotten], ..plan_with(creates()) };
-    let guarded = guard(emptied, &facts(&pair, Usage::default()));
-    assert_eq!((guarded.approved.changes().len(), guarded.parked.unwrap().count), (0, 30));
-    assert_eq!(guarded.approved.notes(), [], "what may come back is not forgotten");
-    let a_few = Plan { vanished: 20, ..plan_with(creates()) };
-    assert_eq!(guard(a_few, &facts(&pair, Usage::default())).parked, None);
-}
-
-#[test]
-fn the_first_exact_pass_needs_a_person_for_what_is_not_ours() {
-    let pair = pair();
-    let first = Facts { policy: Policy::Exact, ..facts(&pair, Usage::default()) };
-    let foreign = PlannedChange { foreign: true, ..relocation("theirs", 1, 2) };
-    let guarded = guard(plan_with(vec![addition("new"), foreign.clone()]), &first);
-    assert_eq!((guarded.approved.changes().len(), guarded.parked.unwrap().count), (1, 1));
-    let later = Facts { exact_begun: true, ..first };
-    assert_eq!(guard(plan_with(vec![foreign]), &later).parked, None);
-}
-
-#[test]
-fn a_create_behind_a_parked_deletion_is_parked_with_it() {
-    let pair = pair();
-    let forbidden = Facts { limits: Limits { deletes: 0, ..Limits::default() }, ..facts(&pair, Usage::default()) };
-    let create = PlannedChange { blockers: vec![name("a")], ..addition("a/b") };
-    let guarded = guard(plan_with(vec![deletion("a"), create]), &forbidden);
-    assert_eq!((guarded.approved.changes().len(), guarded.parked.unwrap().count), (0, 2));
-}
-
-#[test]
-fn a_credential_that_only_reads_holds_every_change() {
-    let pair = pair();
-    let read_only = Facts { read_only: Some(("Reporter", "Developer")), ..facts(&pair, Usage::default()) };
-    let guarded = guard(plan_with(vec![addition("v1")]), &read_only);
-    assert_eq!(guarded.approved.changes().len(), 0);
-    assert_eq!(
-        guarded.plan.held[0].reason,
-        "the credential may only read: it has Reporter, and writing needs Developer"
-    );
-}
-
 #[test]
 fn names_that_meet_on_the_remote_are_all_held() {
     let near = Side::from([("v1", 1), ("v2", 2)]);
     let (source, remote, records, refusals) =
         (source(&near), remote(&BTreeMap::new()), BTreeMap::new(), BTreeMap::new());
-    let sides =
-        Sides { source: &source, records: &records, remote: &remote, refusals: &refusals, open: &BTreeSet::new() };
+    let sides = Sides {
+        source: &source,
+        records: &records,
+        remote: &remote,
+        refusals: &refusals,
+        open: &NOTHING_OPEN,
+        pins: &NO_PINS,
+    };
     let draw_with = |replace: Vec<(String, String)>| {
         let mapping = NameMapping { replace, ..NameMapping::default() };
         let remote_rules =
@@ -437,8 +292,14 @@ fn a_remote_name_that_could_stand_for_a_held_one_is_held() {
     let (source, refusals, records) = (source(&Side::from([("x", 1)])), BTreeMap::new(), BTreeMap::new());
     let there = BTreeMap::from([(name("release-1"), value(1)), (name("1.0"), value(1)), (name("x"), value(1))]);
     let remote = remote(&there);
-    let sides =
-        Sides { source: &source, records: &records, remote: &remote, refusals: &refusals, open: &BTreeSet::new() };
+    let sides = Sides {
+        source: &source,
+        records: &records,
+        remote: &remote,
+        refusals: &refusals,
+        open: &NOTHING_OPEN,
+        pins: &NO_PINS,
+    };
     let mapping = NameMapping { strip_prefix: "v".into(), ..NameMapping::default() };
     let remote_rules =
         RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss: &|_| false };
@@ -471,8 +332,14 @@ fn what_the_remote_protects_or_would_lose_is_held() {
         .unwrap();
     let remote = listing.finish(End::NoNextPage, Some(3)).unwrap();
     let (source, refusals, mapping) = (source(&near), BTreeMap::new(), NameMapping::default());
-    let sides =
-        Sides { source: &source, records: &known, remote: &remote, refusals: &refusals, open: &BTreeSet::new() };
+    let sides = Sides {
+        source: &source,
+        records: &known,
+        remote: &remote,
+        refusals: &refusals,
+        open: &NOTHING_OPEN,
+        pins: &NO_PINS,
+    };
     let draw_with = |allows_loss: &(dyn Fn(&TagName) -> bool + Sync)| {
         let remote_rules =
             RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss };
@@ -496,8 +363,14 @@ fn unknown_on_either_side_holds_in_every_policy() {
     let known = records(&Side::from([("v1", 1), ("v2", 1)]));
     let (refusals, mapping) = (BTreeMap::new(), NameMapping::default());
     for policy in [Policy::CreateOnly, Policy::Mirror, Policy::Exact] {
-        let sides =
-            Sides { source: &source, records: &known, remote: &remote, refusals: &refusals, open: &BTreeSet::new() };
+        let sides = Sides {
+            source: &source,
+            records: &known,
+            remote: &remote,
+            refusals: &refusals,
+            open: &NOTHING_OPEN,
+            pins: &NO_PINS,
+        };
         let remote_rules =
             RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss: &|_| true };
         let plan = draw(sides, &rules(policy), remote_rules);

@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "the parts that tests share are tests too")]
 
+mod decisions;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -12,9 +14,9 @@ use std::process::{Child, Command, Stdio};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use tagsyncd::ledger::{
-    Action, HistoryQuery, Intent, IntentId, Ledger, LedgerRead as _, LockFault, Note, Outcome, Ownership, Pair,
-    PairState, Parked, PassEnd, Record, RecordChange, RefusalKind, Settlement, SqliteLedger, SqliteReader,
-    StateDirectory, StateLock,
+    Action, HistoryQuery, Intent, IntentId, Ledger, LedgerRead as _, LockFault, Matter, Note, Outcome, Ownership, Pair,
+    PairState, Parked, ParkedBy, ParkedEnd, ParkedSet, PassEnd, Pin, Record, RecordChange, RefusalKind, Settlement,
+    SqliteLedger, SqliteReader, StateDirectory, StateLock, Unsettled,
 };
 use tagsyncd::provider::{Access, Identity};
 use tagsyncd::tag::{Annotation, TagName, Target, Value};
@@ -146,7 +148,9 @@ async fn everything_survives_closing_and_opening() {
         space: "42".into(),
         access: Access::ReadOnly { found: "Reporter".into(), needed: "Maintainer".into() },
     };
-    let parked = Parked { plan: "5f3a".into(), changes: "delete a 1 -".into(), count: 1, since: at(3) };
+    let set = ParkedSet { plan: "5f3a".into(), by: ParkedBy::Guard, changes: "delete a a commit:1 -".into(), count: 1 };
+    let parked = Parked { set: set.clone(), since: at(3), decision: None, ended: None };
+    let pin = Pin { value: Some(value(3)), undone: run(), since: at(3) };
 
     let ledger = state.open();
     ledger.bind(&pair(), "source", &identity, at(0), false).await.unwrap();
@@ -155,8 +159,9 @@ async fn everything_survives_closing_and_opening() {
         .await
         .unwrap();
     ledger.note(&other, &[put(&name("v1"), 1)], at(1)).await.unwrap();
-    ledger.park(&pair(), Some(&parked)).await.unwrap();
-    ledger.park(&pair(), Some(&Parked { since: at(9), ..parked.clone() })).await.unwrap();
+    ledger.park(&pair(), std::slice::from_ref(&set), &[], at(3)).await.unwrap();
+    ledger.park(&pair(), std::slice::from_ref(&set), &[], at(9)).await.unwrap();
+    ledger.pin(&pair(), &[(odd.clone(), pin.clone())]).await.unwrap();
     let id = ledger.announce(&pair(), run(), &open, at(2)).await.unwrap();
     write(
         &ledger,
@@ -176,7 +181,8 @@ async fn everything_survives_closing_and_opening() {
         assert_eq!(read.intents, [(id, open.clone())]);
         assert_eq!((read.source.as_deref(), read.exact_begun), (Some("source"), true));
         assert_eq!(read.identity, Some((identity.clone(), at(0))));
-        assert_eq!(read.parked, Some(parked.clone()));
+        assert_eq!(read.parked, std::slice::from_ref(&parked));
+        assert_eq!(read.pins, BTreeMap::from([(odd.clone(), pin.clone())]));
         assert_eq!((read.usage.deletes, read.usage.moves, read.usage.high_water), (0, 1, 1));
         let refusal = &read.refusals[&name("refused")];
         assert_eq!(
@@ -193,8 +199,12 @@ async fn everything_survives_closing_and_opening() {
     assert_eq!(ledger.read_pair(&other, at(6)).await.unwrap().records.len(), 1);
     let unknown = Pair { job: "unknown".into(), ..pair() };
     assert!(ledger.read_pair(&unknown, at(6)).await.unwrap().records.is_empty());
-    ledger.park(&pair(), None).await.unwrap();
-    assert_eq!(ledger.read_pair(&pair(), at(6)).await.unwrap().parked, None);
+    ledger.park(&pair(), &[], &[], at(10)).await.unwrap();
+    ledger.unpin(&pair(), std::slice::from_ref(&odd)).await.unwrap();
+    let read = ledger.read_pair(&pair(), at(10)).await.unwrap();
+    assert!(read.parked.is_empty() && read.pins.is_empty());
+    let remembered = Parked { ended: Some((ParkedEnd::Changed, at(10))), ..parked };
+    assert_eq!(ledger.read_parked().await.unwrap(), [(pair(), remembered)]);
 
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(state.directory.path()), 0o700);
@@ -430,7 +440,7 @@ async fn intents_announced_together_share_flushes() {
     assert!(ledger.commits() - before <= 2);
     let before = ledger.commits();
     drop(ledger.read_pair(&pair(), at(3)).await.unwrap());
-    ledger.park(&pair(), None).await.unwrap();
+    ledger.park(&pair(), &[], &[], at(6)).await.unwrap();
     ledger.end_pass(&pair(), &pass(at(3), true, None), false).await.unwrap();
     assert!(ledger.commits() - before <= 1, "a pass without changes is one commit");
 }
