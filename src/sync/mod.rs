@@ -3,7 +3,9 @@
 //! Pairs are independent of each other: each is planned, guarded and applied on its own and at the same time as the others, so a
 //! remote that does not answer costs nobody else. The report comes in the order of the configuration.
 
+mod finding;
 mod pass;
+mod probe;
 
 use std::sync::Arc;
 
@@ -19,6 +21,9 @@ use crate::ledger::{Ledger, LedgerRead, Pair, PassEnd};
 use crate::report::{JobReport, RemoteReport, Report, State};
 use crate::source::{LocalSource, Messages, Source, SourceFault};
 use crate::tag::SourceSnapshot;
+
+pub use finding::{Check, Finding, Outcome};
+pub use probe::{Probe, probe};
 
 use pass::{pass, stopped};
 
