@@ -9,7 +9,7 @@ use jiff::fmt::rfc2822::DateTimePrinter;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use support::gitlab::{FakeGitlab, FakeTag, GitlabWorld, MAINTAINER, Project, REPORTER, Token, commit_id, kind};
-use support::program::{Ended, Program, TOKEN, private_file};
+use support::program::{Ended, Program, TOKEN, ended, private_file};
 use support::repository::SampleRepository;
 use support::server::{Effect, Gate, Reply, When};
 
@@ -298,7 +298,7 @@ fn configure(program: &Program, remotes: &[(&str, &str)], rest: &str) {
         .map(|(name, url)| {
             format!(
                 "[remote.{name}]\nprovider = \"gitlab\"\nurl = \"{url}\"\nproject = \"infra/{{repository}}\"\n\
-                 timeout = \"400ms\"\ntoken = {{ file = \"{token}\" }}\n"
+                 token = {{ file = \"{token}\" }}\n"
             )
         })
         .collect();
@@ -379,12 +379,22 @@ fn a_remote_that_hangs_costs_the_others_nothing() {
          [job.all]\nfrom = \"all\"\nto = [\"hanging\", \"fine\"]\npolicy = \"mirror\"\n"
     );
     configure(&program, &[("hanging", &hanging.url()), ("fine", &fine.url())], &rest);
-    let gate = Gate::closed();
-    hanging.server().on(When::any(), Effect::Hang(gate.clone()));
+    let hang = || {
+        let gate = Gate::closed();
+        hanging.server().on(When::any(), Effect::Hang(gate.clone()));
+        gate
+    };
+    let gate = hang();
     let running = program.start(&["check", "--online", "--format", "json"]);
-    // The other one is through while this one has not answered anything.
-    assert!(fine.server().wait_until(Duration::from_secs(30), |record| record.count(kind::LIST) == 1));
-    let found = support::program::ended(running).expect(1);
+    // The other one is through while this one still has a long time left to answer.
+    assert!(fine.server().wait_until(Duration::from_secs(20), |record| record.count(kind::LIST) == 1));
+    gate.open();
+    assert_eq!(results(&ended(running).expect(0)), ["ok"; 8]);
+
+    let text = std::fs::read_to_string(program.path("config.toml")).expect("it was just written");
+    program.configure(&text.replacen("project =", "timeout = \"400ms\"\nproject =", 1));
+    let gate = hang();
+    let found = online(&program, &[]).expect(1);
     gate.open();
     let expected = ["ok", "failed", "ok", "skipped", "skipped", "skipped", "skipped", "skipped"];
     assert_eq!(results(&found), expected, "{}", found.stdout);
