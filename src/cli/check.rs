@@ -1,18 +1,22 @@
-//! `tagsyncd check`: the configuration, without touching a remote.
+//! `tagsyncd check`: the configuration; without `--online` no remote is asked.
+
+mod online;
 
 use std::fmt::Write as _;
 
 use serde::Serialize;
 
 use super::output::{Failure, Output};
-use super::sync::load;
-use super::{Common, ExitCode};
+use super::sync::{choose, load};
+use super::{CheckOptions, Common, ExitCode};
 use crate::text::Printable;
 
 #[derive(Serialize)]
 struct Checked {
     file: String,
     jobs: Vec<Job>,
+    /// What asking both sides brought; only when that was wanted.
+    online: Option<online::Online>,
 }
 
 #[derive(Serialize)]
@@ -32,8 +36,9 @@ struct Remote {
     place: String,
 }
 
-pub(super) fn check(common: &Common, output: &Output) -> Result<ExitCode, Failure> {
+pub(super) fn check(common: &Common, options: &CheckOptions, output: &Output) -> Result<ExitCode, Failure> {
     let settings = load(common)?;
+    let chosen = choose(&settings, &options.jobs)?;
     let mut jobs = Vec::new();
     for job in &settings.jobs {
         let (repositories, warning) = match job.from.find() {
@@ -59,14 +64,15 @@ pub(super) fn check(common: &Common, output: &Output) -> Result<ExitCode, Failur
             remotes,
         });
     }
-    let checked = Checked { file: settings.file.display().to_string(), jobs };
+    let online = if options.online { Some(online::look(&settings, &chosen)?) } else { None };
+    let checked = Checked { file: settings.file.display().to_string(), jobs, online };
     for job in &checked.jobs {
         if let Some(warning) = &job.warning {
             output.remark(format_args!("warning: {}: {}", job.job, Printable::new(warning)));
         }
     }
     output.result(&checked, text(&checked))?;
-    Ok(ExitCode::Done)
+    Ok(checked.online.map_or(ExitCode::Done, |online| online.exit_code()))
 }
 
 fn text(checked: &Checked) -> String {
@@ -89,5 +95,8 @@ fn text(checked: &Checked) -> String {
         }
     }
     let _infallible = writeln!(text, "{}: in order", Printable::new(&checked.file));
+    if let Some(online) = &checked.online {
+        text.push_str(&online.text());
+    }
     text
 }

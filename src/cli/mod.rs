@@ -68,8 +68,8 @@ enum Command {
         #[command(flatten)]
         pass: PassOptions,
     },
-    /// Check the configuration
-    Check,
+    /// Check the configuration; with --online also whether it would work
+    Check(CheckOptions),
     /// Show how every pair stands: in sync since, lag, last attempt and success, what is held and waiting
     Status {
         /// The jobs; all when none is named
@@ -104,6 +104,17 @@ enum Command {
     },
     /// Print the manual page
     Man,
+}
+
+#[derive(Debug, Args)]
+struct CheckOptions {
+    /// Ask both sides of every pair; reads only
+    #[arg(long)]
+    online: bool,
+
+    /// With --online: the jobs; all when none is named
+    #[arg(value_name = "JOB", requires = "online")]
+    jobs: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -271,7 +282,7 @@ fn dispatch(line: CommandLine, output: &Output) -> Result<ExitCode, Failure> {
         Some(_) if sync => Err(Failure::usage("`--sync` takes jobs, not commands")
             .hint("a job that is called like a command is named after `--`: `tagsyncd --sync -- plan`")),
         Some(Command::Plan { jobs, pass }) => sync::plan(&common, &pass, &jobs, output),
-        Some(Command::Check) => check::check(&common, output),
+        Some(Command::Check(options)) => check::check(&common, &options, output),
         Some(Command::Status { jobs }) => status::status(&common, &jobs, output),
         Some(Command::History(options)) => history::history(&common, &options, output),
         Some(Command::Explain(options)) => explain::explain(&common, &options, output),

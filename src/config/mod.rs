@@ -22,6 +22,7 @@ mod remote;
 mod repositories;
 mod secret;
 mod settings;
+mod zone;
 
 pub use document::Table;
 pub(crate) use near::nearest;
@@ -32,3 +33,4 @@ pub use secret::{SecretFault, SecretSource};
 pub use settings::{DaemonSettings, JobSettings, Settings, load};
 /// A value with its place in the file; what providers' keys are made of.
 pub use toml::Spanned;
+pub use zone::{Zone, ZoneData, ZoneFault, find_time_zone};

@@ -133,6 +133,7 @@ impl Client {
                 }
             }
             Err(trouble) => {
+                self.transport.observe(|observed| observed.unanswered(trouble));
                 let cause = question.quote(trouble.words(question.host()).0.as_bytes());
                 tracing::debug!(%method, path, elapsed_ms, cause, "Not answered.");
                 if trouble.kind(question.effect) == FaultKind::NotSent {
@@ -157,7 +158,9 @@ impl Client {
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.clone());
         }
+        let sent = Timestamp::now();
         let mut response = request.send().await.map_err(trouble)?;
+        self.transport.observe(|observed| observed.answered(response.headers(), sent, Timestamp::now()));
         let mut bytes = Vec::new();
         loop {
             let chunk = match tokio::time::timeout(IDLE, response.chunk()).await {

@@ -121,7 +121,7 @@ fn until(instant: Timestamp, headers: &HeaderMap, now: Timestamp) -> Duration {
 }
 
 /// The date of HTTP (`Sun, 06 Nov 1994 08:49:37 GMT`), which is one of RFC 2822's forms.
-fn http_date(text: &str) -> Option<Timestamp> {
+pub(super) fn http_date(text: &str) -> Option<Timestamp> {
     rfc2822::DateTimeParser::new().parse_timestamp(text).ok()
 }
 

@@ -10,6 +10,7 @@ use reqwest::Certificate;
 use url::{Host, Url};
 
 use super::gate::{Gate, Rate};
+use super::observed::Observed;
 use super::{Authorization, Fault, FaultKind};
 
 /// The longest time to establish a connection.
@@ -79,23 +80,33 @@ impl Pool {
     }
 }
 
-/// What one pair of a source and a remote connects with. Clones count together.
+/// What one pair of a source and a remote connects with. Clones count and observe together.
 #[derive(Clone, Debug)]
 pub struct Transport {
     pool: Arc<Pool>,
     pub(super) settings: HttpSettings,
     requests: Arc<AtomicU64>,
+    observed: Arc<Mutex<Observed>>,
 }
 
 impl Transport {
     /// A transport that has sent nothing yet.
     pub fn new(pool: &Arc<Pool>, settings: HttpSettings) -> Self {
-        Self { pool: Arc::clone(pool), settings, requests: Arc::default() }
+        Self { pool: Arc::clone(pool), settings, requests: Arc::default(), observed: Arc::default() }
     }
 
     /// How many requests have left through this transport, repetitions included.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// What the requests showed about the way to the server.
+    pub fn observed(&self) -> Observed {
+        self.observed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn observe(&self, note: impl FnOnce(&mut Observed)) {
+        note(&mut self.observed.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(super) fn count(&self) {
@@ -118,6 +129,7 @@ impl Transport {
         if !(base.scheme() == "https" || base.scheme() == "http" && (loopback || settings.allow_http)) {
             return Err(Fault::new(FaultKind::NotSent, "the address is not https").hint("set `allow_http` to insist"));
         }
+        self.observe(|observed| observed.opened(base, settings.ca_file.is_some(), authorization.is_some()));
         let authorities = match &settings.ca_file {
             None => None,
             Some(path) => Some(tokio::fs::read(path).await.map_err(|fault| {

@@ -140,6 +140,12 @@ pub trait Provider: Send + Sync {
     /// Stable id of the tag space, access level.
     async fn identity(&self) -> Result<Identity, Fault>;
 
+    /// What the credential's own limits, like the scopes of a token, leave of the access that [`identity`](Self::identity)
+    /// names. A request of its own, for those who check before the first write; a pass does without.
+    async fn credential_access(&self) -> Result<Access, Fault> {
+        Ok(Access::Untold)
+    }
+
     /// All tags: complete, or an error.
     async fn list_tags(&self) -> Result<RemoteSnapshot, Fault>;
 

@@ -4,7 +4,9 @@
 //! remote that does not answer costs nobody else. The report comes in the order of the configuration.
 
 mod explain;
+mod finding;
 mod pass;
+mod probe;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -24,6 +26,9 @@ use crate::source::{LocalSource, Messages, Source, SourceFault};
 use crate::tag::SourceSnapshot;
 
 pub use explain::{Question, explain, names_like};
+pub use finding::{Check, Finding, Outcome};
+pub use probe::{Probe, probe};
+
 use pass::{pass, stopped};
 
 /// Repositories that are read and held in memory at once.

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 use url::Url;
 
 use super::LONGEST_NAME;
-use super::wire::{Refusal, WireCommit, WireNewTag, WireProject, WireSignature, WireTag, refusal, role};
+use super::wire::{Refusal, WireCommit, WireNewTag, WireProject, WireSignature, WireTag, WireToken, refusal, role};
 use crate::http::{Client, Reply};
 use crate::provider::{Access, Fact, Fault, FaultKind, Identity, NewTag, Provider};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
@@ -124,6 +124,28 @@ impl Provider for GitLab {
             }
         };
         Ok(Identity { space: format!("gitlab:{}#{}", self.server, project.id), access })
+    }
+
+    async fn credential_access(&self) -> Result<Access, Fault> {
+        if self.anonymous {
+            return Ok(Access::Untold);
+        }
+        // Personal, project and group access tokens tell about themselves (2026-11-21,
+        // <https://docs.gitlab.com/api/personal_access_tokens/>); what another kind of token is answered says nothing.
+        let reply = self.client.get("read the token's scopes", &["personal_access_tokens", "self"]).send().await?;
+        if reply.status() != 200 {
+            return Ok(Access::Untold);
+        }
+        let token: WireToken = reply.json("a token")?;
+        let has = |scope: &str| token.scopes.iter().any(|found| found == scope);
+        Ok(if has("api") {
+            Access::Write
+        } else if has("read_api") {
+            Access::ReadOnly { found: "a token with the scope `read_api`".into(), needed: "the scope `api`".into() }
+        } else {
+            // It was good enough for the project, so it is of a kind that is not known here.
+            Access::Untold
+        })
     }
 
     async fn list_tags(&self) -> Result<RemoteSnapshot, Fault> {

@@ -146,6 +146,13 @@ struct WireAccess {
     access_level: Option<u32>,
 }
 
+/// A token about itself.
+#[derive(Debug, Deserialize)]
+pub(super) struct WireToken {
+    #[serde(default)]
+    pub(super) scopes: Vec<String>,
+}
+
 impl WireProject {
     /// The higher of the roles in the project and in its group. Administrators have none and may do everything.
     pub(super) fn access_level(&self) -> Option<u32> {

@@ -1,0 +1,106 @@
+//! `tagsyncd check --online`: whether the configuration would work, asked of both sides and changing neither.
+
+use std::fmt::Write as _;
+
+use serde::Serialize;
+
+use super::super::ExitCode;
+use super::super::output::Failure;
+use super::super::sync::block_on;
+use crate::config::{JobSettings, Settings, find_time_zone};
+use crate::sync::{Check, Finding, Outcome, Probe, probe};
+use crate::text::Printable;
+
+/// What was found, for the whole configuration and for each pair.
+#[derive(Serialize)]
+pub(super) struct Online {
+    timezone: Finding,
+    pairs: Vec<Probe>,
+}
+
+/// Asks about the pairs of these jobs.
+pub(super) fn look(settings: &Settings, jobs: &[&JobSettings]) -> Result<Online, Failure> {
+    let timezone = timezone(&settings.daemon.timezone);
+    let pairs = block_on(async {
+        let probed = probe(jobs).await;
+        probed.map_err(|fault| Failure::new(ExitCode::Configuration, fault.to_string()))
+    })?;
+    Ok(Online { timezone, pairs })
+}
+
+fn timezone(name: &str) -> Finding {
+    match find_time_zone(name) {
+        Ok(zone) => Finding::ok(Check::Timezone, format!("{name}, from {}", zone.data)),
+        Err(fault) => Finding::failed(Check::Timezone, fault.message, Some(fault.hint)),
+    }
+}
+
+impl Online {
+    fn findings(&self) -> impl Iterator<Item = &Finding> {
+        std::iter::once(&self.timezone).chain(self.pairs.iter().flat_map(|pair| &pair.findings))
+    }
+
+    fn count(&self, outcome: Outcome) -> usize {
+        self.findings().filter(|finding| finding.result == outcome).count()
+    }
+
+    /// A missing role or scope waits for a person; anything else that failed may heal by itself, and goes first.
+    pub(super) fn exit_code(&self) -> ExitCode {
+        let failed = || self.findings().filter(|finding| finding.result == Outcome::Failed);
+        if failed().any(|finding| finding.check != Check::Access) {
+            ExitCode::Failed
+        } else if failed().next().is_some() {
+            ExitCode::Held
+        } else {
+            ExitCode::Done
+        }
+    }
+
+    /// A line per finding below a line per pair, and a last line with the sums.
+    pub(super) fn text(&self) -> String {
+        let mut text = String::new();
+        line(&mut text, &self.timezone);
+        for pair in &self.pairs {
+            // Writing to a string cannot fail.
+            let _infallible = writeln!(
+                text,
+                "{} -> {} ({}), for {}",
+                Printable::new(&pair.repository),
+                pair.remote,
+                Printable::new(&pair.place),
+                pair.jobs.join(", ")
+            );
+            pair.findings.iter().for_each(|finding| line(&mut text, finding));
+        }
+        let sums: Vec<String> = [Outcome::Ok, Outcome::Warning, Outcome::Failed, Outcome::Skipped]
+            .map(|outcome| format!("{} {}", self.count(outcome), word(outcome)))
+            .into();
+        let requests: u64 = self.pairs.iter().map(|pair| pair.requests).sum();
+        let _infallible =
+            writeln!(text, "pairs: {}; requests: {requests}; findings: {}", self.pairs.len(), sums.join(", "));
+        text
+    }
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Ok => "ok",
+        Outcome::Warning => "warning",
+        Outcome::Failed => "failed",
+        Outcome::Skipped => "skipped",
+    }
+}
+
+fn line(text: &mut String, finding: &Finding) {
+    let mark = match finding.result {
+        Outcome::Ok => "ok",
+        Outcome::Warning => "!",
+        Outcome::Failed => "!!",
+        Outcome::Skipped => "-",
+    };
+    let detail = Printable::new(&finding.detail);
+    let _infallible = writeln!(text, "  {mark:2}  {:10}  {detail}", finding.check.word());
+    if let Some(hint) = &finding.hint {
+        let _infallible = writeln!(text, "{:18}hint: {}", "", Printable::new(hint));
+    }
+}
