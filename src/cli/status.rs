@@ -12,6 +12,7 @@ use super::sync::{block_on, choose, ledger_failure, load, state_directory};
 use super::{Common, ExitCode};
 use crate::config::JobSettings;
 use crate::ledger::{LedgerRead as _, Matter, Pair, PairStatus, SqliteLedger, Unsettled};
+use crate::report::style::{self, FAILED, HEADING, HELD, WAITING, paint};
 use crate::tag::TagName;
 use crate::text::Printable;
 
@@ -175,7 +176,9 @@ impl PairReport {
     // Writing to a string cannot fail.
     fn write(&self, text: &mut String, now: Timestamp) {
         let Self { job, repository, remote, state, .. } = self;
-        let _infallible = write!(text, "{job}: {repository} -> {remote}: {}", state.replace('_', " "));
+        let heading = format!("{job}: {repository} -> {remote}");
+        let state = paint(style::state(state), state.replace('_', " "));
+        let _infallible = write!(text, "{}: {state}", paint(HEADING, heading));
         let Some(known) = &self.known else {
             text.push_str(" ran\n");
             return;
@@ -195,13 +198,16 @@ impl PairReport {
             None => writeln!(text, ", never a success"),
         };
         if let Some(error) = &self.error {
-            let _infallible = writeln!(text, "  unknown: {}", Printable::new(error));
+            let _infallible = writeln!(text, "  {} {}", paint(FAILED, "unknown:"), Printable::new(error));
         }
-        for (mark, matter) in [('!', Matter::Held), ('!', Matter::Failed), ('…', Matter::Waiting)] {
+        for (mark, style, matter) in
+            [('!', HELD, Matter::Held), ('!', FAILED, Matter::Failed), ('…', WAITING, Matter::Waiting)]
+        {
+            let (mark, word) = (paint(style, mark), paint(style, matter.word()));
             let open: Vec<_> = known.last.unsettled.iter().filter(|open| open.matter == matter).collect();
             for open in open.iter().take(NAMES) {
                 let (age, reason) = (age(open.since, now), Printable::new(&open.reason));
-                let _infallible = writeln!(text, "  {mark} {}  {} for {age}: {reason}", open.tag, matter.word());
+                let _infallible = writeln!(text, "  {mark} {}  {word} for {age}: {reason}", open.tag);
             }
             if open.len() > NAMES {
                 let _infallible = writeln!(text, "  {mark} … and {} more", open.len() - NAMES);
@@ -210,7 +216,8 @@ impl PairReport {
         if let Some(parked) = &known.parked {
             let (plan, count, since) = (Printable::new(&parked.plan), parked.count, age(parked.since, now));
             let _infallible = writeln!(text, "  parked for {since}: {count} changes");
-            let _infallible = writeln!(text, "      hint: `tagsyncd --sync --approve {plan}` releases exactly these");
+            let _infallible =
+                writeln!(text, "      {} `tagsyncd --sync --approve {plan}` releases exactly these", style::hint());
         }
     }
 }
