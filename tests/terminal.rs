@@ -8,17 +8,24 @@ use std::num::NonZero;
 use std::process::{Child, Command};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use rustix::fs::{Mode, OFlags};
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{Winsize, tcsetwinsize};
 use support::gitlab::{FakeGitlab, GitlabWorld};
 use support::program::{Ended, Program};
 use support::repository::SampleRepository;
-use support::server::{Effect, Reply, When};
+use support::server::{Effect, Gate, Reply, When};
 
 const LINES: NonZero<u16> = NonZero::new(40).expect("it is not zero");
 const COLUMNS: NonZero<u16> = NonZero::new(160).expect("it is not zero");
+
+/// Longer than anything takes on a machine that is busy with other things.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a listing takes where progress would be seen if there was any.
+const SEVERAL_DRAWINGS: Duration = Duration::from_millis(400);
 
 /// A program on a pseudo terminal, and what it has shown there so far.
 struct Session {
@@ -105,6 +112,26 @@ fn start(mut command: Command, piped: bool) -> Session {
 }
 
 impl Session {
+    /// Waits until this is to be seen.
+    #[track_caller]
+    fn wait_for(&self, text: &str) {
+        self.wait_until(text, |screen| screen.contents().contains(text));
+    }
+
+    #[track_caller]
+    fn wait_until(&self, what: &str, shown: impl Fn(&vt100::Screen) -> bool) {
+        let terminal = self.shown.terminal();
+        let unseen = |terminal: &mut Terminal| !shown(terminal.screen.screen());
+        let waited = self.shown.changed.wait_timeout_while(terminal, PATIENCE, unseen);
+        let (terminal, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        assert!(!waited.timed_out(), "`{what}` was never to be seen:\n{}", terminal.screen.screen().contents());
+    }
+
+    fn signal(&self, signal: Signal) {
+        let process = Pid::from_child(&self.child);
+        kill_process(process, signal).expect("the child is ours and was not waited for");
+    }
+
     fn end(self) -> Left {
         let output = self.child.wait_with_output().expect("the child is ours");
         self.reader.join().expect("reading a terminal does not panic");
@@ -159,7 +186,8 @@ fn plain(text: &str) -> String {
 
 #[test]
 fn a_pipe_gets_no_escape_byte_whatever_the_terminal_is_called() {
-    let (program, _gitlab, _repository) = world(300);
+    let (program, gitlab, _repository) = world(300);
+    gitlab.server().on(When::method("GET").path_end("/repository/tags"), Effect::Delay(SEVERAL_DRAWINGS));
     let environment = [("TERM", "xterm-256color"), ("COLORTERM", "truecolor"), ("CLICOLOR", "1"), ("CI", "true")];
     for (arguments, code) in [
         (&["plan", "--exit-code"][..], 4),
@@ -258,4 +286,126 @@ fn each_stream_is_decided_by_itself() {
         left.ended.stdout
     );
     assert!(!styles(&left.written).is_empty() && left.screen.contains("WARN"), "{}", left.screen);
+}
+
+/// A fake whose listing waits at the gate.
+fn held_listing(gitlab: &FakeGitlab) -> Gate {
+    let gate = Gate::closed();
+    gitlab.server().on(When::method("GET").path_end("/repository/tags"), Effect::Hang(gate.clone()));
+    gate
+}
+
+#[test]
+fn progress_is_shown_while_a_listing_takes_its_time_and_is_gone_at_the_end() {
+    let (program, gitlab, _repository) = world(3);
+    let gate = held_listing(&gitlab);
+    let session = on_terminal(&program, &["plan"], &[("NO_COLOR", "1")], false);
+    session.wait_for("  core: core -> gitlab  looking at the remote, ");
+    session.wait_for(" 0 of 1 done");
+    gate.open();
+    let left = session.end().expect(0);
+    // What remains is the report and nothing else.
+    assert_eq!(left.screen.trim_end(), run(&program, &["plan"], &[]).expect(0).stdout.trim_end());
+    // Lines are drawn anew, and that needs no colour.
+    assert!(left.written.contains('\x1b') && styles(&left.written).is_empty(), "{:?}", left.written);
+}
+
+#[test]
+fn many_pairs_share_a_few_lines() {
+    let (program, gitlab, repository) = world(1);
+    let token = program.path("token");
+    let (url, token, path) = (gitlab.url(), token.display(), repository.path().display());
+    let remotes: String = (0..12)
+        .map(|at| {
+            format!(
+                "[remote.copy{at}]\nprovider = \"gitlab\"\nurl = \"{url}\"\nproject = \"infra/core\"\n\
+                 token = {{ file = \"{token}\" }}\nadd_prefix = \"{at}-\"\n"
+            )
+        })
+        .collect();
+    let names: Vec<String> = (0..12).map(|at| format!("\"copy{at}\"")).collect();
+    program.configure(&format!(
+        "[repository.core]\npath = \"{path}\"\n{remotes}\n\
+         [job.core]\nfrom = \"core\"\nto = [{}]\npolicy = \"mirror\"\n",
+        names.join(", ")
+    ));
+    let gate = held_listing(&gitlab);
+    let session = on_terminal(&program, &["plan", "--format", "json"], &[], true);
+    session.wait_for(" 0 of 12 done, 4 more under way");
+    session.wait_for("copy7  looking at the remote");
+    session.wait_until("eight pairs and the total", |screen| {
+        screen.rows(0, COLUMNS.get()).filter(|row| !row.trim().is_empty()).count() == 9
+    });
+    gate.open();
+    assert_eq!(session.end().expect(0).screen.trim(), "");
+}
+
+#[test]
+fn applying_shows_how_much_is_done_and_logs_do_not_tear_it() {
+    let (program, gitlab, _repository) = world(40);
+    let gate = Gate::closed();
+    gitlab.server().on(When::method("POST").after(30), Effect::Hang(gate.clone()));
+    let session = on_terminal(&program, &["--sync", "-v", "--format", "json"], &[("NO_COLOR", "1")], true);
+    session.wait_for(" 30/40 ");
+    gate.open();
+    let left = session.end().expect(0);
+    assert_eq!(left.ended.remote()["counts"]["create"], 40);
+    // One line per write, each whole, and nothing in between or after.
+    let lines: Vec<&str> = left.screen.lines().filter(|line| !line.is_empty()).collect();
+    assert!(lines.iter().all(|line| line.contains("Wrote a tag.") && line.contains("pair=core")), "{}", left.screen);
+    assert!(lines.len() >= 38, "{}", left.screen);
+}
+
+#[test]
+fn json_on_a_terminal_is_json() {
+    let (program, gitlab, _repository) = world(3);
+    let gate = held_listing(&gitlab);
+    let session = on_terminal(&program, &["plan", "--format", "json"], &[], true);
+    session.wait_for("looking at the remote");
+    gate.open();
+    let left = session.end().expect(0);
+    assert_eq!(left.ended.remote()["state"], "pending");
+    assert_eq!((left.screen.trim(), left.ended.stdout.contains('\x1b')), ("", false));
+}
+
+#[test]
+fn nothing_is_drawn_where_it_is_not_wanted() {
+    let (program, gitlab, _repository) = world(3);
+    gitlab.server().on(When::method("GET").path_end("/repository/tags"), Effect::Delay(SEVERAL_DRAWINGS));
+    for (arguments, environment) in [(&["plan", "--quiet"][..], [("NO_COLOR", "1")]), (&["plan"], [("TERM", "dumb")])] {
+        let left = on_terminal(&program, arguments, &environment, false).end().expect(0);
+        assert!(!left.written.contains('\x1b'), "{arguments:?}: {:?}", left.written);
+    }
+}
+
+#[test]
+fn nothing_remains_after_errors_and_signals() {
+    let (program, gitlab, _repository) = world(3);
+    let gate = held_listing(&gitlab);
+    // One signal ends the pass in good order.
+    let session = on_terminal(&program, &["--sync"], &[], false);
+    session.wait_for("looking at the remote");
+    session.signal(Signal::TERM);
+    let left = session.end().expect(1);
+    assert!(left.screen.contains("Stopping after") && left.screen.contains("the pass was stopped"), "{}", left.screen);
+    assert!(!left.screen.contains("of 1 done") && !left.screen.contains("looking at"), "{}", left.screen);
+    gate.open();
+
+    // A second one leaves at once; a write under way is what keeps the first from having an end.
+    let gate = Gate::closed();
+    gitlab.server().on(When::method("POST"), Effect::Hang(gate.clone()));
+    let session = on_terminal(&program, &["--sync"], &[], false);
+    session.wait_for(" 0/3 ");
+    session.signal(Signal::INT);
+    session.wait_for("Stopping after");
+    session.wait_for(" 0/3 ");
+    session.signal(Signal::INT);
+    let left = session.end().expect(1);
+    assert_eq!(left.screen.trim_end().lines().count(), 1, "{}", left.screen);
+    gate.open();
+
+    // A remote that refuses everything is an error like any other.
+    gitlab.change(|world| world.tokens.clear());
+    let left = on_terminal(&program, &["--sync"], &[], false).end().expect(1);
+    assert!(!left.screen.contains("of 1 done") && left.screen.contains("unknown:"), "{}", left.screen);
 }

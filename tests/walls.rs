@@ -22,13 +22,14 @@ const ROOMS: [(&str, &[&str]); 12] = [
 ];
 
 /// A crate that only some rooms may use.
-const CRATES: [(&str, &[&str]); 6] = [
+const CRATES: [(&str, &[&str]); 7] = [
     ("reqwest", &["http"]),
     ("rusqlite", &["ledger"]),
     ("gix", &["source", "tag"]),
     ("clap", &["cli"]),
     ("anstyle", &["cli", "report"]),
     ("anstream", &["cli"]),
+    ("indicatif", &["cli"]),
 ];
 
 fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {

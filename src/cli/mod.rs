@@ -5,6 +5,7 @@
 mod check;
 mod history;
 mod output;
+mod progress;
 mod providers;
 mod status;
 mod sync;
@@ -20,6 +21,7 @@ pub use crate::report::ExitCode;
 
 use crate::config::nearest;
 use output::{Failure, Output};
+use progress::{LogWriter, Screen};
 
 /// Keeps git tags in agreement between repositories and remote tag APIs.
 #[derive(Debug, Parser)]
@@ -211,8 +213,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     line.common.color.choose();
-    let output = Output::new(line.common.format);
-    start_log(&line.common);
+    let screen = Screen::new(line.common.quiet);
+    start_log(&line.common, screen.clone());
+    let output = Output::new(line.common.format, screen);
     // A panic is a bug, whatever it was about; the default hook has said where.
     let done = std::panic::catch_unwind(AssertUnwindSafe(|| dispatch(line, &output)));
     match done {
@@ -268,7 +271,7 @@ fn no_command(jobs: &[String]) -> Failure {
 }
 
 /// Logs go to standard error; `$TAGSYNCD_LOG` overrides the level as `tracing` filters do.
-fn start_log(common: &Common) {
+fn start_log(common: &Common, screen: Screen) {
     let level = match (common.quiet, common.verbose) {
         (true, _) => "error",
         (false, 0) => "tagsyncd=warn",
@@ -278,7 +281,7 @@ fn start_log(common: &Common) {
     let filter = std::env::var("TAGSYNCD_LOG").unwrap_or_else(|_| level.to_owned());
     let colour = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
     let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(move || LogWriter(screen.clone()))
         .with_ansi(colour)
         .with_target(false)
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))

@@ -5,6 +5,7 @@ use std::io::{self, Write as _};
 
 use anstyle::Style;
 
+use super::progress::Screen;
 use super::{ExitCode, Format};
 use crate::report::style::{self, FAILED, HEADING, paint};
 use crate::text::Printable;
@@ -38,11 +39,13 @@ impl Failure {
 /// Texts come styled. Each of the two streams keeps or drops the styles according to the process's colour choice.
 pub(super) struct Output {
     pub(super) format: Format,
+    /// Where long work shows how far it has come.
+    pub(super) screen: Screen,
 }
 
 impl Output {
-    pub(super) fn new(format: Format) -> Self {
-        Self { format }
+    pub(super) fn new(format: Format, screen: Screen) -> Self {
+        Self { format, screen }
     }
 
     /// Writes a result: as text or as one line of JSON.

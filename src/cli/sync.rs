@@ -7,12 +7,13 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::output::{Failure, Output};
+use super::progress::Screen;
 use super::{Common, ExitCode, PassOptions};
 use crate::config::{self, JobSettings, Settings, nearest};
 use crate::http::Pool;
 use crate::ledger::{LedgerFault, LedgerRead, LockFault, SqliteLedger, StateDirectory};
 use crate::report::Report;
-use crate::sync::{Mode, Run, run};
+use crate::sync::{Mode, Progress, Run, run};
 use crate::text::Printable;
 
 /// `--sync`: looks and writes.
@@ -25,7 +26,7 @@ pub(super) fn sync(common: &Common, pass: &PassOptions, jobs: &[String], output:
         Failure::new(code, fault.to_string()).hint(fault.hint())
     })?;
     let ledger = SqliteLedger::open(&lock).map_err(ledger_failure)?;
-    let report = pass_over(&jobs, Mode::Sync(Arc::new(ledger)), common, pass)?;
+    let report = pass_over(&jobs, Mode::Sync(Arc::new(ledger)), common, pass, &output.screen)?;
     finish(&report, common, pass, output)
 }
 
@@ -36,7 +37,7 @@ pub(super) fn plan(common: &Common, pass: &PassOptions, jobs: &[String], output:
     let directory = state_directory(common, Some(&settings))?;
     let ledger = SqliteLedger::open_read_only(&directory).map_err(ledger_failure)?;
     let ledger = ledger.map(|ledger| Arc::new(ledger) as Arc<dyn LedgerRead>);
-    let report = pass_over(&jobs, Mode::Plan(ledger), common, pass)?;
+    let report = pass_over(&jobs, Mode::Plan(ledger), common, pass, &output.screen)?;
     finish(&report, common, pass, output)
 }
 
@@ -83,10 +84,16 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
         .block_on(work)
 }
 
-fn pass_over(jobs: &[&JobSettings], mode: Mode, common: &Common, pass: &PassOptions) -> Result<Report, Failure> {
+fn pass_over(
+    jobs: &[&JobSettings],
+    mode: Mode,
+    common: &Common,
+    pass: &PassOptions,
+    screen: &Screen,
+) -> Result<Report, Failure> {
     block_on(async {
         let stop = CancellationToken::new();
-        stop_on_signals(stop.clone())
+        stop_on_signals(stop.clone(), screen.clone())
             .map_err(|fault| Failure::new(ExitCode::Failed, format!("signals could not be received: {fault}")))?;
         let run_settings = Run {
             id: Uuid::now_v7(),
@@ -95,13 +102,14 @@ fn pass_over(jobs: &[&JobSettings], mode: Mode, common: &Common, pass: &PassOpti
             released: pass.approve.clone(),
             verbose: common.verbose > 0,
             stop,
+            progress: Progress::default(),
         };
-        Ok(run(jobs, &run_settings).await)
+        Ok(screen.show(&run_settings.progress, run(jobs, &run_settings)).await)
     })
 }
 
 /// The first SIGTERM or SIGINT ends the pass between two writes; the second leaves at once, which is as safe as SIGKILL.
-fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
+fn stop_on_signals(stop: CancellationToken, screen: Screen) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         loop {
@@ -111,7 +119,7 @@ fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
             }
             if stop.is_cancelled() {
                 #[expect(clippy::exit, reason = "the person asked twice; intents on disk make this safe")]
-                std::process::exit(ExitCode::Failed as i32);
+                screen.aside(|| std::process::exit(ExitCode::Failed as i32));
             }
             tracing::warn!("Stopping after the writes under way.");
             stop.cancel();

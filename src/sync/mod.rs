@@ -4,6 +4,7 @@
 //! remote that does not answer costs nobody else. The report comes in the order of the configuration.
 
 mod pass;
+mod progress;
 
 use std::sync::Arc;
 
@@ -20,7 +21,10 @@ use crate::report::{JobReport, RemoteReport, Report, State};
 use crate::source::{LocalSource, Messages, Source, SourceFault};
 use crate::tag::SourceSnapshot;
 
+pub use progress::{Progress, Step, UnderWay};
+
 use pass::{pass, stopped};
+use progress::Begun;
 
 /// Repositories that are read and held in memory at once.
 const REPOSITORIES_AT_ONCE: usize = 16;
@@ -47,6 +51,8 @@ pub struct Run {
     pub verbose: bool,
     /// Ends the pass between two writes.
     pub stop: CancellationToken,
+    /// How far it has come.
+    pub progress: Progress,
 }
 
 /// One pass over these jobs.
@@ -54,7 +60,10 @@ pub async fn run(jobs: &[&JobSettings], run: &Run) -> Report {
     let mut instances = Vec::new();
     for job in jobs {
         match job.from.find() {
-            Ok(repositories) => instances.extend(repositories.into_iter().map(|repository| (*job, Ok(repository)))),
+            Ok(repositories) => {
+                run.progress.expect(repositories.len() * job.to.len());
+                instances.extend(repositories.into_iter().map(|repository| (*job, Ok(repository))));
+            }
             Err(fault) => instances.push((*job, Err(fault))),
         }
     }
@@ -101,6 +110,7 @@ async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) 
         repository: repository.name.clone(),
         remote: template.name.clone(),
     };
+    let begun: Vec<_> = job.to.iter().map(|template| run.progress.begin(pair_of(template))).collect();
     let remotes: Vec<_> = job.to.iter().map(|template| (template, template.for_repository(&repository.name))).collect();
     let compares =
         remotes.iter().any(|(_, settings)| settings.as_ref().is_ok_and(|settings| settings.compare_annotations));
@@ -119,7 +129,10 @@ async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) 
             return report;
         }
     };
-    let pairs = remotes.into_iter().map(|(template, settings)| sync_pair(job, pair_of(template), &side, settings, run));
+    let pairs = remotes.into_iter().zip(begun).map(|((template, settings), begun)| {
+        let pair = pair_of(template);
+        sync_pair(job, pair, &side, settings, run, begun)
+    });
     report.remotes = join_all(pairs).await;
     report
 }
@@ -137,10 +150,11 @@ async fn sync_pair(
     side: &SourceSide,
     settings: Result<RemoteSettings, ConfigFault>,
     run: &Run,
+    begun: Begun<'_>,
 ) -> RemoteReport {
     let began = Timestamp::now();
     let mut report = RemoteReport::new(&pair.remote);
-    let exact_begun = match pass(job, &pair, side, settings, run, &mut report).await {
+    let exact_begun = match pass(job, &pair, side, settings, run, &begun, &mut report).await {
         Ok(exact_begun) => exact_begun,
         Err(fault) => {
             tracing::warn!(%pair, error = fault.message, "A pair could not be synchronised.");

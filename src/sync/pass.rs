@@ -5,7 +5,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Mode, Run, SourceSide};
+use super::{Begun, Mode, Run, SourceSide};
 use crate::apply::{Applied, Writer, apply, recover};
 use crate::config::{ConfigFault, JobSettings, RemoteSettings};
 use crate::http::Transport;
@@ -51,15 +51,17 @@ pub(super) async fn pass(
     side: &SourceSide,
     settings: Result<RemoteSettings, ConfigFault>,
     run: &Run,
+    begun: &Begun<'_>,
     report: &mut RemoteReport,
 ) -> Result<bool, PairFault> {
     let settings = settings?;
     report.place = settings.keys.describe();
     let transport = Transport::new(&run.pool, settings.http.clone());
+    begun.looks(&transport);
     let connection = Connection { transport: transport.clone(), compare_annotations: settings.compare_annotations };
     let outcome = async {
         let provider = settings.keys.connect(connection).await?;
-        Pass { job, side, settings: &settings, run, pair, provider }.run(report).await
+        Pass { job, side, settings: &settings, run, begun, pair, provider }.run(report).await
     }
     .await;
     report.requests = transport.requests();
@@ -71,6 +73,7 @@ struct Pass<'a> {
     side: &'a SourceSide,
     settings: &'a RemoteSettings,
     run: &'a Run,
+    begun: &'a Begun<'a>,
     pair: &'a Pair,
     provider: Arc<dyn Provider>,
 }
@@ -106,6 +109,7 @@ impl Pass<'_> {
             report.take_pending(&approved);
             return Ok(false);
         };
+        self.begun.applies(approved.changes().len());
         changes.extend(apply(approved, &self.writer(ledger)).await?);
         let overwritten = changes.iter().filter(|applied| applied.change.foreign && applied.succeeded()).count();
         report.take_applied(changes);
@@ -248,6 +252,7 @@ impl Pass<'_> {
             stop: self.run.stop.clone(),
             width: self.settings.http.concurrency,
             halt: OnceLock::new(),
+            ended: self.begun.applied(),
         })
     }
 }
