@@ -45,11 +45,13 @@ struct Terminal {
     bytes: Vec<u8>,
     /// What of it is to be seen.
     screen: vt100::Parser,
+    /// Whether it is to go away.
+    closing: bool,
 }
 
 impl Default for Terminal {
     fn default() -> Self {
-        Self { bytes: Vec::new(), screen: vt100::Parser::new(LINES, COLUMNS, 0) }
+        Self { bytes: Vec::new(), screen: vt100::Parser::new(LINES, COLUMNS, 0), closing: false }
     }
 }
 
@@ -61,7 +63,7 @@ impl Shown {
 
 /// What a session left behind.
 struct Left {
-    /// Standard error is the terminal, so this is its text only where standard output went elsewhere, and else empty.
+    /// The exit code, and standard output where that was not the terminal, too.
     ended: Ended,
     /// Everything that was ever written to the terminal.
     written: String,
@@ -105,6 +107,9 @@ fn start(mut command: Command, piped: bool) -> Session {
                 terminal.bytes.extend_from_slice(&chunk[..length]);
                 terminal.screen.process(&chunk[..length]);
                 shown.changed.notify_all();
+                if terminal.closing {
+                    break;
+                }
             }
         })
     };
@@ -118,6 +123,7 @@ impl Session {
         self.wait_until(text, |screen| screen.contents().contains(text));
     }
 
+    /// Waits until the screen is like that.
     #[track_caller]
     fn wait_until(&self, what: &str, shown: impl Fn(&vt100::Screen) -> bool) {
         let terminal = self.shown.terminal();
@@ -130,6 +136,14 @@ impl Session {
     fn signal(&self, signal: Signal) {
         let process = Pid::from_child(&self.child);
         kill_process(process, signal).expect("the child is ours and was not waited for");
+    }
+
+    /// Closes the terminal as soon as something is drawn again, and waits for the end.
+    fn hang_up(self, then: impl FnOnce()) -> Ended {
+        self.shown.terminal().closing = true;
+        self.reader.join().expect("reading a terminal does not panic");
+        then();
+        support::program::ended(self.child)
     }
 
     fn end(self) -> Left {
@@ -366,6 +380,15 @@ fn json_on_a_terminal_is_json() {
     let left = session.end().expect(0);
     assert_eq!(left.ended.remote()["state"], "pending");
     assert_eq!((left.screen.trim(), left.ended.stdout.contains('\x1b')), ("", false));
+
+    // Also where both streams are one terminal.
+    let gate = held_listing(&gitlab);
+    let session = on_terminal(&program, &["plan", "--format", "json"], &[], false);
+    session.wait_for("looking at the remote");
+    gate.open();
+    let left = session.end().expect(0);
+    let json: serde_json::Value = serde_json::from_str(left.screen.trim()).unwrap();
+    assert_eq!(json["jobs"][0]["remotes"][0]["state"], "pending");
 }
 
 #[test]
@@ -408,4 +431,21 @@ fn nothing_remains_after_errors_and_signals() {
     gitlab.change(|world| world.tokens.clear());
     let left = on_terminal(&program, &["--sync"], &[], false).end().expect(1);
     assert!(!left.screen.contains("of 1 done") && left.screen.contains("unknown:"), "{}", left.screen);
+}
+
+#[test]
+fn a_pass_outlives_whoever_looked_at_it() {
+    let (program, gitlab, _repository) = world(40);
+    let gate = Gate::closed();
+    gitlab.server().on(When::method("POST").after(8), Effect::Hang(gate.clone()));
+    let session = on_terminal(&program, &["--sync", "-v", "--format", "json"], &[], true);
+    session.wait_for(" 8/40 ");
+    let ended = session.hang_up(|| gate.open()).expect(0);
+    assert_eq!(ended.remote()["counts"]["create"], 40);
+
+    // The same with a log that nobody reads any more.
+    let (program, _gitlab, _repository) = world(40);
+    let mut child = program.start(&["--sync", "-v", "--format", "json"]);
+    drop(child.stderr.take());
+    assert_eq!(support::program::ended(child).expect(0).remote()["counts"]["create"], 40);
 }

@@ -284,6 +284,8 @@ fn start_log(common: &Common, screen: Screen) {
         .with_writer(move || LogWriter(screen.clone()))
         .with_ansi(colour)
         .with_target(false)
+        // It would be told on standard error, with a panic where that is what cannot be written.
+        .log_internal_errors(false)
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .finish();
     // A second start in one process (a test) keeps the first log.
