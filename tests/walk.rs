@@ -23,7 +23,8 @@ impl Walk {
         let commit = repository.commit("one");
         let gitlab = FakeGitlab::start(GitlabWorld::with_core());
         let program = Program::new();
-        program.mirror(repository.path(), &gitlab.url(), job, "");
+        // One write at a time, so that the history has one order.
+        program.mirror(repository.path(), &gitlab.url(), job, "concurrency = 1");
         Self { program, repository, gitlab, commit, transcript: String::new() }
     }
 

@@ -22,8 +22,15 @@ const ROOMS: [(&str, &[&str]); 12] = [
 ];
 
 /// A crate that only some rooms may use.
-const CRATES: [(&str, &[&str]); 4] =
-    [("reqwest", &["http"]), ("rusqlite", &["ledger"]), ("gix", &["source", "tag"]), ("clap", &["cli"])];
+const CRATES: [(&str, &[&str]); 7] = [
+    ("reqwest", &["http"]),
+    ("rusqlite", &["ledger"]),
+    ("gix", &["source", "tag"]),
+    ("clap", &["cli"]),
+    ("anstyle", &["cli", "report"]),
+    ("anstream", &["cli"]),
+    ("indicatif", &["cli"]),
+];
 
 fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {
     fn walk(folder: &Path, files: &mut Vec<PathBuf>) {

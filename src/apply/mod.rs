@@ -9,6 +9,7 @@ mod recover;
 mod write;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use futures_util::StreamExt as _;
@@ -44,6 +45,8 @@ pub struct Writer {
     pub width: usize,
     /// Why nothing more may be sent in this pass: set once, by the first write that learnt it.
     pub halt: OnceLock<String>,
+    /// Counts the changes of the plan that have ended, in whatever way, for somebody who watches.
+    pub ended: Arc<AtomicUsize>,
 }
 
 /// A change and what became of it.
@@ -129,6 +132,7 @@ async fn carry_out(writer: Arc<Writer>, steps: Steps) -> Vec<Applied> {
         } else {
             Applied::not_sent(change, "the tag that is in its way could not be deleted".to_owned())
         });
+        writer.ended.fetch_add(1, Ordering::Relaxed);
     }
     ended
 }

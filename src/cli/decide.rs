@@ -54,6 +54,19 @@ pub(super) fn decide(common: &Common, plan: &str, decision: Decision, output: &O
     Ok(ExitCode::Done)
 }
 
+/// Why this id released nothing in a pass.
+pub(super) async fn what_became_of(directory: &StateDirectory, plan: &str) -> Failure {
+    let sets = match read_parked(directory).await {
+        Ok(sets) => sets,
+        Err(failure) => return failure,
+    };
+    match find(plan, &sets) {
+        Ok((pair, _)) => Failure::new(ExitCode::Held, format!("plan {plan} is parked for {pair}"))
+            .hint("name its job with `--sync`, or leave jobs out"),
+        Err(failure) => failure,
+    }
+}
+
 async fn read_parked(directory: &StateDirectory) -> Result<Vec<(Pair, Parked)>, Failure> {
     match SqliteLedger::open_read_only(directory).map_err(ledger_failure)? {
         Some(ledger) => ledger.read_parked().await.map_err(ledger_failure),

@@ -12,6 +12,7 @@ use super::sync::{block_on, ledger_failure, load, lock, state_directory, unknown
 use super::{Common, ExitCode, HistoryOptions};
 use crate::config::nearest;
 use crate::ledger::{HistoryEntry, HistoryQuery, LedgerRead, SqliteLedger, StateDirectory};
+use crate::report::style::{self, HEADING, paint};
 use crate::tag::{NamePatterns, TagName, Value};
 use crate::text::Printable;
 
@@ -233,23 +234,26 @@ fn text(changes: &[Change]) -> String {
     for run in changes.chunk_by(|one, other| one.run == other.run) {
         let Some(first) = run.first() else { continue };
         // Writing to a string cannot fail.
-        let _infallible = writeln!(text, "run {}", first.run);
+        let _infallible = writeln!(text, "{}", paint(HEADING, format_args!("run {}", first.run)));
         for change in run {
             let short = |value: &Option<Value>| value.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default();
-            let (mark, values) = match change.action {
-                "create" => ('+', short(&change.to)),
-                "move" => ('~', format!("{} -> {}", short(&change.from), short(&change.to))),
-                _ => ('-', short(&change.from)),
+            let values = match change.action {
+                "create" => short(&change.to),
+                "move" => format!("{} -> {}", short(&change.from), short(&change.to)),
+                _ => short(&change.from),
             };
-            let outcome = Some(change.outcome.replace('_', " ")).filter(|outcome| outcome != "done");
-            let remarks: Vec<String> =
-                [outcome, change.reason.clone(), change.detail.clone()].into_iter().flatten().collect();
+            let (mark, style) = style::mark(change.action);
+            let outcome = Some(change.outcome).filter(|outcome| *outcome != "done");
+            let outcome = outcome.map(|word| paint(style::outcome(word), word.replace('_', " ")).to_string());
+            let printable = |text: &Option<String>| text.as_ref().map(|text| Printable::new(text).to_string());
+            let remarks = [outcome, printable(&change.reason), printable(&change.detail)];
             let line = format!(
-                "  {:.19}Z  {:places$}  {mark} {:names$}  {values}  {}",
+                "  {:.19}Z  {:places$}  {} {:names$}  {values}  {}",
                 change.time,
                 change.place(),
+                paint(style, mark),
                 change.tag.to_string(),
-                Printable::new(&remarks.join("; "))
+                remarks.into_iter().flatten().collect::<Vec<_>>().join("; ")
             );
             let _infallible = writeln!(text, "{}", line.trim_end());
         }

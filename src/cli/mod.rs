@@ -7,6 +7,7 @@ mod decide;
 mod explain;
 mod history;
 mod output;
+mod progress;
 mod providers;
 mod status;
 mod sync;
@@ -16,6 +17,7 @@ use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 
+use anstream::{AutoStream, ColorChoice};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 pub use crate::report::ExitCode;
@@ -23,6 +25,7 @@ pub use crate::report::ExitCode;
 use crate::config::nearest;
 use crate::ledger::Decision;
 use output::{Failure, Output};
+use progress::{LogWriter, Screen};
 
 /// Keeps git tags in agreement between repositories and remote tag APIs.
 #[derive(Debug, Parser)]
@@ -220,7 +223,7 @@ struct Common {
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     format: Format,
 
-    /// When to use colour
+    /// When to use colour; `auto` is on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_enum, default_value_t = Color::Auto)]
     color: Color,
 
@@ -245,23 +248,55 @@ enum Format {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Color {
+    // On a terminal, unless the environment speaks against it: `NO_COLOR`, `TERM=dumb`.
     Auto,
+    // Whatever the environment says.
     Always,
     Never,
 }
 
+impl Color {
+    /// What stands on a command line that could not be parsed, or that asks for help: as good as can be told.
+    fn asked(arguments: &[OsString]) -> Self {
+        let options =
+            arguments.iter().take_while(|argument| *argument != "--").filter_map(|argument| argument.to_str());
+        let mut asked = Self::Auto;
+        let mut behind_option = false;
+        for argument in options {
+            let value = if behind_option { Some(argument) } else { argument.strip_prefix("--color=") };
+            asked = value.and_then(|value| Self::from_str(value, false).ok()).unwrap_or(asked);
+            behind_option = argument == "--color";
+        }
+        asked
+    }
+
+    /// Makes this the choice of the process, for results and errors of ours and of the parser.
+    fn choose(self) {
+        let choice = match self {
+            Self::Auto => ColorChoice::Auto,
+            Self::Always => ColorChoice::Always,
+            Self::Never => ColorChoice::Never,
+        };
+        choice.write_global();
+    }
+}
+
 /// Runs the program with these arguments, the program's name first.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let line = match CommandLine::try_parse_from(arguments) {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let line = match CommandLine::try_parse_from(&arguments) {
         Ok(line) => line,
         Err(fault) => {
+            Color::asked(&arguments).choose();
             // Help and version are results and go to standard output; clap knows which is which.
             let _closed_pipe = fault.print();
             return if fault.use_stderr() { ExitCode::Usage } else { ExitCode::Done };
         }
     };
-    let output = Output::new(line.common.format);
-    start_log(&line.common);
+    line.common.color.choose();
+    let screen = Screen::new(line.common.quiet);
+    start_log(&line.common, screen.clone());
+    let output = Output::new(line.common.format, screen);
     // A panic is a bug, whatever it was about; the default hook has said where.
     let done = std::panic::catch_unwind(AssertUnwindSafe(|| dispatch(line, &output)));
     match done {
@@ -321,7 +356,7 @@ fn no_command(jobs: &[String]) -> Failure {
 }
 
 /// Logs go to standard error; `$TAGSYNCD_LOG` overrides the level as `tracing` filters do.
-fn start_log(common: &Common) {
+fn start_log(common: &Common, screen: Screen) {
     let level = match (common.quiet, common.verbose) {
         (true, _) => "error",
         (false, 0) => "tagsyncd=warn",
@@ -329,11 +364,13 @@ fn start_log(common: &Common) {
         (false, _) => "tagsyncd=debug",
     };
     let filter = std::env::var("TAGSYNCD_LOG").unwrap_or_else(|_| level.to_owned());
-    let colour = common.color == Color::Always;
+    let colour = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
     let log = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
+        .with_writer(move || LogWriter(screen.clone()))
         .with_ansi(colour)
         .with_target(false)
+        // It would be told on standard error, with a panic where that is what cannot be written.
+        .log_internal_errors(false)
         .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
         .finish();
     // A second start in one process (a test) keeps the first log.

@@ -3,7 +3,11 @@
 use std::fmt;
 use std::io::{self, Write as _};
 
+use anstyle::Style;
+
+use super::progress::Screen;
 use super::{ExitCode, Format};
+use crate::report::style::{self, FAILED, HEADING, paint};
 use crate::text::Printable;
 
 /// Why a command could not do its work.
@@ -31,45 +35,41 @@ impl Failure {
 }
 
 /// Standard output for results, standard error for the rest.
+///
+/// Texts come styled. Each of the two streams keeps or drops the styles according to the process's colour choice.
 pub(super) struct Output {
     pub(super) format: Format,
+    /// Where long work shows how far it has come.
+    pub(super) screen: Screen,
 }
 
 impl Output {
-    pub(super) fn new(format: Format) -> Self {
-        Self { format }
+    pub(super) fn new(format: Format, screen: Screen) -> Self {
+        Self { format, screen }
     }
 
     /// Writes a result: as text or as one line of JSON.
     pub(super) fn result(&self, json: &impl serde::Serialize, text: impl fmt::Display) -> Result<(), Failure> {
-        let shown = match self.format {
-            Format::Human => text.to_string(),
+        match self.format {
+            Format::Human => write(anstream::stdout().lock(), text.to_string().as_bytes()),
             Format::Json => {
                 let json = crate::text::to_json(json).map_err(|fault| {
                     Failure::new(ExitCode::Bug, format!("the result could not be written as JSON: {fault}"))
                 })?;
-                json + "\n"
+                write(io::stdout().lock(), (json + "\n").as_bytes())
             }
-        };
-        self.bytes(shown.as_bytes()).map(|_| ())
+        }
     }
 
     /// Writes a result that is what it is in every format.
     pub(super) fn bytes(&self, shown: &[u8]) -> Result<ExitCode, Failure> {
-        let mut stdout = io::stdout().lock();
-        match stdout.write_all(shown).and_then(|()| stdout.flush()) {
-            // A reader that has seen enough, like `head`, is no failure of ours.
-            Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
-                Err(Failure::new(ExitCode::Failed, format!("standard output could not be written: {fault}")))
-            }
-            Ok(()) | Err(_) => Ok(ExitCode::Done),
-        }
+        write(io::stdout().lock(), shown)?;
+        Ok(ExitCode::Done)
     }
 
     /// Says something beside the result.
     pub(super) fn remark(&self, remark: impl fmt::Display) {
-        // With standard error closed there is nobody left to tell.
-        let _nobody_listens = writeln!(io::stderr().lock(), "tagsyncd: {remark}");
+        say(HEADING, remark);
     }
 
     /// Renders a failure: what happened, then what to do.
@@ -81,9 +81,25 @@ impl Output {
             shown.push('\n');
         }
         for hint in hints {
-            shown.push_str(&format!("hint: {}\n", Printable::new(hint)));
+            shown.push_str(&format!("{} {}\n", style::hint(), Printable::new(hint)));
         }
-        self.remark(shown.trim_end());
+        say(FAILED, shown.trim_end());
         *code
+    }
+}
+
+fn say(style: Style, what: impl fmt::Display) {
+    let line = format!("{} {what}\n", paint(style, "tagsyncd:"));
+    // With standard error closed there is nobody left to tell.
+    let _nobody_listens = anstream::stderr().lock().write_all(line.as_bytes());
+}
+
+fn write(mut stdout: impl io::Write, shown: &[u8]) -> Result<(), Failure> {
+    match stdout.write_all(shown).and_then(|()| stdout.flush()) {
+        // A reader that has seen enough, like `head`, is no failure of ours.
+        Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
+            Err(Failure::new(ExitCode::Failed, format!("standard output could not be written: {fault}")))
+        }
+        Ok(()) | Err(_) => Ok(()),
     }
 }

@@ -12,6 +12,7 @@ use super::sync::{block_on, choose, ledger_failure, load, state_directory};
 use super::{Common, ExitCode};
 use crate::config::JobSettings;
 use crate::ledger::{Decision, LedgerRead as _, Matter, Pair, PairStatus, Parked, SqliteLedger, Unsettled};
+use crate::report::style::{self, FAILED, HEADING, HELD, WAITING, paint};
 use crate::tag::TagName;
 use crate::text::Printable;
 
@@ -199,6 +200,13 @@ impl Status {
     }
 }
 
+/// What the latest pass counted, without what it did not find.
+fn counted(counts: &Json) -> String {
+    let found = counts.as_object().into_iter().flatten().filter(|(_, count)| count.as_u64() != Some(0));
+    let words: Vec<String> = found.map(|(word, count)| format!("{count} {}", word.replace('_', " "))).collect();
+    words.join(", ")
+}
+
 /// Names of one matter that a glance can take in.
 const NAMES: usize = 20;
 
@@ -206,13 +214,16 @@ impl PairReport {
     // Writing to a string cannot fail.
     fn write(&self, text: &mut String, now: Timestamp) {
         let Self { job, repository, remote, state, .. } = self;
-        let _infallible = write!(text, "{job}: {repository} -> {remote}: {}", state.replace('_', " "));
+        let heading = format!("{job}: {repository} -> {remote}");
+        let state = paint(style::state(state), state.replace('_', " "));
+        let _infallible = write!(text, "{}: {state}", paint(HEADING, heading));
         let Some(known) = &self.known else {
             text.push_str(" ran\n");
             return;
         };
         if let Some(since) = known.in_sync_since {
-            let _infallible = write!(text, ", in sync for {}", age(since, now));
+            let words = if self.state == "in_sync" { " for" } else { ", in sync for" };
+            let _infallible = write!(text, "{words} {}", age(since, now));
         }
         if let Some(since) = oldest(known) {
             let _infallible = write!(text, ", lag {}", age(since, now));
@@ -225,17 +236,30 @@ impl PairReport {
             Some(time) => writeln!(text, ", last success {:.19}Z ({} ago)", time.to_string(), age(time, now)),
             None => writeln!(text, ", never a success"),
         };
-        if let Some(error) = &self.error {
-            let _infallible = writeln!(text, "  unknown: {}", Printable::new(error));
+        let counts = counted(&self.counts);
+        if !counts.is_empty() {
+            let _infallible = writeln!(text, "  {counts}");
         }
-        for (mark, matter) in [('!', Matter::Held), ('!', Matter::Failed), ('…', Matter::Waiting)] {
-            let open: Vec<_> = known.last.unsettled.iter().filter(|open| open.matter == matter).collect();
-            for open in open.iter().take(NAMES) {
-                let (age, reason) = (age(open.since, now), Printable::new(&open.reason));
-                let _infallible = writeln!(text, "  {mark} {}  {} for {age}: {reason}", open.tag, matter.word());
+        if let Some(error) = &self.error {
+            let _infallible = writeln!(text, "  {} {}", paint(FAILED, "unknown:"), Printable::new(error));
+        }
+        for (mark, style, matter) in
+            [('!', HELD, Matter::Held), ('!', FAILED, Matter::Failed), ('…', WAITING, Matter::Waiting)]
+        {
+            let (mark, word) = (paint(style, mark), paint(style, matter.word()));
+            // What has one reason is said once, however many names there are.
+            let mut by_reason: BTreeMap<&str, Vec<&Unsettled>> = BTreeMap::new();
+            for open in known.last.unsettled.iter().filter(|open| open.matter == matter) {
+                by_reason.entry(&open.reason).or_default().push(open);
             }
-            if open.len() > NAMES {
-                let _infallible = writeln!(text, "  {mark} … and {} more", open.len() - NAMES);
+            for (reason, open) in by_reason {
+                let reason = Printable::new(reason);
+                let since = open.iter().map(|open| open.since).min().unwrap_or(now);
+                let names: Vec<String> = open.iter().take(NAMES).map(|open| open.tag.to_string()).collect();
+                let names = names.join(", ");
+                let more = open.len().saturating_sub(NAMES);
+                let more = if more > 0 { format!(" … and {more} more") } else { String::new() };
+                let _infallible = writeln!(text, "  {mark} {names}{more}  {word} for {}: {reason}", age(since, now));
             }
         }
         if known.pins > 0 {
@@ -245,7 +269,7 @@ impl PairReport {
             let changes = if set.count == 1 { "1 change".to_owned() } else { format!("{} changes", set.count) };
             let _infallible = write!(text, "  plan {}: {changes} parked for {}", set.plan, age(*since, now));
             let _infallible = match decision {
-                None => writeln!(text, "\n      hint: {}", set.hint()),
+                None => writeln!(text, "\n      {} {}", style::hint(), set.hint()),
                 Some((Decision::Approved, when)) => {
                     writeln!(text, ", approved {} ago: the next pass carries them out", age(*when, now))
                 }

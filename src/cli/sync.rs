@@ -6,13 +6,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+use super::decide::what_became_of;
 use super::output::{Failure, Output};
+use super::progress::Screen;
 use super::{Common, ExitCode, PassOptions};
 use crate::config::{self, JobSettings, Settings, nearest};
 use crate::http::Pool;
 use crate::ledger::{LedgerFault, LedgerRead, LockFault, SqliteLedger, StateDirectory, StateLock};
 use crate::report::Report;
-use crate::sync::{Mode, Purpose, Run, run};
+use crate::sync::{Mode, Progress, Purpose, Run, run};
 use crate::text::Printable;
 
 /// `--sync`: looks and writes.
@@ -22,8 +24,8 @@ pub(super) fn sync(common: &Common, pass: &PassOptions, jobs: &[String], output:
     let directory = state_directory(common, Some(&settings))?;
     let lock = lock(&directory)?;
     let ledger = SqliteLedger::open(&lock).map_err(ledger_failure)?;
-    let report = pass_over(&jobs, Purpose::Agree, Mode::Sync(Arc::new(ledger)), &pass.approve, common)?;
-    finish(&report, common, pass, output)
+    let report = pass_over(&jobs, Purpose::Agree, Mode::Sync(Arc::new(ledger)), &pass.approve, common, output)?;
+    finish(&report, &directory, common, pass, output)
 }
 
 /// `plan`: looks only, and holds nothing that could write.
@@ -33,8 +35,8 @@ pub(super) fn plan(common: &Common, pass: &PassOptions, jobs: &[String], output:
     let directory = state_directory(common, Some(&settings))?;
     let ledger = SqliteLedger::open_read_only(&directory).map_err(ledger_failure)?;
     let ledger = ledger.map(|ledger| Arc::new(ledger) as Arc<dyn LedgerRead>);
-    let report = pass_over(&jobs, Purpose::Agree, Mode::Plan(ledger), &pass.approve, common)?;
-    finish(&report, common, pass, output)
+    let report = pass_over(&jobs, Purpose::Agree, Mode::Plan(ledger), &pass.approve, common, output)?;
+    finish(&report, &directory, common, pass, output)
 }
 
 /// Reads the configuration; all its problems are one failure.
@@ -93,10 +95,11 @@ pub(super) fn pass_over(
     mode: Mode,
     released: &[String],
     common: &Common,
+    output: &Output,
 ) -> Result<Report, Failure> {
     block_on(async {
         let stop = CancellationToken::new();
-        stop_on_signals(stop.clone())
+        stop_on_signals(stop.clone(), output.screen.clone())
             .map_err(|fault| Failure::new(ExitCode::Failed, format!("signals could not be received: {fault}")))?;
         let run_settings = Run {
             id: Uuid::now_v7(),
@@ -106,13 +109,14 @@ pub(super) fn pass_over(
             released: released.to_vec(),
             verbose: common.verbose > 0,
             stop,
+            progress: Progress::default(),
         };
-        Ok(run(jobs, &run_settings).await)
+        Ok(output.screen.show(&run_settings.progress, run(jobs, &run_settings)).await)
     })
 }
 
 /// The first SIGTERM or SIGINT ends the pass between two writes; the second leaves at once, which is as safe as SIGKILL.
-fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
+fn stop_on_signals(stop: CancellationToken, screen: Screen) -> std::io::Result<()> {
     let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     tokio::spawn(async move {
         loop {
@@ -122,7 +126,7 @@ fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
             }
             if stop.is_cancelled() {
                 #[expect(clippy::exit, reason = "the person asked twice; intents on disk make this safe")]
-                std::process::exit(ExitCode::Failed as i32);
+                screen.aside(|| std::process::exit(ExitCode::Failed as i32));
             }
             tracing::warn!("Stopping after the writes under way.");
             stop.cancel();
@@ -131,26 +135,27 @@ fn stop_on_signals(stop: CancellationToken) -> std::io::Result<()> {
     Ok(())
 }
 
-fn finish(report: &Report, common: &Common, pass: &PassOptions, output: &Output) -> Result<ExitCode, Failure> {
+fn finish(
+    report: &Report,
+    directory: &StateDirectory,
+    common: &Common,
+    pass: &PassOptions,
+    output: &Output,
+) -> Result<ExitCode, Failure> {
     output.result(report, report.to_text(common.verbose > 0))?;
     let code = report.exit_code(pass.exit_code);
-    let refused = say_what_was_not_released(report, &pass.approve, output);
-    Ok(if refused && code == ExitCode::Done { ExitCode::Held } else { code })
+    let refused = not_released(report, &pass.approve);
+    for plan in &refused {
+        let why = block_on(async { Ok(what_became_of(directory, plan).await) })?;
+        output.remark(format_args!("plan {} released nothing", Printable::new(plan)));
+        output.fail(&why);
+    }
+    Ok(if !refused.is_empty() && code == ExitCode::Done { ExitCode::Held } else { code })
 }
 
-/// Says which of these ids released nothing; whether there is one.
-pub(super) fn say_what_was_not_released(report: &Report, approved: &[String], output: &Output) -> bool {
+/// Which of these ids released nothing.
+pub(super) fn not_released<'a>(report: &Report, approved: &'a [String]) -> Vec<&'a str> {
     let remotes = || report.jobs.iter().flat_map(|job| &job.remotes);
-    let parked: Vec<&str> = remotes().flat_map(|remote| &remote.plans).map(|stopped| stopped.plan.as_str()).collect();
-    let mut refused = false;
-    for plan in approved.iter().filter(|plan| !remotes().any(|remote| remote.released.contains(plan))) {
-        refused = true;
-        let now = match (parked.as_slice(), nearest(plan, parked.iter().copied())) {
-            ([], _) => "nothing is parked now".to_owned(),
-            (_, Some(meant)) => format!("did you mean {meant}?"),
-            (parked, None) => format!("another set is parked now: {}", parked.join(", ")),
-        };
-        output.remark(format_args!("plan {} was not released: {now}", Printable::new(plan)));
-    }
-    refused
+    let released = |plan: &&String| remotes().any(|remote| remote.released.contains(plan));
+    approved.iter().filter(|plan| !released(plan)).map(String::as_str).collect()
 }

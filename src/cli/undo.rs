@@ -7,12 +7,13 @@ use uuid::Uuid;
 
 use super::history::{find_run, tag_patterns};
 use super::output::{Failure, Output};
-use super::sync::{block_on, ledger_failure, load, lock, pass_over, say_what_was_not_released, state_directory};
+use super::sync::{block_on, ledger_failure, load, lock, not_released, pass_over, state_directory};
 use super::{Common, ExitCode, UndoOptions};
 use crate::config::{JobSettings, Settings};
 use crate::ledger::{HistoryEntry, HistoryQuery, LedgerRead, Pair, SqliteLedger};
 use crate::sync::{Mode, Purpose};
 use crate::tag::NamePatterns;
+use crate::text::Printable;
 
 pub(super) fn undo(common: &Common, options: &UndoOptions, output: &Output) -> Result<ExitCode, Failure> {
     let settings = load(common)?;
@@ -41,11 +42,14 @@ pub(super) fn undo(common: &Common, options: &UndoOptions, output: &Output) -> R
     if purpose.is_empty() {
         output.remark(format_args!("run {run} changed nothing here that could be put back"));
     }
-    let report = pass_over(&jobs, purpose, mode, &options.approve, common)?;
+    let report = pass_over(&jobs, purpose, mode, &options.approve, common, output)?;
     output.result(&report, report.to_text(common.verbose > 0))?;
-    let refused = say_what_was_not_released(&report, &options.approve, output);
+    let refused = not_released(&report, &options.approve);
+    for plan in &refused {
+        output.remark(format_args!("plan {} released nothing: it is no set of this undo", Printable::new(plan)));
+    }
     Ok(match report.exit_code(false) {
-        ExitCode::Done if refused || !unknown.is_empty() => ExitCode::Held,
+        ExitCode::Done if !refused.is_empty() || !unknown.is_empty() => ExitCode::Held,
         code => code,
     })
 }

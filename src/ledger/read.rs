@@ -354,6 +354,9 @@ fn parked_row(row: &Row<'_>) -> Result<Parked, Failure> {
         Some(_) => return Err(Failure::Corrupt("an ending that does not exist")),
     };
     let count = u32::try_from(number(row, 3)?).map_err(|_| Failure::Corrupt("a count that cannot be"))?;
+    if !text(row, 0)?.bytes().all(|byte| byte.is_ascii_alphanumeric()) {
+        return Err(Failure::Corrupt("a plan id that is none"));
+    }
     let set = ParkedSet { plan: text(row, 0)?.to_owned(), by, changes: text(row, 2)?.to_owned(), count };
     Ok(Parked { set, since: time(row, 4)?, decision, ended })
 }

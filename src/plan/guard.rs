@@ -287,7 +287,9 @@ fn identify(changes: &[PlannedChange], parked: &BTreeMap<TagName, String>, by: P
     let count = u32::try_from(lines.len()).unwrap_or(u32::MAX);
     let changes = lines.join("\n");
     let Pair { job, repository, remote } = pair;
-    let digest = Sha256::digest(format!("{job}\n{repository}\n{remote}\n{changes}"));
+    // What guards parked and what was undone may be the same changes, and still be two questions.
+    let by_word = by.word();
+    let digest = Sha256::digest(format!("{job}\n{repository}\n{remote}\n{by_word}\n{changes}"));
     let plan = digest.iter().take(6).fold(String::new(), |mut hex, byte| {
         // Writing to a string cannot fail.
         let _infallible = write!(hex, "{byte:02x}");

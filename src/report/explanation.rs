@@ -4,6 +4,7 @@ use std::fmt::{self, Write as _};
 
 use serde::Serialize;
 
+use super::style::{self, HEADING, PLAIN, paint};
 use crate::tag::{TagName, Value};
 use crate::text::Printable;
 
@@ -148,7 +149,7 @@ impl Explanation {
 
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { job, repository, remote, tag, .. } = self;
-        write!(f, "{job}: {repository} -> {remote}")?;
+        write!(f, "{}", paint(HEADING, format_args!("{job}: {repository} -> {remote}")))?;
         if !self.place.is_empty() {
             write!(f, " ({})", Printable::new(&self.place))?;
         }
@@ -166,14 +167,15 @@ impl Explanation {
         writeln!(f, "  rules, in the order in which they are asked")?;
         let width = self.rules.iter().map(|rule| rule.title.chars().count()).max().unwrap_or_default();
         for RuleReport { title, applies, detail, place, .. } in &self.rules {
-            let answer = if *applies { "yes" } else { "no" };
-            let mut line = format!("    {title:width$}  {answer:<3}");
+            let answer = if *applies { paint(HEADING, "yes") } else { paint(PLAIN, "no ") };
+            let mut line = format!("    {title:width$}  {answer}");
             for part in [detail, place].into_iter().flatten() {
                 let _infallible = write!(line, "  {}", Printable::new(part));
             }
             writeln!(f, "{}", line.trim_end())?;
         }
-        write!(f, "  verdict  {}", self.verdict.replace('_', " "))?;
+        let verdict = self.verdict.replace('_', " ");
+        write!(f, "  verdict  {}", paint(style::state(self.verdict), verdict))?;
         match &self.reason {
             Some(reason) => writeln!(f, ": {}", Printable::new(reason))?,
             None => writeln!(f)?,

@@ -1,8 +1,10 @@
 //! What a pass found and did, for people and for scripts.
 //!
-//! The JSON is a contract: fields may be added, never renamed. The text is for a glance, in any width, without colour.
+//! The JSON is a contract: fields may be added, never renamed. The text is for a glance, in any width; it carries
+//! styles, and whoever writes it strips them where they are not wanted.
 
 mod explanation;
+pub(crate) mod style;
 mod text;
 
 pub use explanation::{Explanation, Explanations, FactReport, Presence, RuleReport, SideReport};

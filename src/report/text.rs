@@ -1,7 +1,10 @@
-//! A report for people: a table that can be read at a glance, in any width, without colour.
+//! A report for people: a table that can be read at a glance, in any width, with colour or without.
 
 use std::fmt::{self, Write as _};
 
+use anstyle::Style;
+
+use super::style::{self, FAILED, HEADING, HELD, PLAIN, WAITING, paint};
 use super::{Counts, JobReport, Quiet, RemoteReport, Report};
 use crate::tag::{TagName, Value};
 use crate::text::Printable;
@@ -17,7 +20,8 @@ impl Report {
 impl JobReport {
     fn write(&self, f: &mut fmt::Formatter<'_>, most: usize) -> fmt::Result {
         if let Some(error) = &self.error {
-            writeln!(f, "{}: {}: {}", self.job, self.repository, Printable::new(error))?;
+            let heading = format!("{}: {}", self.job, self.repository);
+            writeln!(f, "{}: {}", paint(HEADING, heading), Printable::new(error))?;
             write_hint(f, "", self.hint.as_deref())?;
             return Ok(());
         }
@@ -31,6 +35,7 @@ const LINES_OF_A_KIND: usize = 40;
 /// A line of the table: mark, name, what happens; and what is to be said about it, which like lines share.
 struct Line {
     mark: char,
+    style: Style,
     name: String,
     values: String,
     remark: String,
@@ -47,12 +52,12 @@ impl Line {
 
 impl RemoteReport {
     fn write(&self, f: &mut fmt::Formatter<'_>, job: &str, repository: &str, most: usize) -> fmt::Result {
-        write!(f, "{job}: {repository} -> {}", self.remote)?;
+        write!(f, "{}", paint(HEADING, format_args!("{job}: {repository} -> {}", self.remote)))?;
         if !self.place.is_empty() {
             write!(f, " ({})", Printable::new(&self.place))?;
         }
         if let Some(error) = &self.error {
-            writeln!(f, "\n  unknown: {}", Printable::new(error))?;
+            writeln!(f, "\n  {} {}", paint(FAILED, "unknown:"), Printable::new(error))?;
             return write_hint(f, "  ", self.hint.as_deref());
         }
         let lines = self.lines();
@@ -68,7 +73,8 @@ impl RemoteReport {
         let (names, values) = (width(|line| &line.name).min(40), width(|line| &line.values).min(28));
         for kind in lines.chunk_by(Line::is_like) {
             for line in kind.iter().take(most) {
-                let Line { mark, name, values: value, remark, .. } = line;
+                let Line { mark, style, name, values: value, remark, .. } = line;
+                let mark = paint(*style, mark);
                 let advice = line.advice.as_ref().filter(|_| kind.len() == 1).map_or("", |(reason, _)| reason);
                 let colon = if advice.is_empty() { "" } else { ": " };
                 let value = if value.is_empty() { String::new() } else { format!("{value:values$}  ") };
@@ -77,7 +83,8 @@ impl RemoteReport {
             }
             if let [first, _, ..] = kind {
                 if kind.len() > most {
-                    writeln!(f, "  {} … and {} more; `-v` lists all", first.mark, kind.len() - most)?;
+                    let mark = paint(first.style, first.mark);
+                    writeln!(f, "  {mark} … and {} more; `-v` lists all", kind.len() - most)?;
                 }
                 if let Some((reason, _)) = &first.advice {
                     writeln!(f, "      all {}: {reason}", kind.len())?;
@@ -94,42 +101,48 @@ impl RemoteReport {
         let mut lines = Vec::new();
         for change in &self.changes {
             let short = |value: &Option<Value>| value.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default();
-            let (mark, values) = match change.action {
-                "create" => ('+', short(&change.to)),
-                "move" => ('~', format!("{} -> {}", short(&change.from), short(&change.to))),
-                _ => ('-', short(&change.from)),
+            let (mark, style) = style::mark(change.action);
+            let values = match change.action {
+                "create" => short(&change.to),
+                "move" => format!("{} -> {}", short(&change.from), short(&change.to)),
+                _ => short(&change.from),
             };
-            let outcome = change.outcome.filter(|outcome| *outcome != "done").map(|outcome| outcome.replace('_', " "));
-            let remarks = [outcome, change.reason.clone(), change.degraded.map(str::to_owned)];
+            let outcome = change.outcome.filter(|outcome| *outcome != "done");
+            let outcome = outcome.map(|word| paint(style::outcome(word), word.replace('_', " ")).to_string());
+            let remarks = [outcome, change.reason.as_deref().map(printable), change.degraded.map(str::to_owned)];
             lines.push(Line {
                 mark,
+                style,
                 name: shown_name(&change.tag, &change.name),
                 values,
-                remark: printable(&remarks.into_iter().flatten().collect::<Vec<_>>().join("; ")),
+                remark: remarks.into_iter().flatten().collect::<Vec<_>>().join("; "),
                 advice: None,
             });
         }
         for held in self.held.iter().filter(|held| !held.dismissed) {
             lines.push(Line {
                 mark: '!',
+                style: HELD,
                 name: shown_name(&held.tag, &held.name),
                 values: String::new(),
-                remark: "held".to_owned(),
+                remark: paint(HELD, "held").to_string(),
                 advice: Some((printable(&held.reason), held.hint.clone())),
             });
         }
         for waiting in &self.waiting {
             lines.push(Line {
                 mark: '…',
+                style: WAITING,
                 name: shown_name(&waiting.tag, &waiting.name),
                 values: waiting.to.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default(),
-                remark: format!("waiting: {}", printable(&waiting.reason)),
+                remark: format!("{} {}", paint(WAITING, "waiting:"), printable(&waiting.reason)),
                 advice: None,
             });
         }
         for (verdict, names) in self.quiet.iter().flat_map(Quiet::lists) {
             lines.extend(names.iter().map(|name| Line {
                 mark: '=',
+                style: PLAIN,
                 name: name.to_string(),
                 values: String::new(),
                 remark: verdict.to_owned(),
@@ -158,22 +171,22 @@ impl RemoteReport {
         let (created, moved_word, deleted) =
             if done { ("created", "moved", "deleted") } else { ("to create", "to move", "to delete") };
         let parts = [
-            (create, created),
-            (moved, moved_word),
-            (delete, deleted),
-            (failed, "failed"),
-            (held, "held"),
-            (dismissed, "dismissed"),
-            (waiting, "waiting"),
-            (adopt, "adopted"),
-            (forget, "forgotten"),
-            (retained, "retained"),
-            (unmanaged, "unmanaged"),
+            (create, created, PLAIN),
+            (moved, moved_word, PLAIN),
+            (delete, deleted, PLAIN),
+            (failed, "failed", FAILED),
+            (held, "held", HELD),
+            (dismissed, "dismissed", PLAIN),
+            (waiting, "waiting", WAITING),
+            (adopt, "adopted", PLAIN),
+            (forget, "forgotten", PLAIN),
+            (retained, "retained", PLAIN),
+            (unmanaged, "unmanaged", PLAIN),
         ];
         let mut summary = format!("{in_sync} in sync");
-        for (count, word) in parts.into_iter().filter(|(count, _)| *count > 0) {
+        for (count, word, style) in parts.into_iter().filter(|(count, ..)| *count > 0) {
             // Writing to a string cannot fail.
-            let _infallible = write!(summary, ", {count} {word}");
+            let _infallible = write!(summary, ", {}", paint(style, format_args!("{count} {word}")));
         }
         let _infallible = write!(summary, " ({} request{})", self.requests, if self.requests == 1 { "" } else { "s" });
         summary
@@ -197,7 +210,7 @@ fn printable(text: &str) -> String {
 
 fn write_hint(f: &mut fmt::Formatter<'_>, indent: &str, hint: Option<&str>) -> fmt::Result {
     match hint {
-        Some(hint) => writeln!(f, "{indent}hint: {}", Printable::new(hint)),
+        Some(hint) => writeln!(f, "{indent}{} {}", style::hint(), Printable::new(hint)),
         None => Ok(()),
     }
 }

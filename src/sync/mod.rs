@@ -7,6 +7,7 @@ mod explain;
 mod finding;
 mod pass;
 mod probe;
+mod progress;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,8 +29,10 @@ use crate::tag::SourceSnapshot;
 pub use explain::{Question, explain, names_like};
 pub use finding::{Check, Finding, Outcome};
 pub use probe::{Probe, probe};
+pub use progress::{Progress, Step, UnderWay};
 
 use pass::{pass, stopped};
+use progress::Begun;
 
 /// Repositories that are read and held in memory at once.
 const REPOSITORIES_AT_ONCE: usize = 16;
@@ -91,6 +94,8 @@ pub struct Run {
     pub verbose: bool,
     /// Ends the pass between two writes.
     pub stop: CancellationToken,
+    /// How far it has come.
+    pub progress: Progress,
 }
 
 /// One pass over these jobs.
@@ -99,10 +104,13 @@ pub async fn run(jobs: &[&JobSettings], run: &Run) -> Report {
     for job in jobs {
         match job.from.find() {
             Ok(repositories) => {
-                let concerned = repositories.into_iter().filter(|repository| {
-                    job.to.iter().any(|remote| run.purpose.concerns(&pair_of(job, repository, remote)))
-                });
-                instances.extend(concerned.map(|repository| (*job, Ok(repository))));
+                let concerned: Vec<_> = repositories
+                    .into_iter()
+                    .map(|repository| (concerned(job, &repository, &run.purpose).len(), repository))
+                    .filter(|(remotes, _)| *remotes > 0)
+                    .collect();
+                run.progress.expect(concerned.iter().map(|(remotes, _)| remotes).sum());
+                instances.extend(concerned.into_iter().map(|(_, repository)| (*job, Ok(repository))));
             }
             Err(fault) => instances.push((*job, Err(fault))),
         }
@@ -146,7 +154,8 @@ async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) 
         return report;
     }
     let pair_of = |template: &RemoteTemplate| pair_of(job, repository, template);
-    let concerned: Vec<_> = job.to.iter().filter(|template| run.purpose.concerns(&pair_of(template))).collect();
+    let concerned = concerned(job, repository, &run.purpose);
+    let begun: Vec<_> = concerned.iter().map(|template| run.progress.begin(pair_of(template))).collect();
     let remotes: Vec<_> =
         concerned.iter().map(|template| (*template, template.for_repository(&repository.name))).collect();
     let compares =
@@ -166,9 +175,17 @@ async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) 
             return report;
         }
     };
-    let pairs = remotes.into_iter().map(|(template, settings)| sync_pair(job, pair_of(template), &side, settings, run));
+    let pairs = remotes.into_iter().zip(begun).map(|((template, settings), begun)| {
+        let pair = pair_of(template);
+        sync_pair(job, pair, &side, settings, run, begun)
+    });
     report.remotes = join_all(pairs).await;
     report
+}
+
+/// The remotes of a job that a run is about.
+fn concerned<'a>(job: &'a JobSettings, repository: &Repository, purpose: &Purpose) -> Vec<&'a RemoteTemplate> {
+    job.to.iter().filter(|remote| purpose.concerns(&pair_of(job, repository, remote))).collect()
 }
 
 fn pair_of(job: &JobSettings, repository: &Repository, remote: &RemoteTemplate) -> Pair {
@@ -188,10 +205,11 @@ async fn sync_pair(
     side: &SourceSide,
     settings: Result<RemoteSettings, ConfigFault>,
     run: &Run,
+    begun: Begun<'_>,
 ) -> RemoteReport {
     let began = Timestamp::now();
     let mut report = RemoteReport::new(&pair.remote);
-    let exact_begun = match pass(job, &pair, side, settings, run, &mut report).await {
+    let exact_begun = match pass(job, &pair, side, settings, run, &begun, &mut report).await {
         Ok(exact_begun) => exact_begun,
         Err(fault) => {
             tracing::warn!(%pair, error = fault.message, "A pair could not be synchronised.");

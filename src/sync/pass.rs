@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{Mode, Purpose, Run, SourceSide};
+use super::{Begun, Mode, Purpose, Run, SourceSide};
 use crate::apply::{Applied, Writer, apply, recover};
 use crate::config::{ConfigFault, JobSettings, RemoteSettings};
 use crate::http::Transport;
@@ -55,15 +55,17 @@ pub(super) async fn pass(
     side: &SourceSide,
     settings: Result<RemoteSettings, ConfigFault>,
     run: &Run,
+    begun: &Begun<'_>,
     report: &mut RemoteReport,
 ) -> Result<bool, PairFault> {
     let settings = settings?;
     report.place = settings.keys.describe();
     let transport = Transport::new(&run.pool, settings.http.clone());
+    begun.looks(&transport);
     let connection = Connection { transport: transport.clone(), compare_annotations: settings.compare_annotations };
     let outcome = async {
         let provider = settings.keys.connect(connection).await?;
-        Pass { job, side, settings: &settings, run, pair, provider }.run(report).await
+        Pass { job, side, settings: &settings, run, begun, pair, provider }.run(report).await
     }
     .await;
     report.requests = transport.requests();
@@ -75,6 +77,7 @@ struct Pass<'a> {
     side: &'a SourceSide,
     settings: &'a RemoteSettings,
     run: &'a Run,
+    begun: &'a Begun<'a>,
     pair: &'a Pair,
     provider: Arc<dyn Provider>,
 }
@@ -112,6 +115,7 @@ impl Pass<'_> {
             report.take_pending(&approved);
             return Ok(false);
         };
+        self.begun.applies(approved.changes().len());
         if let Purpose::Undo { run, .. } = &self.run.purpose {
             // Before the writes, so that whatever ends this pass, the next one does not do it all again.
             ledger.pin(self.pair, &self.pins(*run, &approved)).await?;
@@ -280,6 +284,7 @@ impl Pass<'_> {
             stop: self.run.stop.clone(),
             width: self.settings.http.concurrency,
             halt: OnceLock::new(),
+            ended: self.begun.applied(),
         })
     }
 }
