@@ -37,30 +37,6 @@ fn world() -> World {
     World { repository, gitlab, program, commits }
 }
 
-/// Starts a pass and kills it with SIGKILL at the `n`-th request: before it is applied, or after and before the answer.
-/// Whether the pass came that far.
-fn kill_at(world: &World, n: usize, after: bool) -> bool {
-    let process = Arc::new(AtomicU32::new(0));
-    let kill = {
-        let process = Arc::clone(&process);
-        move |_: &support::server::Request| {
-            let id = process.load(Ordering::SeqCst);
-            let status = std::process::Command::new("kill").args(["-KILL", &id.to_string()]).status();
-            assert!(status.is_ok_and(|status| status.success()), "the process under test can be killed");
-        }
-    };
-    let gate = Gate::closed();
-    // No request goes on before the process is known.
-    world.gitlab.server().on(When::any().once(), Effect::Hang(gate.clone()));
-    world.gitlab.server().on(When::any().nth(n), if after { Effect::after(kill) } else { Effect::before(kill) });
-    let mut child = world.program.start(&["--sync"]);
-    process.store(child.id(), Ordering::SeqCst);
-    gate.open();
-    let status = child.wait().expect("the child is ours");
-    world.gitlab.server().behave();
-    status.signal() == Some(9)
-}
-
 #[test]
 fn a_kill_at_any_request_ends_in_the_same_state() {
     let undisturbed = world();
@@ -71,7 +47,7 @@ fn a_kill_at_any_request_ends_in_the_same_state() {
         let mut killed = false;
         for after in [false, true] {
             let world = world();
-            killed |= kill_at(&world, n, after);
+            killed |= world.program.kill_at(&["--sync"], world.gitlab.server(), n, after);
             let kept = world.gitlab.tags("infra/core");
             assert!(kept.contains_key("kept"), "a name that is on both sides is there at every moment");
             world.program.sync(&[]).expect(0);

@@ -3,55 +3,10 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::gitlab::{Commits, FakeGitlab, FakeTag, GitlabWorld, Project, Protection, REPORTER, Token, commit_id};
-use support::program::Program;
+use support::gitlab::{Commits, FakeGitlab, FakeTag, Project, Protection, REPORTER, Token, commit_id};
 use support::repository::SampleRepository;
 use support::server::{Effect, Reply, When};
-
-/// A repository, a GitLab and the program between them.
-struct World {
-    repository: SampleRepository,
-    gitlab: FakeGitlab,
-    program: Program,
-    /// Two commits that exist on both sides.
-    commits: [String; 2],
-}
-
-impl World {
-    /// Under `mirror`, with more lines for the job and the remote.
-    fn new(job: &str, remote: &str) -> Self {
-        let repository = SampleRepository::bare();
-        let commits = [repository.commit("one"), repository.commit("two")];
-        let gitlab = FakeGitlab::start(GitlabWorld::with_core());
-        let program = Program::new();
-        program.mirror(repository.path(), &gitlab.url(), job, remote);
-        Self { repository, gitlab, program, commits }
-    }
-
-    fn tag(&self, name: &str, commit: usize) {
-        self.repository.tag(name, &self.commits[commit]);
-    }
-
-    /// Tags as `name -> commit`, as GitLab has them.
-    fn far(&self) -> Vec<(String, String)> {
-        let tags = self.gitlab.tags("infra/core");
-        tags.into_iter().map(|(name, tag)| (name, tag.commit_id.unwrap_or_default())).collect()
-    }
-
-    fn put_far(&self, name: &str, tag: FakeTag) {
-        self.gitlab.change(|world| world.project("infra/core").tags.insert(name.to_owned(), tag.clone()));
-    }
-
-    fn writes(&self) -> usize {
-        self.gitlab.writes().len()
-    }
-
-    fn tag_many(&self, count: usize) {
-        for at in 0..count {
-            self.tag(&format!("v{at:02}"), 0);
-        }
-    }
-}
+use support::world::World;
 
 fn expected(tags: &[(&str, &String)]) -> Vec<(String, String)> {
     let mut expected: Vec<_> = tags.iter().map(|(name, commit)| ((*name).to_owned(), (*commit).clone())).collect();

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 
 use super::Writer;
 use crate::ledger::{Action, Intent, IntentId, Outcome, Ownership, Record, RecordChange, RefusalKind, Settlement};
-use crate::plan::{CarriedMessage, Cause, PlannedChange};
+use crate::plan::{CarriedMessage, PlannedChange};
 use crate::provider::{Fault, FaultKind, Lease, Moves, NewTag};
 use crate::tag::{RemoteTag, TagName, Value};
 
@@ -164,7 +164,7 @@ impl Writer {
 
     async fn delete(&self, change: &PlannedChange, lease: &Value) -> Result<Settlement, String> {
         // A person who undoes a creation takes away what the source still has.
-        let undoes = change.cause == Cause::Undo;
+        let undoes = change.cause.undoes();
         for name in std::iter::once(&change.tag).chain(&change.namesakes).filter(|_| !undoes) {
             match self.source.confirm_absent(name).await {
                 Ok(true) => {}

@@ -125,7 +125,7 @@ pub struct Intent {
     pub message: Option<String>,
     /// The message of the tag that is replaced, as far as it is known, so that a failed move can put it back.
     pub old_message: Option<String>,
-    /// Why: `drift`, [`APPROVED`], [`UNDO`]; empty for the ordinary case.
+    /// Why: `drift`, [`APPROVED`], [`UNDO`], [`APPROVED_UNDO`]; empty for the ordinary case.
     pub reason: String,
 }
 
@@ -133,6 +133,8 @@ pub struct Intent {
 pub const APPROVED: &str = "approved";
 /// The reason of a write that puts back what a run changed.
 pub const UNDO: &str = "undo";
+/// The reason of such a write that a person also released from a guard.
+pub const APPROVED_UNDO: &str = "approved undo";
 
 /// Names one announced intent until it is settled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

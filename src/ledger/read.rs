@@ -11,9 +11,9 @@ use uuid::Uuid;
 use super::checksum::Checksum;
 use super::fault::Failure;
 use super::{
-    APPROVED, Action, Decision, HistoryEntry, HistoryQuery, Intent, IntentId, Matter, NameState, Outcome, Ownership,
-    Pair, PairState, PairStatus, Parked, ParkedBy, ParkedEnd, ParkedSet, PassEnd, Pin, Record, Refusal, RefusalKind,
-    Unsettled, Usage,
+    APPROVED, APPROVED_UNDO, Action, Decision, HistoryEntry, HistoryQuery, Intent, IntentId, Matter, NameState,
+    Outcome, Ownership, Pair, PairState, PairStatus, Parked, ParkedBy, ParkedEnd, ParkedSet, PassEnd, Pin, Record,
+    Refusal, RefusalKind, Unsettled, Usage,
 };
 use crate::provider::{Access, Identity};
 use crate::tag::{TagName, Value};
@@ -291,11 +291,11 @@ fn usage(connection: &Connection, id: i64, owned: u32, now: Timestamp) -> Result
             "SELECT count(*) FROM (
                  SELECT intent FROM history
                  WHERE pair = ?1 AND time > ?2 AND action <> 'create' AND action = ?3
-                   AND outcome IN ('done', 'restored', 'lost') AND reason <> ?4
+                   AND outcome IN ('done', 'restored', 'lost') AND reason NOT IN (?4, ?5)
                  UNION
-                 SELECT id FROM intents WHERE pair = ?1 AND action = ?3 AND reason <> ?4
+                 SELECT id FROM intents WHERE pair = ?1 AND action = ?3 AND reason NOT IN (?4, ?5)
              )",
-            params![id, since, action.word(), APPROVED],
+            params![id, since, action.word(), APPROVED, APPROVED_UNDO],
             |row| row.get(0),
         )?)
     };

@@ -9,8 +9,8 @@ use super::checksum::Checksum;
 use super::fault::Failure;
 use super::read::{self, DAY, IntentRow, PairRow};
 use super::{
-    IntentId, Note, Outcome, Pair, ParkedEnd, ParkedSet, PassEnd, Pin, Record, RecordChange, Settlement, UNDO,
-    Unsettled,
+    APPROVED_UNDO, IntentId, Note, Outcome, Pair, ParkedEnd, ParkedSet, PassEnd, Pin, Record, RecordChange, Settlement,
+    UNDO, Unsettled,
 };
 use crate::provider::Identity;
 use crate::tag::TagName;
@@ -138,7 +138,9 @@ impl<'connection> Book<'connection> {
             (None, _) => {}
         }
         // Only an undo may take effect on a pinned name without a person's release.
-        if matches!(outcome, Outcome::Done | Outcome::Already) && open.intent.reason != UNDO {
+        if matches!(outcome, Outcome::Done | Outcome::Already)
+            && ![UNDO, APPROVED_UNDO].contains(&open.intent.reason.as_str())
+        {
             self.end_pin(pair_id, tag)?;
         }
         if !keep_intent {

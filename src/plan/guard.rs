@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
-use super::{Cause, Held, HoldKind, Limits, Plan, PlannedChange, Policy};
+use super::{Held, HoldKind, Limits, Plan, PlannedChange, Policy};
 use crate::ledger::{Action, Note, Pair, ParkedBy, ParkedSet, Usage};
 use crate::tag::{TagName, Target};
 
@@ -98,7 +98,7 @@ pub fn guard(mut plan: Plan, facts: &Facts<'_>) -> Guarded {
             let reason =
                 "the source has no tag in scope at all: more often an unmounted disk or a wrong path than intent";
             // What a person undoes does not follow from what the source lacks.
-            (change.action != Action::Create && change.cause != Cause::Undo).then(|| reason.to_owned())
+            (change.action != Action::Create && !change.cause.undoes()).then(|| reason.to_owned())
         });
     }
 
@@ -126,7 +126,7 @@ pub fn guard(mut plan: Plan, facts: &Facts<'_>) -> Guarded {
         let set = identify(&changes, &parked, by, facts.pair);
         if facts.released.contains(&set.plan) {
             for change in changes.iter_mut().filter(|change| parked.contains_key(&change.tag)) {
-                change.cause = Cause::Approved;
+                change.cause = change.cause.approved();
             }
             released.push(set.plan);
             continue;

@@ -81,9 +81,21 @@ pub enum Cause {
     Approved,
     /// A person undoes what a run changed.
     Undo,
+    /// A person undoes what a run changed, and released it from a guard.
+    ApprovedUndo,
 }
 
 impl Cause {
+    /// Whether a person undoes what a run changed, whatever the source has.
+    pub fn undoes(self) -> bool {
+        matches!(self, Self::Undo | Self::ApprovedUndo)
+    }
+
+    /// The same, released from a guard.
+    fn approved(self) -> Self {
+        if self.undoes() { Self::ApprovedUndo } else { Self::Approved }
+    }
+
     /// The word that reports and the history use; `None` for the ordinary case.
     pub fn word(self) -> Option<&'static str> {
         match self {
@@ -91,6 +103,7 @@ impl Cause {
             Self::Drift => Some("drift"),
             Self::Approved => Some(ledger::APPROVED),
             Self::Undo => Some(ledger::UNDO),
+            Self::ApprovedUndo => Some(ledger::APPROVED_UNDO),
         }
     }
 }

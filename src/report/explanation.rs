@@ -93,6 +93,9 @@ pub struct Explanation {
     /// Whether neither the record nor the latest pass knows anything of it.
     #[serde(skip)]
     pub remembers_nothing: bool,
+    /// Whether what the remote has under its name is another source name's.
+    #[serde(skip)]
+    pub is_anothers: bool,
 }
 
 /// All answers to one question.
@@ -140,11 +143,9 @@ impl Explanation {
     /// Whether no side has it and nothing is remembered about it.
     pub fn is_nowhere(&self) -> bool {
         let absent = |side: &SideReport| matches!(side.presence, Presence::Absent | Presence::NotAsked);
-        absent(&self.source)
-            && absent(&self.record)
-            && absent(&self.there)
-            && !self.incomplete
-            && self.remembers_nothing
+        let is_there = !absent(&self.there) && !self.is_anothers;
+        let is_known = !absent(&self.source) || !absent(&self.record) || !self.remembers_nothing;
+        !is_there && !is_known && !self.incomplete
     }
 
     fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

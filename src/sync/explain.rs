@@ -70,6 +70,7 @@ pub async fn explain(
         next: verdict.next,
         incomplete: near.tag.is_err() || matches!(far.tag, Some(Err(_))),
         remembers_nothing: memory.record.is_none() && memory.unsettled.is_none() && memory.pin.is_none(),
+        is_anothers: matches!(near.tag, Ok(None)) && memory.record.is_none() && !near.rivals.is_empty(),
     })
 }
 
@@ -99,6 +100,7 @@ fn unusable(pair: &Pair, tag: &TagName, fault: String) -> Explanation {
         next: "correct the remote's configuration".to_owned(),
         incomplete: true,
         remembers_nothing: false,
+        is_anothers: false,
     }
 }
 
@@ -185,6 +187,10 @@ impl Far {
         name: &TagName,
         annotated: Option<&AnnotatedTag>,
     ) -> Self {
+        if (settings.provider.capabilities.names.refuses)(name).is_some() {
+            // Nothing can be there under such a name.
+            return Self { tag: Some(Ok(None)), facts: Vec::new() };
+        }
         let transport = Transport::new(pool, settings.http.clone());
         let connection = Connection { transport, compare_annotations: settings.compare_annotations };
         let asked = async {

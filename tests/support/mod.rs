@@ -13,3 +13,4 @@ pub mod memory_subject;
 pub mod program;
 pub mod repository;
 pub mod server;
+pub mod world;

@@ -1,9 +1,14 @@
 //! The real binary, in a folder of its own, with an environment that nobody else has a say in.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::Value;
+
+use super::server::{Effect, Gate, Request, Server, When};
 
 /// Known to integration tests; the examples that include this file run the program as a library.
 const BINARY: Option<&str> = option_env!("CARGO_BIN_EXE_tagsyncd");
@@ -113,6 +118,30 @@ impl Program {
     /// Runs the binary to its end.
     pub fn run(&self, arguments: &[&str]) -> Ended {
         ended(self.start(arguments))
+    }
+
+    /// Starts the binary and kills it with SIGKILL at the `n`-th request that this server gets: before it is applied, or
+    /// after and before the answer. Whether it came that far.
+    pub fn kill_at(&self, arguments: &[&str], server: &Server, n: usize, after: bool) -> bool {
+        let process = Arc::new(AtomicU32::new(0));
+        let kill = {
+            let process = Arc::clone(&process);
+            move |_: &Request| {
+                let id = process.load(Ordering::SeqCst);
+                let status = Command::new("kill").args(["-KILL", &id.to_string()]).status();
+                assert!(status.is_ok_and(|status| status.success()), "the process under test can be killed");
+            }
+        };
+        let gate = Gate::closed();
+        // No request goes on before the process is known.
+        server.on(When::any().once(), Effect::Hang(gate.clone()));
+        server.on(When::any().nth(n), if after { Effect::after(kill) } else { Effect::before(kill) });
+        let mut child = self.start(arguments);
+        process.store(child.id(), Ordering::SeqCst);
+        gate.open();
+        let status = child.wait().expect("the child is ours");
+        server.behave();
+        status.signal() == Some(9)
     }
 
     /// `--sync --format json`, with more arguments.

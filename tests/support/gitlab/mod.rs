@@ -69,6 +69,8 @@ pub struct Project {
     pub branches: Vec<(String, String)>,
     /// Its tags.
     pub tags: BTreeMap<String, FakeTag>,
+    /// X.509 signatures as it shows them, by tag.
+    pub signatures: BTreeMap<String, String>,
     /// Which tags are protected.
     pub protected_tags: Vec<Protection>,
     /// What a lagging replica still shows.
@@ -304,6 +306,7 @@ impl Project {
             commits: Commits::Any,
             branches: vec![("main".to_owned(), commit_id(0))],
             tags: BTreeMap::new(),
+            signatures: BTreeMap::new(),
             protected_tags: Vec::new(),
             stale: None,
         }

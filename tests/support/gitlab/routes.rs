@@ -144,7 +144,11 @@ impl GitlabWorld {
             ("DELETE", ["repository", "tags", name]) => self.delete(id, level, name, request),
             ("GET", ["repository", "tags", name, "signature"]) => {
                 self.get(id, name)?;
-                Err(message(404, "404 Signature Not Found"))
+                match self.projects[&id].signatures.get(*name) {
+                    Some(signature) => Ok(Reply::text(200, signature).header("content-type", "application/json")),
+                    // Also for OpenPGP and SSH signatures.
+                    None => Err(message(404, "404 Signature Not Found")),
+                }
             }
             ("GET", ["repository", "commits", reference]) => self.commit(id, reference),
             ("GET", ["protected_tags"]) => self.protected_tags(id, level, None),

@@ -1,0 +1,57 @@
+//! A repository, a GitLab and the program between them.
+
+use super::gitlab::{FakeGitlab, FakeTag, GitlabWorld};
+use super::program::Program;
+use super::repository::SampleRepository;
+
+/// A repository, a GitLab and the program between them.
+pub struct World {
+    /// The source.
+    pub repository: SampleRepository,
+    /// The remote.
+    pub gitlab: FakeGitlab,
+    /// The binary.
+    pub program: Program,
+    /// Two commits that exist on both sides.
+    pub commits: [String; 2],
+}
+
+impl World {
+    /// Under `mirror`, with more lines for the job and the remote.
+    pub fn new(job: &str, remote: &str) -> Self {
+        let repository = SampleRepository::bare();
+        let commits = [repository.commit("one"), repository.commit("two")];
+        let gitlab = FakeGitlab::start(GitlabWorld::with_core());
+        let program = Program::new();
+        program.mirror(repository.path(), &gitlab.url(), job, remote);
+        Self { repository, gitlab, program, commits }
+    }
+
+    /// Creates or moves a lightweight tag in the source.
+    pub fn tag(&self, name: &str, commit: usize) {
+        self.repository.tag(name, &self.commits[commit]);
+    }
+
+    /// Tags as `name -> commit`, as GitLab has them.
+    pub fn far(&self) -> Vec<(String, String)> {
+        let tags = self.gitlab.tags("infra/core");
+        tags.into_iter().map(|(name, tag)| (name, tag.commit_id.unwrap_or_default())).collect()
+    }
+
+    /// Puts a tag on the remote, as somebody else would.
+    pub fn put_far(&self, name: &str, tag: FakeTag) {
+        self.gitlab.change(|world| world.project("infra/core").tags.insert(name.to_owned(), tag.clone()));
+    }
+
+    /// How many creates and deletes have reached the remote.
+    pub fn writes(&self) -> usize {
+        self.gitlab.writes().len()
+    }
+
+    /// `v00`, `v01` and so on.
+    pub fn tag_many(&self, count: usize) {
+        for at in 0..count {
+            self.tag(&format!("v{at:02}"), 0);
+        }
+    }
+}
