@@ -236,3 +236,39 @@ fn completions_and_the_manual_come_from_the_parser() {
     let page = program.run(&["man"]).expect(0).stdout;
     assert!(page.contains(".TH tagsyncd") && page.contains("history"), "{page}");
 }
+
+#[test]
+fn the_history_can_be_cut_selected_and_pruned() {
+    let (program, _gitlab, _repository, _commits) = two_runs();
+    let all = changes(&program, &[]);
+    // The latest come last, whatever is selected.
+    let latest = program.run(&["history", "--limit", "2", "--format", "json"]).expect(0);
+    assert_eq!((&latest.json()["changes"], &latest.json()["more"]), (&json!(all[3..]), &json!(true)));
+    assert!(latest.stderr.contains("`--limit 0` shows all"), "{}", latest.stderr);
+    assert_eq!(changes(&program, &["--limit", "0"]), all);
+    for (glob, selected) in [
+        ("v*", &["create v1", "create v2", "move v1"][..]),
+        ("*1", &["create v1", "move v1"]),
+        ("nightly", &["create nightly", "delete nightly"]),
+        ("!v*", &["create nightly", "delete nightly"]),
+        ("x*", &[]),
+    ] {
+        assert_eq!(told(&changes(&program, &["--tag", glob])), selected, "{glob}");
+        assert_eq!(told(&changes(&program, &["core", "--tag", glob])), selected, "{glob}");
+    }
+    let newest = changes(&program, &["--tag", "v*", "--limit", "1"]);
+    assert_eq!(told(&newest), ["move v1"]);
+    let slip = program.run(&["history", "--tag", "nightyl"]).expect(0);
+    assert!(slip.stderr.contains("did you mean `nightly`?"), "{}", slip.stderr);
+    let run = all[4]["run"].as_str().unwrap();
+    assert_eq!(changes(&program, &["--run", &run[..run.len() - 2]]), all[3..]);
+    program.run(&["history", "--run", "ffff"]).expect(2);
+
+    // What the guards count with stays; nothing else is that young here.
+    for young in ["1h", "2999-01-01"] {
+        assert!(program.run(&["history", "--prune-before", young]).expect(2).stderr.contains("24 hours"), "{young}");
+    }
+    assert_eq!(program.run(&["history", "--prune-before", "48h", "--format", "json"]).expect(0).json()["removed"], 0);
+    program.run(&["history", "--prune-before", "48h", "--tag", "v*"]).expect(2);
+    assert_eq!(changes(&program, &[]), all);
+}

@@ -389,10 +389,41 @@ pub(super) fn history(connection: &Connection, query: &HistoryQuery) -> Result<V
             }
             entries.sort_by_key(|(id, entry)| std::cmp::Reverse((entry.time, *id)));
         }
-        _ => history_of(&moment, query, None, &mut entries)?,
+        _ => match few_tags(&moment, query)? {
+            Some(tags) => {
+                for tag in tags {
+                    history_of(&moment, &HistoryQuery { tag: Some(tag), ..query.clone() }, None, &mut entries)?;
+                }
+                entries.sort_by_key(|(id, entry)| std::cmp::Reverse((entry.time, *id)));
+            }
+            None => history_of(&moment, query, None, &mut entries)?,
+        },
     }
     entries.truncate(query.limit.map_or(usize::MAX, |limit| limit as usize));
     Ok(entries.into_iter().rev().map(|(_, entry)| entry).collect())
+}
+
+/// The tags that a pattern means, where its beginning leaves only few: asked for one by one they are found at once, while
+/// the walk by time would pass all the others. `None` where the walk is the better way.
+fn few_tags(connection: &Connection, query: &HistoryQuery) -> Result<Option<Vec<TagName>>, Failure> {
+    const FEW: usize = 500;
+    let Some(patterns) = query.tags.as_ref().filter(|_| query.tag.is_none() && query.run.is_none()) else {
+        return Ok(None);
+    };
+    let prefix = patterns.literal_prefix().as_bytes();
+    let mut statement = connection.prepare("SELECT min(tag) FROM history WHERE tag >= ?1")?;
+    let mut tags = Vec::new();
+    let mut from = prefix.to_vec();
+    for _ in 0..FEW {
+        let next: Option<Vec<u8>> = statement.query_row([&from], |row| row.get(0))?;
+        let Some(next) = next.filter(|next| next.starts_with(prefix)) else { return Ok(Some(tags)) };
+        let tag = TagName::new(&next).map_err(|_| Failure::Corrupt("a name that git would not accept"))?;
+        tags.extend(patterns.matches(&tag).then_some(tag));
+        // The least that is larger.
+        from = next;
+        from.push(0);
+    }
+    Ok(None)
 }
 
 /// Adds the rows of a pair, or of all, newest first.

@@ -80,6 +80,14 @@ impl NamePatterns {
         self.decide(name).map_or_else(|| self.starts_with_exclusion(), |decisive| decisive.includes)
     }
 
+    /// What every included name begins with: of a single including pattern, the part before its first special character.
+    pub fn literal_prefix(&self) -> &str {
+        match self.0.as_slice() {
+            [only] if !only.excludes => only.text.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default(),
+            _ => "",
+        }
+    }
+
     /// Whether no pattern was given.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -189,6 +197,22 @@ mod tests {
         }
         assert!(NamePatterns::new(["v*"]).unwrap().matches(&TagName::new(b"v\xff").unwrap()));
         assert_eq!(NamePatterns::new(["ok", "v["]).unwrap_err().at, 1);
+    }
+
+    #[test]
+    fn a_single_pattern_may_say_how_names_begin() {
+        for (patterns, prefix) in [
+            (&["v1.*"][..], "v1."),
+            (&["release/{a,b}"], "release/"),
+            (&["*-rc"], ""),
+            (&["v1"], "v1"),
+            (&["a\\*b"], "a"),
+            (&["!v*"], ""),
+            (&["v*", "x*"], ""),
+            (&[], ""),
+        ] {
+            assert_eq!(NamePatterns::new(patterns).unwrap().literal_prefix(), prefix, "{patterns:?}");
+        }
     }
 
     #[test]
