@@ -4,8 +4,10 @@
 
 mod answers;
 mod clients;
+mod credentials;
 mod gitlab;
 mod limits;
+mod methods;
 mod paging;
 mod redaction;
 mod requests;

@@ -17,12 +17,19 @@ pub(crate) struct Seen {
     pub(crate) target: String,
     pub(crate) head: String,
     pub(crate) body: String,
+    /// The body, byte for byte.
+    pub(crate) raw: Vec<u8>,
 }
 
 impl Seen {
     /// How many tags a page is to have.
     pub(crate) fn page_size(&self) -> usize {
         self.query("per_page").unwrap().parse().unwrap()
+    }
+
+    /// A header, by its name in lower case.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
     pub(crate) fn query(&self, key: &str) -> Option<String> {
@@ -74,6 +81,10 @@ impl Answer {
 
     pub(crate) fn nothing(then: Then) -> Self {
         Self { bytes: Vec::new(), holds: Vec::new(), then }
+    }
+
+    pub(crate) fn again(&self) -> Self {
+        Self { bytes: self.bytes.clone(), holds: self.holds.clone(), then: self.then }
     }
 
     pub(crate) fn then(self, then: Then) -> Self {
@@ -144,15 +155,17 @@ async fn serve(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, answer: &(dyn Fn(u
 }
 
 async fn read_request(stream: &mut TcpStream) -> Option<Seen> {
-    let mut bytes = Vec::new();
+    let mut bytes: Vec<u8> = Vec::new();
     loop {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        if let Some((head, body)) = text.split_once("\r\n\r\n") {
+        if let Some(end) = bytes.windows(4).position(|window| window == b"\r\n\r\n") {
+            let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
+            let raw = &bytes[end + 4..];
             let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-            if body.len() >= length.map_or(0, |length| length.parse().unwrap()) {
+            if raw.len() >= length.map_or(0, |length| length.parse().unwrap()) {
                 let mut words = head.split(' ');
                 let (method, target) = (words.next()?.to_owned(), words.next()?.to_owned());
-                return Some(Seen { method, target, head: head.to_owned(), body: body.to_owned() });
+                let body = String::from_utf8_lossy(raw).into_owned();
+                return Some(Seen { method, target, head, body, raw: raw.to_vec() });
             }
         }
         if stream.read_buf(&mut bytes).await.ok()? == 0 {
