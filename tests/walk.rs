@@ -130,7 +130,7 @@ fn an_approval_is_refused_with_the_difference_when_the_world_has_moved_on() {
     }
     walk.types(&["--sync", "--quiet"], 0);
     walk.says("five deletions are parked and approved; before the next pass one comes back and another goes");
-    (1..=5).for_each(|number| walk.repository.delete_tag(&format!("v{number}")));
+    (1..=5).for_each(|number| walk.repository.delete_tag(format!("v{number}")));
     walk.program.sync(&[]).expect(3);
     let plan = walk.plan();
     walk.types(&["approve", &plan], 0);
