@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
-use serde::de::{Deserializer, Error, IgnoredAny, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use toml::Spanned;
 
 use super::duration::WrittenDuration;
@@ -41,12 +41,21 @@ pub(super) struct RemoteKeys {
     pub(super) concurrency: Option<Spanned<i64>>,
     pub(super) rate: Option<Spanned<Number>>,
     pub(super) allow_http: Option<bool>,
-    pub(super) annotations: Option<WrittenAnnotations>,
+    pub(super) annotations: Option<Spanned<WrittenAnnotations>>,
     pub(super) strip_prefix: Option<String>,
     pub(super) add_prefix: Option<String>,
     /// In the order of the spans: the order of the file.
     pub(super) replace: Option<BTreeMap<Spanned<String>, String>>,
-    pub(super) target: Option<Spanned<IgnoredAny>>,
+    pub(super) target: Option<Spanned<TargetKeys>>,
+}
+
+/// `target` of a remote.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct TargetKeys {
+    pub(super) tag: Option<Spanned<String>>,
+    pub(super) trailer: Option<Spanned<String>>,
+    pub(super) note: Option<Spanned<String>>,
 }
 
 /// The names of [`RemoteKeys`], which are taken out before a provider reads its own.

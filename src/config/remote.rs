@@ -11,9 +11,10 @@ use super::document::Table;
 use super::fragment::{self, REMOTE_KEYS, WrittenAnnotations};
 use super::near::{listing, nearest};
 use super::problem::{ConfigFault, Problems, Source};
+use super::resolve;
 use crate::http::{HttpSettings, Rate};
-use crate::provider::{self, Descriptor, PROVIDERS, RemoteKeys};
-use crate::tag::{NameMapping, TargetKind};
+use crate::provider::{self, Annotations, Capabilities, Descriptor, PROVIDERS, RemoteKeys};
+use crate::tag::{NameMapping, ResolveRule};
 
 /// Stands for the repository's name in every string of a remote.
 pub(super) const PLACEHOLDER: &str = "{repository}";
@@ -43,8 +44,17 @@ pub struct RemoteSettings {
     pub http: HttpSettings,
     /// What tags are called there.
     pub mapping: NameMapping,
+    /// How a tag's target there is found.
+    pub rule: ResolveRule,
     /// Whether annotations are part of what is compared.
     pub compare_annotations: bool,
+}
+
+impl RemoteSettings {
+    /// Whether tags have to be read with their messages for this remote.
+    pub fn needs_messages(&self) -> bool {
+        self.compare_annotations || matches!(self.rule, ResolveRule::Trailer(_))
+    }
 }
 
 impl RemoteTemplate {
@@ -112,13 +122,9 @@ pub(super) fn read(name: &str, table: Table<'_>, repository: &str, problems: &mu
         add_prefix: common.add_prefix.unwrap_or_default(),
     };
     let descriptor = descriptor?;
-    if let Some(target) = common.target {
-        match descriptor.capabilities.target {
-            TargetKind::Commit => {
-                problems.push(target.span(), "`target` serves remotes whose targets are not git objects", None);
-            }
-        }
-    }
+    let capabilities = &descriptor.capabilities;
+    let rule = resolve::rule(common.target, capabilities.target, &span, problems);
+    let compare_annotations = common.annotations.is_some_and(|written| compares(&written, capabilities, problems));
     let keys = (descriptor.read)(own.allowing_http(http.allow_http), problems);
     if keys.is_none() && problems.len() == before {
         problems.push(span, format!("the keys of this `{}` remote could not be read", descriptor.name), None);
@@ -129,8 +135,22 @@ pub(super) fn read(name: &str, table: Table<'_>, repository: &str, problems: &mu
         keys: keys?,
         http,
         mapping,
-        compare_annotations: common.annotations.unwrap_or_default() == WrittenAnnotations::Message,
+        rule: rule?,
+        compare_annotations,
     })
+}
+
+/// Whether annotations are compared; they cannot be where none are kept.
+fn compares(written: &Spanned<WrittenAnnotations>, capabilities: &Capabilities, problems: &mut Problems) -> bool {
+    match (written.get_ref(), capabilities.annotations) {
+        (WrittenAnnotations::Ignore, _) => false,
+        (WrittenAnnotations::Message, Annotations::Message) => true,
+        (WrittenAnnotations::Message, Annotations::None) => {
+            let message = "this remote keeps no annotations that could be compared";
+            problems.push_showing(written.span(), message, Some("leave `annotations` out"));
+            false
+        }
+    }
 }
 
 fn find_provider(written: &Spanned<String>, known: &str, problems: &mut Problems) -> Option<&'static Descriptor> {
