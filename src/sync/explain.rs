@@ -226,7 +226,7 @@ impl Far {
     ) -> Self {
         if (settings.provider.capabilities.names.refuses)(name).is_some() {
             // Nothing can be there under such a name.
-            return Self { tag: Some(Ok(None)), facts: Vec::new() };
+            return Self { tag: Some(Ok(None)), ..Self::default() };
         }
         let transport = Transport::new(pool, settings.http.clone());
         let connection = Connection { transport, compare_annotations: settings.compare_annotations };
