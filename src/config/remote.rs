@@ -117,6 +117,7 @@ pub(super) fn read(name: &str, table: Table<'_>, repository: &str, problems: &mu
             TargetKind::Commit => {
                 problems.push(target.span(), "`target` serves remotes whose targets are not git objects", None);
             }
+            TargetKind::Snapshot | TargetKind::Digest => {}
         }
     }
     let keys = (descriptor.read)(own.allowing_http(http.allow_http), problems);

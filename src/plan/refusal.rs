@@ -20,12 +20,12 @@ type Refusals = BTreeMap<TagName, Refusal>;
 pub fn missing_targets(refusals: &Refusals, source: &SourceSnapshot, most: usize, turn: usize) -> Vec<Target> {
     let asked_for = |tag: &TagName, refusal: &Refusal| {
         let Some(Ok(now)) = source.get(tag) else { return false };
-        resolve(now, refusal.value.target.kind(), false).is_ok_and(|value| value.target == refusal.value.target)
+        resolve(now, refusal.value.target.kind(), false).is_ok_and(|value| value.target == refusal.value.target.clone())
     };
     let mut missing: Vec<Target> = refusals
         .iter()
         .filter(|(tag, refusal)| refusal.kind == RefusalKind::TargetMissing && asked_for(tag, refusal))
-        .map(|(_, refusal)| refusal.value.target)
+        .map(|(_, refusal)| refusal.value.target.clone())
         .collect();
     missing.sort_unstable();
     missing.dedup();
@@ -49,10 +49,14 @@ pub fn standing(refusals: &Refusals, arrived: &[Target], now: Timestamp) -> Refu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tag::{Peeled, SourceTag, Value};
+    use crate::tag::{CommitId, Peeled, SourceTag, Value};
+
+    fn commit(number: u8) -> CommitId {
+        format!("{number:040x}").parse().unwrap()
+    }
 
     fn target(number: u8) -> Target {
-        Target::Commit(format!("{number:040x}").parse().unwrap())
+        Target::Commit(commit(number))
     }
 
     fn refusal(kind: RefusalKind, number: u8, first: i64, last: i64) -> Refusal {
@@ -83,10 +87,6 @@ mod tests {
     #[test]
     fn every_missing_target_has_its_turn_and_forgotten_ones_have_none() {
         let tag = |number| Ok(SourceTag { tag_id: None, peeled: Peeled::Commit(commit(number)), message: None });
-        fn commit(number: u8) -> crate::tag::CommitId {
-            let Target::Commit(commit_id) = target(number);
-            commit_id
-        }
         // Ten are asked for; the source dropped one and moved another since.
         let mut tags: BTreeMap<_, _> = (1..=10).map(|number| (name(number), tag(number))).collect();
         tags.insert(name(12), tag(1));

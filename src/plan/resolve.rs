@@ -12,6 +12,9 @@ pub fn resolve(tag: &SourceTag, kind: TargetKind, compare_annotations: bool) -> 
         (TargetKind::Commit, Peeled::Blob(_)) => {
             return Err("it points at a blob, and this API only takes tags on commits");
         }
+        (TargetKind::Snapshot | TargetKind::Digest, _) => {
+            return Err("nothing says what it should be on this remote");
+        }
     };
     let annotation = if compare_annotations {
         Annotation::of_message(tag.tag_id.and(tag.message.as_deref()))
@@ -34,5 +37,5 @@ pub fn reshape(recorded: &Value, source: Option<&Value>, remote: Option<&Value>,
             .map_or(Annotation::Lightweight, |value| value.annotation.clone()),
         (true, known @ (Annotation::Lightweight | Annotation::Annotated(_))) => known.clone(),
     };
-    Value { target: recorded.target, annotation }
+    Value { target: recorded.target.clone(), annotation }
 }

@@ -15,5 +15,6 @@ pub use snapshot::{
     Attachment, End, Listing, ListingFault, Peeled, RemoteSnapshot, RemoteTag, SourceSnapshot, SourceTag,
 };
 pub use target::{
-    Annotation, CommitId, InvalidId, InvalidValue, MessageDigest, ObjectId, TagId, Target, TargetKind, Value, normalise,
+    Annotation, CommitId, InvalidDigest, InvalidId, InvalidTarget, InvalidValue, ManifestDigest, MessageDigest,
+    ObjectId, TagId, Target, TargetKind, Value, normalise,
 };

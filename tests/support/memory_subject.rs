@@ -57,7 +57,8 @@ impl Subject for MemorySubject {
     }
 
     async fn start(&self, tags: &[(TagName, Held)], compare_annotations: bool) -> Box<dyn Stage> {
-        let held = |held: &Held| MemoryTag { message: held.message.clone(), ..MemoryTag::lightweight(held.target) };
+        let held =
+            |held: &Held| MemoryTag { message: held.message.clone(), ..MemoryTag::lightweight(held.target.clone()) };
         let world = MemoryWorld {
             tags: tags.iter().map(|(name, tag)| (name.clone(), held(tag))).collect(),
             targets: Some((0..TARGETS).map(commit).collect::<BTreeSet<_>>()),
