@@ -9,6 +9,7 @@ use support::gitlab_subject::{Address, GitlabSubject};
 use support::memory::capabilities;
 use support::memory_subject::MemorySubject;
 use support::program::private_file;
+use support::vers_subject::VersSubject;
 use tagsyncd::config::SecretSource;
 use tagsyncd::http::{HttpSettings, Pool, Transport};
 use tagsyncd::provider::{Connection, Deletes, Lease, Moves, Provider, RemoteKeys as _, gitlab};
@@ -62,6 +63,13 @@ async fn gitlab_at_the_root_and_below_a_path() {
             connect: |address| Box::pin(connect_gitlab(address)),
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn vers_at_the_root_and_below_a_path() {
+    for root in ["", "/vers"] {
+        conforms(VersSubject { root }).await;
     }
 }
 

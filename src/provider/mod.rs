@@ -5,6 +5,7 @@
 
 mod capability;
 pub mod gitlab;
+pub mod vers;
 
 use std::fmt;
 use std::sync::Arc;
@@ -19,7 +20,7 @@ pub use crate::http::{Fault, FaultKind};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
 /// Every provider, in the order in which `tagsyncd providers` shows them.
-pub const PROVIDERS: &[&Descriptor] = &[&gitlab::DESCRIPTOR];
+pub const PROVIDERS: &[&Descriptor] = &[&gitlab::DESCRIPTOR, &vers::DESCRIPTOR];
 
 /// A kind of API as data: what it is called, what it can do, how its keys are read.
 #[derive(Debug)]

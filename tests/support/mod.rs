@@ -13,4 +13,6 @@ pub mod memory_subject;
 pub mod program;
 pub mod repository;
 pub mod server;
+pub mod vers;
+pub mod vers_subject;
 pub mod world;
