@@ -8,6 +8,7 @@ mod explain;
 mod history;
 mod output;
 mod providers;
+mod schema;
 mod status;
 mod sync;
 mod undo;
@@ -19,6 +20,7 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 pub use crate::report::ExitCode;
+pub use schema::schemas;
 
 use crate::config::nearest;
 use crate::ledger::Decision;

@@ -24,6 +24,7 @@ mod secret;
 mod settings;
 mod zone;
 
+pub use crate::plan::Policy;
 pub use document::Table;
 pub(crate) use near::nearest;
 pub use problem::{ConfigFault, Problem, Problems, Source};

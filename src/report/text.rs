@@ -3,6 +3,7 @@
 use std::fmt::{self, Write as _};
 
 use super::{Counts, JobReport, Quiet, RemoteReport, Report};
+use crate::ledger::{Action, Outcome};
 use crate::tag::{TagName, Value};
 use crate::text::Printable;
 
@@ -95,11 +96,12 @@ impl RemoteReport {
         for change in &self.changes {
             let short = |value: &Option<Value>| value.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default();
             let (mark, values) = match change.action {
-                "create" => ('+', short(&change.to)),
-                "move" => ('~', format!("{} -> {}", short(&change.from), short(&change.to))),
-                _ => ('-', short(&change.from)),
+                Action::Create => ('+', short(&change.to)),
+                Action::Move => ('~', format!("{} -> {}", short(&change.from), short(&change.to))),
+                Action::Delete => ('-', short(&change.from)),
             };
-            let outcome = change.outcome.filter(|outcome| *outcome != "done").map(|outcome| outcome.replace('_', " "));
+            let outcome = change.outcome.filter(|outcome| *outcome != Outcome::Done);
+            let outcome = outcome.map(|outcome| outcome.word().replace('_', " "));
             let remarks = [outcome, change.reason.clone(), change.degraded.map(str::to_owned)];
             lines.push(Line {
                 mark,
