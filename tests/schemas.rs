@@ -243,3 +243,179 @@ fn the_words_in_files_are_those_of_json() {
     same_words(&[Decision::Approved, Decision::Dismissed], |decision| decision.word());
     same_words(&[Policy::CreateOnly, Policy::Mirror, Policy::Exact], |policy| policy.word());
 }
+
+/// A configuration with every key.
+const WHOLE: &str = r#"
+[daemon]
+state = "/var/lib/tagsyncd"
+schedule = "*/15 * * * *"
+timezone = "Europe/Berlin"
+jitter = "1m30s"
+listen = "127.0.0.1:9465"
+
+[repository.core]
+path = "/srv/git/core.git"
+
+[repository.all]
+paths = ["/srv/git/*.git"]
+
+[remote.gitlab]
+provider = "gitlab"
+url = "https://gitlab.example.com"
+project = "infra/{repository}"
+token = { file = "/etc/tagsyncd/token" }
+allow_release_loss = ["nightly-*"]
+transport = "api"
+timeout = "30s"
+concurrency = 8
+rate = 0.5
+ca_file = "/etc/ssl/ca.pem"
+allow_http = false
+annotations = "message"
+strip_prefix = "v"
+replace = { "+" = "_" }
+add_prefix = "r-"
+
+[remote.other]
+provider = "gitlab"
+project = "example/core"
+token = { command = ["pass", "show", "gitlab"] }
+allow_release_loss = true
+rate = 2
+
+[job.core]
+from = "core"
+to = ["gitlab", "other"]
+policy = "mirror"
+tags = ["v*", "!v*-rc*"]
+semver = ">=1.0.0"
+immutable = ["v*"]
+protected = ["release/*"]
+limits = { deletes = 0, deletes_percent = 100, moves = 50, moves_percent = 10 }
+delete_grace = "60s"
+schedule = "@hourly"
+hook_secret = { credential = "hook" }
+
+[job.all]
+from = "all"
+to = ["gitlab"]
+policy = "create-only"
+hook_secret = { env = "HOOK" }
+"#;
+
+fn from_toml(text: &str) -> Value {
+    toml::from_str(text).expect("a test's TOML is TOML")
+}
+
+/// Whether the program and the schema take a configuration.
+fn taken(text: &str) -> [bool; 2] {
+    let by_program = tagsyncd::config::Settings::parse(text, Path::new("config.toml")).is_ok();
+    [by_program, validator(&stored("config")).is_valid(&from_toml(text))]
+}
+
+#[test]
+fn the_schema_takes_what_the_program_takes() {
+    assert_eq!(taken(WHOLE), [true; 2]);
+    let mut files = vec![PathBuf::from("config/tagsyncd.toml")];
+    files.extend(std::fs::read_dir("config/examples").unwrap().map(|entry| entry.unwrap().path()));
+    assert!(files.len() > 2, "{files:?}");
+    for file in files {
+        assert_eq!(taken(&std::fs::read_to_string(&file).unwrap()), [true; 2], "{}", file.display());
+    }
+    // What documents show may be a part of a file: it is put into a whole one.
+    let validator = validator(&stored("config"));
+    let mut blocks = 0;
+    for document in ["README.md", "docs/configuration.md", "docs/providers.md", "docs/operations.md"] {
+        let text = std::fs::read_to_string(document).unwrap();
+        for block in text.split("```toml\n").skip(1) {
+            let (block, _) = block.split_once("```").unwrap();
+            let mut whole = from_toml(WHOLE);
+            for (kind, tables) in from_toml(block).as_object().unwrap() {
+                for (name, table) in tables.as_object().unwrap() {
+                    whole[kind][name] = table.clone();
+                }
+            }
+            let faults: Vec<String> = validator.iter_errors(&whole).map(|fault| fault.to_string()).collect();
+            assert!(faults.is_empty(), "{document}: {faults:?}\n{block}");
+            blocks += 1;
+        }
+    }
+    assert!(blocks > 1);
+}
+
+#[test]
+fn the_schema_refuses_what_the_program_refuses() {
+    for (good, bad) in [
+        // Keys that nobody knows, at every level.
+        ("[daemon]", "[deamon]"),
+        ("jitter =", "jiter ="),
+        ("path =", "pth ="),
+        ("token = { file", "tokn = { file"),
+        ("timeout =", "time_out ="),
+        ("semver =", "semvers ="),
+        ("moves =", "move ="),
+        ("rate = 0.5", "target = { tag = \"x\" }"),
+        // Keys that must be there.
+        ("policy = \"mirror\"", ""),
+        ("from = \"core\"", ""),
+        ("to = [\"gitlab\", \"other\"]", ""),
+        ("provider = \"gitlab\"\nurl", "url"),
+        ("project = \"example/core\"", ""),
+        ("path = \"/srv/git/core.git\"", ""),
+        // Values of another type, form or range.
+        ("state = \"/var", "state = \"var"),
+        ("listen = \"127.0.0.1:9465\"", "listen = 9465"),
+        ("jitter = \"1m30s\"", "jitter = \"30s1m\""),
+        ("timeout = \"30s\"", "timeout = 30"),
+        ("timeout = \"30s\"", "timeout = \"30\""),
+        ("timeout = \"30s\"", "timeout = \"\""),
+        ("path = \"/srv/git/core.git\"", "path = \"/srv/git/core.git\"\npaths = [\"/srv/git/*.git\"]"),
+        ("paths = [\"/srv/git/*.git\"]", "paths = []"),
+        ("paths = [\"/srv", "paths = [\"srv"),
+        ("provider = \"gitlab\"", "provider = \"gitlub\""),
+        ("transport = \"api\"", "transport = \"git\""),
+        ("annotations = \"message\"", "annotations = \"messages\""),
+        ("concurrency = 8", "concurrency = 0"),
+        ("concurrency = 8", "concurrency = 65"),
+        ("concurrency = 8", "concurrency = \"8\""),
+        ("rate = 0.5", "rate = 0"),
+        ("allow_http = false", "allow_http = \"no\""),
+        ("allow_release_loss = true", "allow_release_loss = \"nightly-*\""),
+        ("replace = { \"+\" = \"_\" }", "replace = { \"\" = \"_\" }"),
+        ("replace = { \"+\" = \"_\" }", "replace = [\"+\"]"),
+        ("policy = \"mirror\"", "policy = \"miror\""),
+        ("to = [\"gitlab\", \"other\"]", "to = \"gitlab\""),
+        ("to = [\"gitlab\", \"other\"]", "to = []"),
+        ("to = [\"gitlab\", \"other\"]", "to = [\"other\", \"other\"]"),
+        ("tags = [\"v*\", \"!v*-rc*\"]", "tags = \"v*\""),
+        ("deletes = 0", "deletes = -1"),
+        ("deletes_percent = 100", "deletes_percent = 101"),
+        ("[job.all]", "[job.\"a b\"]"),
+        // Secrets have one source, which is none of these.
+        ("{ file = \"/etc/tagsyncd/token\" }", "\"glpat-secret\""),
+        ("{ file = \"/etc/tagsyncd/token\" }", "{}"),
+        ("{ file = \"/etc/tagsyncd/token\" }", "{ file = \"token\" }"),
+        ("{ file = \"/etc/tagsyncd/token\" }", "{ file = \"/etc/tagsyncd/token\", env = \"TOKEN\" }"),
+        ("{ command = [\"pass\", \"show\", \"gitlab\"] }", "{ command = \"pass show gitlab\" }"),
+        ("{ command = [\"pass\", \"show\", \"gitlab\"] }", "{ command = [] }"),
+    ] {
+        let broken = WHOLE.replacen(good, bad, 1);
+        assert_ne!(broken, WHOLE, "{good}");
+        assert_eq!(taken(&broken), [false; 2], "{good} -> {bad}");
+    }
+    assert_eq!(taken(WHOLE.split("[job.").next().unwrap()), [false; 2], "a file without a job");
+}
+
+#[test]
+fn the_program_prints_its_schemas() {
+    let program = Program::new();
+    for (name, _) in tagsyncd::cli::schemas() {
+        let printed = program.run(&["schema", name]).expect(0).stdout;
+        assert_eq!(printed, std::fs::read_to_string(folder().join(format!("{name}.json"))).unwrap());
+    }
+    assert!(program.run(&["schema", "statsu"]).expect(2).stderr.contains("did you mean `status`?"));
+    let help = program.run(&["schema", "--help"]).expect(0).stdout;
+    for (name, _) in tagsyncd::cli::schemas() {
+        assert!(help.contains(&format!("`{name}`")), "{name} is missing in the help");
+    }
+}
