@@ -28,7 +28,7 @@ pub(super) struct DaemonKeys {
     /// The time zone of all schedules, as an IANA name such as `"Europe/Berlin"`.
     #[schemars(with = "Option<String>", extend("default" = DaemonSettings::default().timezone))]
     pub(super) timezone: Option<Spanned<String>>,
-    /// How far the start of a job may be shifted, so that not all begin at once; each job on each host always gets the same shift.
+    /// How far the start of a job may be shifted, so that not all begin at once, such as `"5m"`; each job on each host always gets the same shift.
     #[schemars(extend("default" = WrittenDuration(DaemonSettings::default().jitter)))]
     pub(super) jitter: Option<WrittenDuration>,
     /// IP address and port for metrics, health, the status page and webhooks, such as `"127.0.0.1:9465"`. Default: none, and no socket is opened.
@@ -56,7 +56,7 @@ pub(super) struct RemoteKeys {
     /// The kind of API; `tagsyncd providers` lists them.
     #[schemars(with = "String")]
     pub(super) provider: Option<Spanned<String>>,
-    /// The time for one request and its whole answer.
+    /// The time for one request and its whole answer, such as `"1m30s"`.
     #[schemars(with = "Option<WrittenDuration>", extend("default" = WrittenDuration(HttpSettings::default().timeout)))]
     pub(super) timeout: Option<Spanned<WrittenDuration>>,
     /// A PEM file with certificates to trust besides the system's, an absolute path. Default: none.
@@ -129,7 +129,7 @@ pub(super) struct JobKeys {
     pub(super) protected: Option<Vec<Spanned<String>>>,
     /// How much one remote may lose within 24 hours; more waits for a person.
     pub(super) limits: Option<LimitKeys>,
-    /// How long a tag must stay absent before the daemon deletes it on the remote.
+    /// How long a tag must stay absent before the daemon deletes it on the remote, such as `"5m"`.
     #[schemars(extend("default" = WrittenDuration(DELETE_GRACE)))]
     pub(super) delete_grace: Option<WrittenDuration>,
     /// When the job runs, in the form of the daemon's `schedule`, which is the default.

@@ -13,7 +13,10 @@ use crate::provider::{Descriptor, PROVIDERS};
 
 /// The schema of a configuration file, its TOML taken as JSON.
 pub fn schema() -> Schema {
-    let settings = SchemaSettings::draft2020_12().with_transform(RecursiveTransform(forbid_null));
+    let settings = SchemaSettings::draft2020_12()
+        // Taplo shows what a reference leads to, and not what is said beside it: the description of the key, its default.
+        .with(|settings| settings.inline_subschemas = true)
+        .with_transform(RecursiveTransform(forbid_null));
     settings.into_generator().into_root_schema_for::<File>()
 }
 
