@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::finding::{Answers, Check, Finding, Listed, all_skipped, broken_off, counted};
@@ -18,7 +19,7 @@ use crate::source::{LocalSource, Messages, Source as _};
 const AT_ONCE: usize = 16;
 
 /// What was found about one repository and one remote, whichever jobs join them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Probe {
     /// The jobs, in the order of the configuration.
     pub jobs: Vec<String>,
