@@ -1,23 +1,25 @@
 //! Requests to one API: built, let through the gate, sent, and sent again where that is safe.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
 use serde::Serialize;
 use tokio::time::Instant;
 use url::Url;
 
+use super::credentials::{Ask, unauthorized};
 use super::gate::Gate;
 use super::reply::Question;
 use super::retry::{self, Effect};
 use super::trouble::Trouble;
-use super::{Authorization, Fault, FaultKind, Reply, Transport, path};
+use super::{Authorization, Credential, Fault, FaultKind, Reply, Transport, path};
 
-/// The most that one answer may bring, counted after decompression.
+/// The most that one answer may bring unless a request says otherwise, counted after decompression.
 const BODY_LIMIT: usize = 10 * 1024 * 1024;
 
 /// The longest silence within a body.
@@ -30,16 +32,13 @@ pub struct Client {
     gate: Arc<Gate>,
     transport: Transport,
     base: Url,
-    authorization: Option<Authorization>,
+    credential: Credential,
 }
 
 impl Client {
     /// Makes the client; sends nothing. `base` may carry a path prefix, which every request keeps.
-    pub async fn new(
-        transport: &Transport,
-        mut base: Url,
-        authorization: Option<Authorization>,
-    ) -> Result<Self, Fault> {
+    pub async fn new(transport: &Transport, mut base: Url, credential: impl Into<Credential>) -> Result<Self, Fault> {
+        let credential = credential.into();
         if !base.has_host() {
             return Err(Fault::new(FaultKind::NotSent, "the address names no host"));
         }
@@ -48,8 +47,8 @@ impl Client {
         }
         base.set_query(None);
         base.set_fragment(None);
-        let (http, gate) = transport.open(&base, authorization.as_ref()).await?;
-        Ok(Self { http, gate, transport: transport.clone(), base, authorization })
+        let (http, gate) = transport.open(&base, credential.fingerprint()).await?;
+        Ok(Self { http, gate, transport: transport.clone(), base, credential })
     }
 
     /// A `GET`. `purpose` completes "could not …" in errors; each segment is one part of the path, as plain text.
@@ -67,28 +66,73 @@ impl Client {
         self.request(Method::DELETE, purpose, segments)
     }
 
+    /// A `PUT`; see [`Client::get`].
+    pub fn put<'a>(&'a self, purpose: &'static str, segments: &'a [&'a str]) -> Request<'a> {
+        self.request(Method::PUT, purpose, segments)
+    }
+
+    /// A `PATCH`; see [`Client::get`].
+    pub fn patch<'a>(&'a self, purpose: &'static str, segments: &'a [&'a str]) -> Request<'a> {
+        self.request(Method::PATCH, purpose, segments)
+    }
+
+    /// A `HEAD`, whose answer has headers and no body; see [`Client::get`].
+    pub fn head<'a>(&'a self, purpose: &'static str, segments: &'a [&'a str]) -> Request<'a> {
+        self.request(Method::HEAD, purpose, segments)
+    }
+
+    /// A `GET` of this very address, which has to be checked by the caller.
+    pub(super) fn get_at(&self, purpose: &'static str, url: Url) -> Request<'_> {
+        Request { url: Some(url), ..self.request(Method::GET, purpose, &[]) }
+    }
+
+    pub(super) fn credential(&self) -> &Credential {
+        &self.credential
+    }
+
     fn request<'a>(&'a self, method: Method, purpose: &'static str, segments: &'a [&'a str]) -> Request<'a> {
-        Request { client: self, method, purpose, segments, query: Vec::new(), body: None }
+        Request {
+            client: self,
+            method,
+            purpose,
+            segments,
+            url: None,
+            query: Vec::new(),
+            accept: "application/json",
+            body: None,
+            limit: BODY_LIMIT,
+        }
     }
 
     /// Sends until there is an answer to keep, or no more reason to try. The outer error is as in
-    /// [`attempt`](Self::attempt).
-    async fn send(
-        &self,
-        method: &Method,
-        question: &Question,
-        body: Option<&Bytes>,
-    ) -> Result<Result<Reply, Trouble>, Fault> {
+    /// [`attempt`](Self::attempt), or a credential that cannot be obtained.
+    async fn send(&self, call: &mut Call) -> Result<Result<Reply, Trouble>, Fault> {
         let mut pauses = retry::pauses();
         let mut paused = Duration::ZERO;
+        let mut renewed = None;
+        let mut may_renew = true;
         loop {
-            let outcome = self.attempt(method, question, body).await?;
+            let outcome = self.attempt(call, renewed.take()).await?;
+            if let Ok(reply) = &outcome
+                && reply.status == StatusCode::UNAUTHORIZED
+                && may_renew
+            {
+                // Safe for writes: a server that does not know who asks has done nothing.
+                may_renew = false;
+                let used = &call.question.authorization;
+                let renewal = self.credential.renew(&call.ask(), used, reply).await;
+                renewed = renewal.map_err(|fault| unauthorized(call.question.purpose, fault))?;
+                if renewed.is_some() {
+                    continue;
+                }
+            }
+            let effect = call.question.effect;
             let (again, asked) = match &outcome {
                 Ok(reply) => {
-                    let meaning = retry::meaning(question.effect, reply.status(), reply.wait.is_some());
+                    let meaning = retry::meaning(effect, reply.status(), reply.wait.is_some());
                     (meaning.retry, reply.wait.unwrap_or_default())
                 }
-                Err(trouble) => (trouble.retry(question.effect), Duration::ZERO),
+                Err(trouble) => (trouble.retry(effect), Duration::ZERO),
             };
             let pause = if again { pauses.next().map(|pause| pause.max(asked)) } else { None };
             match pause {
@@ -101,17 +145,36 @@ impl Client {
         }
     }
 
-    /// Sends once. The outer error is a gate that stays closed too long to wait for.
-    async fn attempt(
-        &self,
-        method: &Method,
-        question: &Question,
-        body: Option<&Bytes>,
-    ) -> Result<Result<Reply, Trouble>, Fault> {
-        let slot = self.gate.enter().await.map_err(|left| closed(question, left))?;
+    /// Sends once, with `renewed` or with what the credential gives. The outer error is a gate that stays closed too
+    /// long to wait for, or a credential that cannot be obtained: in both cases nothing was sent.
+    async fn attempt(&self, call: &mut Call, renewed: Option<Authorization>) -> Result<Result<Reply, Trouble>, Fault> {
+        let purpose = call.question.purpose;
+        let given = async |call: &Call| {
+            self.credential.authorize(&call.ask()).await.map_err(|fault| unauthorized(purpose, fault))
+        };
+        let authorization = match renewed {
+            Some(renewed) => renewed,
+            None => given(call).await?,
+        };
+        call.question.authorization = authorization;
+        let enter = async |call: &Call| self.gate.enter().await.map_err(|left| closed(&call.question, left));
+        let fresh = !call.question.authorization.is_stale();
+        let mut slot = enter(call).await?;
+        // The queue was long. To obtain another one takes turns, too, so this one goes to somebody else. Once: what
+        // does not outlive a second queue is for the server to refuse.
+        if fresh && call.question.authorization.is_stale() {
+            drop(slot);
+            call.question.authorization = given(call).await?;
+            slot = enter(call).await?;
+        }
+        if let Some(signed) = self.credential.sign(&call.ask()).map_err(|fault| unauthorized(purpose, fault))? {
+            call.question.authorization = signed;
+        }
+        let call = &*call;
+        let (method, question) = (&call.method, &call.question);
         let began = Instant::now();
         self.transport.count();
-        let outcome = self.exchange(method, question, body).await;
+        let outcome = self.exchange(call).await;
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let path = question.url.path();
         match &outcome {
@@ -144,19 +207,17 @@ impl Client {
         Ok(outcome)
     }
 
-    async fn exchange(&self, method: &Method, question: &Question, body: Option<&Bytes>) -> Result<Reply, Trouble> {
+    async fn exchange(&self, call: &Call) -> Result<Reply, Trouble> {
+        let Call { method, question, headers, body, limit } = call;
         let timeout = self.transport.settings.timeout;
         let trouble = |fault: reqwest::Error| Trouble::of(&fault, timeout);
-        let mut request = self
-            .http
-            .request(method.clone(), question.url.clone())
-            .timeout(timeout)
-            .header(ACCEPT, HeaderValue::from_static("application/json"));
-        if let Some(authorization) = &question.authorization {
-            request = request.header(AUTHORIZATION, authorization.header());
+        let mut request =
+            self.http.request(method.clone(), question.url.clone()).timeout(timeout).headers(headers.clone());
+        for (name, value) in question.authorization.headers() {
+            request = request.header(name, value);
         }
         if let Some(body) = body {
-            request = request.header(CONTENT_TYPE, HeaderValue::from_static("application/json")).body(body.clone());
+            request = request.body(body.clone());
         }
         let sent = Timestamp::now();
         let mut response = request.send().await.map_err(trouble)?;
@@ -168,8 +229,8 @@ impl Client {
                 Err(_) => return Err(Trouble::Broken(format!("nothing came for {IDLE:?}"))),
             };
             let Some(chunk) = chunk else { break };
-            if bytes.len() + chunk.len() > BODY_LIMIT {
-                return Err(Trouble::TooMuch(BODY_LIMIT));
+            if bytes.len() + chunk.len() > *limit {
+                return Err(Trouble::TooMuch(*limit));
             }
             bytes.extend_from_slice(&chunk);
         }
@@ -185,15 +246,48 @@ impl Client {
     }
 }
 
-/// A request that is being put together.
+/// A request as it is sent, maybe more than once.
 #[derive(Debug)]
+struct Call {
+    method: Method,
+    question: Question,
+    /// Those that are the same each time.
+    headers: HeaderMap,
+    body: Option<Bytes>,
+    limit: usize,
+}
+
+impl Call {
+    fn ask(&self) -> Ask<'_> {
+        Ask {
+            method: self.method.as_str(),
+            url: &self.question.url,
+            headers: &self.headers,
+            body: self.body.as_deref().unwrap_or_default(),
+        }
+    }
+}
+
+/// A request that is being put together.
 pub struct Request<'a> {
     client: &'a Client,
     method: Method,
     purpose: &'static str,
     segments: &'a [&'a str],
+    /// Instead of the segments.
+    url: Option<Url>,
     query: Vec<(&'a str, &'a str)>,
-    body: Option<Bytes>,
+    accept: &'a str,
+    /// With its content type.
+    body: Option<(&'a str, Bytes)>,
+    limit: usize,
+}
+
+/// Without the body, which may hold a password.
+impl fmt::Debug for Request<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request").field("method", &self.method).field("purpose", &self.purpose).finish_non_exhaustive()
+    }
 }
 
 impl<'a> Request<'a> {
@@ -204,12 +298,29 @@ impl<'a> Request<'a> {
         self
     }
 
+    /// Asks for these kinds of content instead of JSON, separated by commas.
+    #[must_use]
+    pub fn accept(self, kinds: &'a str) -> Self {
+        Self { accept: kinds, ..self }
+    }
+
     /// Sends a value as JSON.
-    pub fn json(mut self, value: &impl Serialize) -> Result<Self, Fault> {
+    pub fn json(self, value: &impl Serialize) -> Result<Self, Fault> {
         let body = serde_json::to_vec(value)
             .map_err(|fault| Fault::new(FaultKind::NotSent, format!("could not {}: {fault}", self.purpose)))?;
-        self.body = Some(body.into());
-        Ok(self)
+        Ok(self.raw("application/json", body))
+    }
+
+    /// Sends these very bytes.
+    #[must_use]
+    pub fn raw(self, content_type: &'a str, body: impl Into<Bytes>) -> Self {
+        Self { body: Some((content_type, body.into())), ..self }
+    }
+
+    /// Reads at most this many bytes of an answer, counted after decompression, instead of 10 MiB.
+    #[must_use]
+    pub fn limit(self, bytes: usize) -> Self {
+        Self { limit: bytes, ..self }
     }
 
     /// Sends it, with repetitions where they are safe. Any complete answer is a [`Reply`], whatever its status; a fault
@@ -230,14 +341,34 @@ impl<'a> Request<'a> {
     }
 
     async fn outcome(self) -> Result<(Question, Result<Reply, Trouble>), Fault> {
-        let Self { client, method, purpose, segments, query, body } = self;
-        let url = path::build(&client.base, segments, &query)
-            .map_err(|reason| Fault::new(FaultKind::NotSent, format!("could not {purpose}: {reason}")))?;
+        let Self { client, method, purpose, segments, url, query, accept, body, limit } = self;
+        let unsent = |reason: &str| Fault::new(FaultKind::NotSent, format!("could not {purpose}: {reason}"));
+        let url = match url {
+            Some(url) => url,
+            None => path::build(&client.base, segments, &query).map_err(|reason| unsent(&reason))?,
+        };
         let effect = Effect::of(&method);
-        let base = client.base.clone();
-        let question = Question { purpose, effect, url, base, authorization: client.authorization.clone() };
-        let outcome = client.send(&method, &question, body.as_ref()).await?;
-        Ok((question, outcome))
+        let authorization = client.credential.fixed();
+        let question = Question { purpose, effect, url, base: client.base.clone(), authorization };
+        let mut headers = HeaderMap::new();
+        let mut insert = |name: HeaderName, text: &str| {
+            let value = HeaderValue::from_str(text).map_err(|_| {
+                unsent(&format!("`{}` cannot stand in the header `{name}`", question.quote(text.as_bytes())))
+            })?;
+            headers.insert(name, value);
+            Ok(())
+        };
+        insert(ACCEPT, accept)?;
+        let body = match body {
+            Some((content_type, body)) => {
+                insert(CONTENT_TYPE, content_type)?;
+                Some(body)
+            }
+            None => None,
+        };
+        let mut call = Call { method, question, headers, body, limit };
+        let outcome = client.send(&mut call).await?;
+        Ok((call.question, outcome))
     }
 }
 

@@ -3,28 +3,38 @@
 //! Nothing here knows what a tag is. What always holds:
 //!
 //! - A credential goes to the configured origin only: no redirect is followed, no URL from an answer is ever requested.
+//!   The one exception is a registry's token server, and that only on its own origin or on a host that the configuration
+//!   names.
 //! - A credential stands in no error and no log; server texts are cleaned of it before anybody sees them.
 //! - A write is sent a second time only when the first provably had no effect.
+//! - A token is obtained once for all who wait for it; a request that it does not get through is sent once more at most.
 //! - Every request ends: it has a deadline to connect, between bytes and in total, and a limit on what it may bring.
 
 mod auth;
+mod challenge;
 mod client;
+mod credentials;
 mod fault;
 mod gate;
 mod observed;
 mod paging;
 mod path;
+mod registry;
 mod reply;
 mod retry;
+mod token;
 mod transport;
 mod trouble;
 
 pub use auth::Authorization;
 pub use client::{Client, Request};
+pub use credentials::{Ask, Credential, SignedRequests};
 pub use fault::{Fault, FaultKind};
 pub use gate::Rate;
 pub use observed::{Channel, ClockSkew, Observed, Reach};
 pub use paging::{NextPage, Trail};
 pub use path::refuses as path_refuses;
+pub use registry::RegistryCredentials;
 pub use reply::Reply;
+pub use token::{ExchangedToken, Token};
 pub use transport::{HttpSettings, Pool, Transport, is_loopback};

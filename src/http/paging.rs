@@ -155,12 +155,13 @@ mod tests {
     use super::super::reply::Question;
     use super::super::retry::Effect;
     use super::*;
-    use crate::http::FaultKind;
+    use crate::http::{Authorization, FaultKind};
 
     fn reply(lines: &[&'static str]) -> Reply {
         let base: Url = "https://git.example.com/forge/api/v4".parse().unwrap();
         let url = base.join("/forge/api/v4/projects/1/tags?page=1").unwrap();
-        let question = Question { purpose: "list the tags", effect: Effect::Read, url, base, authorization: None };
+        let authorization = Authorization::default();
+        let question = Question { purpose: "list the tags", effect: Effect::Read, url, base, authorization };
         let headers: HeaderMap = lines.iter().map(|line| (LINK, HeaderValue::from_static(line))).collect();
         Reply { question, status: StatusCode::OK, headers, body: Bytes::new(), wait: None }
     }

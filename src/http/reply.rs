@@ -3,13 +3,15 @@
 use std::fmt;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use reqwest::StatusCode;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, LOCATION};
+use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION};
 use serde::de::DeserializeOwned;
 use url::Url;
 
-use super::retry::{Effect, meaning};
-use super::{Authorization, Fault};
+use super::challenge::{Challenge, challenges};
+use super::retry::{Effect, http_date, meaning};
+use super::{Authorization, Fault, FaultKind};
 use crate::text::excerpt;
 
 /// How much of a server's text an error shows.
@@ -23,7 +25,8 @@ pub(super) struct Question {
     pub(super) effect: Effect,
     pub(super) url: Url,
     pub(super) base: Url,
-    pub(super) authorization: Option<Authorization>,
+    /// What was sent with it, and what must not be shown.
+    pub(super) authorization: Authorization,
 }
 
 impl Question {
@@ -35,10 +38,7 @@ impl Question {
 
     /// A server's text for people: without the credential, printable, and short.
     pub(super) fn quote(&self, text: &[u8]) -> String {
-        match &self.authorization {
-            Some(authorization) => excerpt(&authorization.redact(text), EXCERPT),
-            None => excerpt(text, EXCERPT),
-        }
+        excerpt(&self.authorization.redact(text), EXCERPT)
     }
 }
 
@@ -68,6 +68,11 @@ impl Reply {
         self.status.as_u16()
     }
 
+    /// Whether the status says that it was done.
+    pub fn is_success(&self) -> bool {
+        self.status.is_success()
+    }
+
     /// The first header of this name, where it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
@@ -76,6 +81,16 @@ impl Reply {
     /// The decoded body.
     pub fn body(&self) -> &[u8] {
         &self.body
+    }
+
+    /// The decoded body, to be kept or sent on without a copy.
+    pub fn bytes(&self) -> Bytes {
+        self.body.clone()
+    }
+
+    /// When the server says that it answered, by its own clock.
+    pub fn date(&self) -> Option<Timestamp> {
+        self.header(DATE.as_str()).and_then(http_date)
     }
 
     /// A server's text for people: without the credential, printable, and short.
@@ -90,6 +105,17 @@ impl Reply {
                 return page;
             }
             self.unusable(&format!("is not {expected} ({}): {}", self.quote(&fault.to_string()), self.shown()))
+        })
+    }
+
+    /// As [`json`](Self::json), for what holds a secret: the fault shows nothing of the body.
+    pub fn secret_json<T: DeserializeOwned>(&self, expected: &str) -> Result<T, Fault> {
+        serde_json::from_slice(&self.body).map_err(|fault| {
+            self.html().unwrap_or_else(|| {
+                // Its own words may quote a value.
+                let (line, column) = (fault.line(), fault.column());
+                self.unusable(&format!("is not {expected} (line {line}, column {column})"))
+            })
         })
     }
 
@@ -123,10 +149,30 @@ impl Reply {
         } else if !self.body.is_empty() {
             message += &format!(": {}", self.question.quote(&self.body));
         }
+        let (kind, lacking) = match kind {
+            FaultKind::Unauthorized | FaultKind::Forbidden => self.lacking(kind),
+            other => (other, None),
+        };
+        if let Some(lacking) = lacking {
+            message += &format!(" (the credential does not cover {lacking})");
+            hint = hint.or(Some("give the account, or its token, the right to do this"));
+        }
         let fault = Fault { retry_after: self.wait, ..Fault::new(kind, message) };
         match hint {
             Some(hint) => fault.hint(hint),
             None => fault,
+        }
+    }
+
+    /// For a refusal by a challenge that says so: the scope that the credential lacks. Then the credential was
+    /// accepted, and may not do this, although the status of it may be 401.
+    fn lacking(&self, kind: FaultKind) -> (FaultKind, Option<String>) {
+        match challenges(&self.headers).into_iter().find(Challenge::lacks_scope) {
+            Some(challenge) => {
+                let scope = challenge.get("scope").map(|scope| format!("`{}`", self.quote(scope)));
+                (FaultKind::Forbidden, Some(scope.unwrap_or_else(|| "what was asked".into())))
+            }
+            None => (kind, None),
         }
     }
 

@@ -9,9 +9,10 @@ use std::time::Duration;
 use reqwest::Certificate;
 use url::{Host, Url};
 
+use super::auth::Fingerprint;
 use super::gate::{Gate, Rate};
 use super::observed::Observed;
-use super::{Authorization, Fault, FaultKind};
+use super::{Fault, FaultKind};
 
 /// The longest time to establish a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -56,7 +57,7 @@ struct ClientKey {
 }
 
 /// An origin, and the credential's fingerprint.
-type GateKey = (String, Option<[u8; 32]>);
+type GateKey = (String, Option<Fingerprint>);
 
 impl Pool {
     /// A pool without connections.
@@ -122,14 +123,14 @@ impl Transport {
     pub(super) async fn open(
         &self,
         base: &Url,
-        authorization: Option<&Authorization>,
+        fingerprint: Option<Fingerprint>,
     ) -> Result<(reqwest::Client, Arc<Gate>), Fault> {
         let settings = &self.settings;
         let loopback = is_loopback(base);
         if !(base.scheme() == "https" || base.scheme() == "http" && (loopback || settings.allow_http)) {
             return Err(Fault::new(FaultKind::NotSent, "the address is not https").hint("set `allow_http` to insist"));
         }
-        self.observe(|observed| observed.opened(base, settings.ca_file.is_some(), authorization.is_some()));
+        self.observe(|observed| observed.opened(base, settings.ca_file.is_some(), fingerprint.is_some()));
         let authorities = match &settings.ca_file {
             None => None,
             Some(path) => Some(tokio::fs::read(path).await.map_err(|fault| {
@@ -139,7 +140,7 @@ impl Transport {
         // At most half of the total, so that a server that takes no connection is told from one that does not answer.
         let connect = CONNECT.min(settings.timeout / 2);
         let client = self.pool.client(ClientKey { authorities, connect, loopback })?;
-        let key = (base.origin().ascii_serialization(), authorization.map(Authorization::fingerprint));
+        let key = (base.origin().ascii_serialization(), fingerprint);
         let gate = self.pool.gate(key, settings.concurrency);
         gate.tighten(settings.concurrency, settings.rate);
         Ok((client, gate))
