@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use schemars::JsonSchema;
-use serde::de::{Deserializer, Error, IgnoredAny, Unexpected, Visitor};
+use serde::de::{Deserializer, Error, Unexpected, Visitor};
 use serde::{Deserialize, Serialize};
 use toml::Spanned;
 
@@ -72,8 +72,8 @@ pub(super) struct RemoteKeys {
     #[schemars(extend("default" = HttpSettings::default().allow_http))]
     pub(super) allow_http: Option<bool>,
     /// Whether annotations are compared too.
-    #[schemars(extend("default" = WrittenAnnotations::default()))]
-    pub(super) annotations: Option<WrittenAnnotations>,
+    #[schemars(with = "Option<WrittenAnnotations>", extend("default" = WrittenAnnotations::default()))]
+    pub(super) annotations: Option<Spanned<WrittenAnnotations>>,
     /// Taken off the front of names that have it, before `replace` and `add_prefix`. Default: nothing.
     pub(super) strip_prefix: Option<String>,
     /// Put in front of every name, after `strip_prefix` and `replace`. Default: nothing.
@@ -82,9 +82,25 @@ pub(super) struct RemoteKeys {
     /// Texts to replace in names, pair by pair in the order written, between `strip_prefix` and `add_prefix`; cannot be combined with `policy = "exact"`. Default: none.
     #[schemars(with = "Option<BTreeMap<String, String>>", extend("propertyNames" = { "minLength": 1 }))]
     pub(super) replace: Option<BTreeMap<Spanned<String>, String>>,
-    // No provider of today takes it.
-    #[schemars(skip)]
-    pub(super) target: Option<Spanned<IgnoredAny>>,
+    /// How a git tag becomes what this remote's tags point at; required where that is no git object, refused elsewhere.
+    #[schemars(with = "Option<TargetKeys>")]
+    pub(super) target: Option<Spanned<TargetKeys>>,
+}
+
+/// `target` of a remote: exactly one of these.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("minProperties" = 1, "maxProperties" = 1))]
+pub(super) struct TargetKeys {
+    /// The remote's own tag of this name; `{commit}`, `{commit:12}` and `{tag}` stand for the source tag's.
+    #[schemars(with = "Option<String>")]
+    pub(super) tag: Option<Spanned<String>>,
+    /// The value of this trailer in the annotated tag's message.
+    #[schemars(with = "Option<String>")]
+    pub(super) trailer: Option<Spanned<String>>,
+    /// The note on the tagged commit under this notes ref.
+    #[schemars(with = "Option<String>", regex(pattern = "^refs/notes/"))]
+    pub(super) note: Option<Spanned<String>>,
 }
 
 /// The names of [`RemoteKeys`], which are taken out before a provider reads its own.

@@ -20,6 +20,7 @@ mod place;
 mod problem;
 mod remote;
 mod repositories;
+mod resolve;
 mod schema;
 mod secret;
 mod settings;

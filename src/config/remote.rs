@@ -11,9 +11,10 @@ use super::document::Table;
 use super::fragment::{self, REMOTE_KEYS, WrittenAnnotations};
 use super::near::{listing, nearest};
 use super::problem::{ConfigFault, Problems, Source};
+use super::resolve;
 use crate::http::{HttpSettings, Rate};
-use crate::provider::{self, Descriptor, PROVIDERS, RemoteKeys};
-use crate::tag::{NameMapping, TargetKind};
+use crate::provider::{self, Annotations, Capabilities, Descriptor, PROVIDERS, RemoteKeys};
+use crate::tag::{NameMapping, ResolveRule};
 
 /// Stands for the repository's name in every string of a remote.
 pub(super) const PLACEHOLDER: &str = "{repository}";
@@ -27,7 +28,15 @@ pub(super) const SAMPLE: &str = "repository";
 pub struct RemoteTemplate {
     /// Its name.
     pub name: String,
-    source: Arc<Source>,
+    origin: Origin,
+}
+
+#[derive(Clone)]
+enum Origin {
+    /// A table of a file.
+    Written(Arc<Source>),
+    /// Settings that hold for every repository.
+    Ready(Box<RemoteSettings>),
 }
 
 /// A remote for one repository: complete, checked, not yet connected.
@@ -43,19 +52,37 @@ pub struct RemoteSettings {
     pub http: HttpSettings,
     /// What tags are called there.
     pub mapping: NameMapping,
+    /// How a tag's target there is found.
+    pub rule: ResolveRule,
     /// Whether annotations are part of what is compared.
     pub compare_annotations: bool,
 }
 
+impl RemoteSettings {
+    /// Whether tags have to be read with their messages for this remote.
+    pub fn needs_messages(&self) -> bool {
+        self.compare_annotations || matches!(self.rule, ResolveRule::Trailer(_))
+    }
+}
+
 impl RemoteTemplate {
     pub(super) fn new(name: &str, source: &Arc<Source>) -> Self {
-        Self { name: name.to_owned(), source: Arc::clone(source) }
+        Self { name: name.to_owned(), origin: Origin::Written(Arc::clone(source)) }
+    }
+
+    /// A remote that no file describes: these settings, whatever the repository. For a provider that is not in the list.
+    pub fn ready(settings: RemoteSettings) -> Self {
+        Self { name: settings.name.clone(), origin: Origin::Ready(Box::new(settings)) }
     }
 
     /// The remote's settings with `{repository}` replaced by this name.
     pub fn for_repository(&self, repository: &str) -> Result<RemoteSettings, ConfigFault> {
+        let source = match &self.origin {
+            Origin::Ready(settings) => return Ok((**settings).clone()),
+            Origin::Written(source) => source,
+        };
         let mut problems = Problems::new();
-        let (root, _) = DeTable::parse_recoverable(self.source.text());
+        let (root, _) = DeTable::parse_recoverable(source.text());
         let settings = match table(root.into_inner(), &self.name) {
             Some(table) => read(&self.name, table, repository, &mut problems),
             None => {
@@ -65,7 +92,7 @@ impl RemoteTemplate {
         };
         match settings {
             Some(settings) if problems.is_empty() => Ok(settings),
-            _ => Err(problems.into_fault(&self.source)),
+            _ => Err(problems.into_fault(source)),
         }
     }
 }
@@ -112,13 +139,9 @@ pub(super) fn read(name: &str, table: Table<'_>, repository: &str, problems: &mu
         add_prefix: common.add_prefix.unwrap_or_default(),
     };
     let descriptor = descriptor?;
-    if let Some(target) = common.target {
-        match descriptor.capabilities.target {
-            TargetKind::Commit => {
-                problems.push(target.span(), "`target` serves remotes whose targets are not git objects", None);
-            }
-        }
-    }
+    let capabilities = &descriptor.capabilities;
+    let rule = resolve::rule(common.target, capabilities.target, &span, problems);
+    let compare_annotations = common.annotations.is_some_and(|written| compares(&written, capabilities, problems));
     let keys = (descriptor.read)(own.allowing_http(http.allow_http), problems);
     if keys.is_none() && problems.len() == before {
         problems.push(span, format!("the keys of this `{}` remote could not be read", descriptor.name), None);
@@ -129,8 +152,22 @@ pub(super) fn read(name: &str, table: Table<'_>, repository: &str, problems: &mu
         keys: keys?,
         http,
         mapping,
-        compare_annotations: common.annotations.unwrap_or_default() == WrittenAnnotations::Message,
+        rule: rule?,
+        compare_annotations,
     })
+}
+
+/// Whether annotations are compared; they cannot be where none are kept.
+fn compares(written: &Spanned<WrittenAnnotations>, capabilities: &Capabilities, problems: &mut Problems) -> bool {
+    match (written.get_ref(), capabilities.annotations) {
+        (WrittenAnnotations::Ignore, _) => false,
+        (WrittenAnnotations::Message, Annotations::Message) => true,
+        (WrittenAnnotations::Message, Annotations::None) => {
+            let message = "this remote keeps no annotations that could be compared";
+            problems.push_showing(written.span(), message, Some("leave `annotations` out"));
+            false
+        }
+    }
 }
 
 fn find_provider(written: &Spanned<String>, known: &str, problems: &mut Problems) -> Option<&'static Descriptor> {
@@ -216,4 +253,27 @@ pub(super) fn absolute(written: &Spanned<String>, problems: &mut Problems) -> Op
     }
     problems.push(written.span(), "the path must be absolute", None);
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::gitlab;
+
+    #[test]
+    fn annotations_are_compared_only_where_some_are_kept() {
+        let of = &gitlab::DESCRIPTOR.capabilities;
+        for (annotations, written, compared, wrong) in [
+            (Annotations::Message, WrittenAnnotations::Message, true, 0),
+            (Annotations::Message, WrittenAnnotations::Ignore, false, 0),
+            (Annotations::None, WrittenAnnotations::Ignore, false, 0),
+            (Annotations::None, WrittenAnnotations::Message, false, 1),
+        ] {
+            let names = crate::provider::NameRules { are_refs: false, ..of.names };
+            let capabilities = Capabilities { annotations, names, ..*of };
+            let mut problems = Problems::new();
+            assert_eq!(compares(&Spanned::new(0..9, written), &capabilities, &mut problems), compared);
+            assert_eq!(problems.len(), wrong, "{annotations:?} {written:?}");
+        }
+    }
 }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::fragment::{DaemonKeys, JobKeys, RemoteKeys, RepositoryKeys};
 use super::repositories::NAME_RULE;
 use crate::provider::{Descriptor, PROVIDERS};
+use crate::tag::TargetKind;
 
 /// The schema of a configuration file, its TOML taken as JSON.
 pub fn schema() -> Schema {
@@ -82,6 +83,17 @@ fn remote_of(descriptor: &Descriptor, generator: &mut SchemaGenerator) -> Schema
                 schema.insert(keyword.clone(), own.clone());
             }
         }
+    }
+    let takes_target = descriptor.capabilities.target != TargetKind::Commit;
+    if let Some(Value::Object(properties)) = schema.get_mut("properties")
+        && !takes_target
+    {
+        properties.remove("target");
+    }
+    if let Some(Value::Array(required)) = schema.get_mut("required")
+        && takes_target
+    {
+        required.push("target".into());
     }
     schema.insert("title".to_owned(), descriptor.title.into());
     schema.insert("description".to_owned(), format!("One set of tags behind an API: {}.", descriptor.title).into());

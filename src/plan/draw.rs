@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::{Held, HoldKind, Judgement, Plan, Policy, Subject, Waiting, judge, resolve};
+use super::{Held, HoldKind, Judgement, Plan, Policy, Resolved, Subject, Waiting, Wanted, judge, resolve};
 use crate::ledger::{Action, Note, Pin, Record, RecordChange, Refusal};
 use crate::provider::Capabilities;
-use crate::tag::{NameMapping, NamePatterns, RemoteSnapshot, Selection, SourceSnapshot, SourceTag, TagName};
+use crate::tag::{
+    NameMapping, NamePatterns, RemoteSnapshot, ResolveRule, Selection, SourceSnapshot, SourceTag, TagName,
+};
 
 /// What is known of the two sides and of the last agreement.
 #[derive(Clone, Copy, Debug)]
@@ -45,10 +47,43 @@ pub struct RemoteRules<'a> {
     pub capabilities: &'a Capabilities,
     /// What names are called there.
     pub mapping: &'a NameMapping,
+    /// How a tag's target there is found.
+    pub rule: &'a ResolveRule,
     /// Whether annotations are compared.
     pub compare_annotations: bool,
     /// Whether a deletion of this remote name may take along what is attached to it.
     pub allows_loss: &'a (dyn Fn(&TagName) -> bool + Sync),
+}
+
+impl RemoteRules<'_> {
+    /// What a source name is called on the remote; an error says why it can have no place there.
+    pub fn place(&self, tag: &TagName) -> Result<TagName, Unplaceable> {
+        let name = self.mapping.to_remote(tag).map_err(|fault| Unplaceable {
+            reason: fault.to_string(),
+            hint: "change the mapping, or exclude it by `tags`",
+        })?;
+        match self.rule.reads_from() {
+            Some(template) if template.can_make(&name) => Err(Unplaceable {
+                reason: format!("`{name}` could come from the template `{template}`, and such tags are only read"),
+                hint: "change `add_prefix` or the template, or exclude it by `tags`",
+            }),
+            Some(_) | None => Ok(name),
+        }
+    }
+
+    /// Whether this name on the remote is one that targets are read from, so that it is in no scope.
+    pub(super) fn only_reads(&self, name: &TagName) -> bool {
+        self.rule.reads_from().is_some_and(|template| template.can_make(name))
+    }
+}
+
+/// Why a source name can have no place on a remote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unplaceable {
+    /// Why, in a sentence.
+    pub reason: String,
+    /// What to do.
+    pub hint: &'static str,
 }
 
 /// Draws the plan. The same inputs give the same plan, byte for byte.
@@ -95,20 +130,19 @@ impl<'a> Drawing<'a> {
                 continue;
             }
             self.plan.in_scope += u32::from(read.is_ok());
-            match self.remote_rules.mapping.to_remote(tag) {
+            match self.remote_rules.place(tag) {
                 Ok(remote_name) => {
                     let record = records.get(tag).filter(|record| record.remote_name == remote_name);
                     claims.push(Claim { tag, remote_name, source: Some(read), record });
                 }
-                Err(fault) => {
+                Err(Unplaceable { reason, hint }) => {
                     let claim = Claim { tag, remote_name: tag.clone(), source: Some(read), record: None };
-                    let hint = "change the mapping, or exclude it by `tags`";
-                    self.hold(&claim, HoldKind::Inexpressible, &fault.to_string(), hint);
+                    self.hold(&claim, HoldKind::Inexpressible, &reason, hint);
                 }
             }
         }
         for (tag, record) in records {
-            let mapped = self.remote_rules.mapping.to_remote(tag);
+            let mapped = self.remote_rules.place(tag);
             let in_place = mapped.is_ok_and(|remote_name| remote_name == record.remote_name);
             if !self.rules.selection.includes(tag) || !in_place {
                 // Narrowing a filter, or renaming on the remote, lets go of tags; it never deletes any.
@@ -173,14 +207,19 @@ impl<'a> Drawing<'a> {
 
     fn judge(&mut self, claim: Claim<'a>) {
         let remote = self.sides.remote.get(&claim.remote_name);
-        if claim.record.is_some() && matches!(claim.source, Some(Ok(_))) && remote.is_none() {
+        let source = claim.source.map(|read| read.map(|tag| self.wanted(claim.tag, tag)));
+        if let Some(Ok(Wanted { resolved, .. })) = &source
+            && !matches!(resolved, Resolved::Waiting(_))
+            && claim.record.is_some()
+            && remote.is_none()
+        {
             self.plan.vanished += 1;
         }
         let subject = Subject {
             tag: claim.tag,
             aliases: &[],
             remote_name: &claim.remote_name,
-            source: claim.source,
+            source,
             record: claim.record,
             remote,
             refusal: self.sides.refusals.get(claim.tag),
@@ -189,6 +228,11 @@ impl<'a> Drawing<'a> {
         };
         let judgement = judge(&subject, self.rules, self.remote_rules, &mut ());
         self.take(&claim, judgement);
+    }
+
+    /// A source tag with what it should be on the remote.
+    fn wanted(&self, name: &TagName, tag: &'a SourceTag) -> Wanted<'a> {
+        Wanted { tag, resolved: resolve(name, tag, self.remote_rules, &self.sides) }
     }
 
     /// Files a judgement under its verdict.
@@ -212,7 +256,7 @@ impl<'a> Drawing<'a> {
     /// Remote names that neither source nor ledger claims: unmanaged, or under `exact` to be deleted.
     fn judge_the_unclaimed(&mut self) {
         for tag in self.sides.remote.tags() {
-            if self.claimed.binary_search(&tag.name).is_ok() {
+            if self.claimed.binary_search(&tag.name).is_ok() || self.remote_rules.only_reads(&tag.name) {
                 continue;
             }
             let candidates = self.remote_rules.mapping.to_source(&tag.name);
@@ -253,14 +297,12 @@ impl<'a> Drawing<'a> {
     }
 
     fn hold(&mut self, claim: &Claim<'_>, kind: HoldKind, reason: &str, hint: &str) {
-        let capabilities = self.remote_rules.capabilities;
-        let source = claim.source.and_then(Result::ok);
+        let source = claim.source.and_then(Result::ok).map(|tag| self.wanted(claim.tag, tag));
         self.plan.held.push(Held {
             tag: claim.tag.clone(),
             remote_name: claim.remote_name.clone(),
             kind,
-            source: source
-                .and_then(|tag| resolve(tag, capabilities.target, self.remote_rules.compare_annotations).ok()),
+            source: source.and_then(|wanted| wanted.resolved.value().cloned()),
             record: claim.record.map(|record| record.value.clone()),
             remote: self.sides.remote.get(&claim.remote_name).and_then(|tag| tag.value.clone().ok()),
             reason: reason.to_owned(),

@@ -9,12 +9,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    CarriedMessage, Cause, Conflict, HoldKind, NameRules, PlannedChange, Policy, RemoteRules, Rules, Verdict, classify,
-    reshape, resolve,
+    CarriedMessage, Cause, Conflict, HoldKind, NameRules, PlannedChange, Policy, RemoteRules, Resolved, Rules, Verdict,
+    classify, reshape,
 };
 use crate::ledger::{Action, Ownership, Pin, Record, RecordChange, Refusal, RefusalKind};
-use crate::provider::{Deletes, Moves};
-use crate::tag::{Attachment, RemoteTag, SourceTag, TagName, Value};
+use crate::provider::{Annotations, Deletes, Moves};
+use crate::tag::{Attachment, RemoteTag, ResolveRule, SourceTag, TagName, Value};
 
 /// A name with all that is known about it.
 #[derive(Clone, Debug)]
@@ -26,7 +26,7 @@ pub struct Subject<'a> {
     /// Its name on the remote.
     pub remote_name: &'a TagName,
     /// What the source has; `Err` where that cannot be read.
-    pub source: Option<Result<&'a SourceTag, &'a str>>,
+    pub source: Option<Result<Wanted<'a>, &'a str>>,
     /// What was last agreed.
     pub record: Option<&'a Record>,
     /// What the remote has.
@@ -37,6 +37,15 @@ pub struct Subject<'a> {
     pub pin: Option<&'a Pin>,
     /// Whether a write to it has no known end.
     pub open: bool,
+}
+
+/// A source tag with what it should be on the remote.
+#[derive(Clone, Debug)]
+pub struct Wanted<'a> {
+    /// The tag.
+    pub tag: &'a SourceTag,
+    /// What [`resolve`](super::resolve()) says about it.
+    pub resolved: Resolved,
 }
 
 /// A rule about one name, in the order in which they are asked; the first that decides ends the judgement.
@@ -59,6 +68,8 @@ pub enum Rule {
     UnknownOnRemote,
     /// The remote cannot hold what it points at.
     Target,
+    /// What it should be on the remote cannot be told.
+    Resolve,
     /// `protected` of the job includes it.
     Protected,
     /// `immutable` of the job includes it.
@@ -92,6 +103,7 @@ impl fmt::Display for Rule {
             Self::UnknownInSource => "unreadable in the source",
             Self::UnknownOnRemote => "unreadable on the remote",
             Self::Target => "points at what the remote cannot hold",
+            Self::Resolve => "its target there cannot be told",
             Self::Protected => "`protected`",
             Self::Immutable => "`immutable`",
             Self::Policy => "`policy`",
@@ -160,12 +172,12 @@ pub fn judge(
         witness.asked(rule, applies);
         applies
     };
-    let RemoteRules { capabilities, compare_annotations, .. } = remote_rules;
+    let RemoteRules { capabilities, compare_annotations, rule, .. } = remote_rules;
     if asks(Rule::Interrupted, subject.open) {
         let reason = "a write to it was interrupted, and the next `--sync` settles that first".to_owned();
         return Judgement::Waiting { to: None, reason };
     }
-    let unreadable = subject.source.and_then(Result::err);
+    let unreadable = subject.source.as_ref().and_then(|source| source.as_ref().err());
     asks(Rule::UnknownInSource, unreadable.is_some());
     if let Some(reason) = unreadable {
         let hint = "repair the tag in the source, or exclude it by `tags`";
@@ -178,15 +190,19 @@ pub fn judge(
     if let Some(reason) = unreadable {
         return held(HoldKind::Unknown, format!("unknown on the remote: {reason}"), "look at the tag on the remote");
     }
-    let source_tag = subject.source.and_then(Result::ok);
-    let source_value = match source_tag.map(|tag| resolve(tag, capabilities.target, compare_annotations)).transpose() {
-        Ok(value) => value,
-        Err(reason) => {
-            asks(Rule::Target, true);
-            return held(HoldKind::Inexpressible, reason.to_owned(), "exclude it by `tags`");
+    let wanted = subject.source.as_ref().and_then(|source| source.as_ref().ok());
+    let by_rule = if *rule == ResolveRule::Commit { Rule::Target } else { Rule::Resolve };
+    asks(by_rule, wanted.is_some_and(|wanted| wanted.resolved.value().is_none()));
+    let source_value = match wanted.map(|wanted| &wanted.resolved) {
+        None => None,
+        Some(Resolved::Value(value)) => Some(value.clone()),
+        // Present in the source, whatever it will be: nothing of it is created, moved, deleted or forgotten.
+        Some(Resolved::Waiting(reason)) => return Judgement::Waiting { to: None, reason: reason.clone() },
+        Some(Resolved::Unknown(reason)) => {
+            return held(HoldKind::Unknown, reason.clone(), "look at what `target` of the remote reads");
         }
+        Some(Resolved::Inexpressible { reason, hint }) => return held(HoldKind::Inexpressible, reason.clone(), hint),
     };
-    asks(Rule::Target, false);
     let remote_value = match subject.remote.map(|tag| &tag.value) {
         None => None,
         Some(Ok(value)) => Some(value),
@@ -259,7 +275,11 @@ pub fn judge(
         } else {
             Vec::new()
         },
-        message: source_tag.and_then(|tag| tag.tag_id).map_or(CarriedMessage::None, CarriedMessage::Of),
+        message: match capabilities.annotations {
+            Annotations::Message => wanted.and_then(|wanted| wanted.tag.tag_id),
+            Annotations::None => None,
+        }
+        .map_or(CarriedMessage::None, CarriedMessage::Of),
         undone,
         blockers: Vec::new(),
     }))

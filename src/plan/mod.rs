@@ -16,12 +16,12 @@ mod reverse;
 mod tests;
 
 pub use classify::{NameRules, Verdict, classify};
-pub use draw::{RemoteRules, Rules, Sides, draw};
+pub use draw::{RemoteRules, Rules, Sides, Unplaceable, draw};
 pub use guard::{ApprovedPlan, Facts, Guarded, Stopped, guard};
 pub use hold::{Conflict, Held, HoldKind, Waiting};
-pub use judge::{Judgement, Rule, Subject, Witness, judge};
+pub use judge::{Judgement, Rule, Subject, Wanted, Witness, judge};
 pub use refusal::{missing_targets, standing};
-pub use resolve::{reshape, resolve};
+pub use resolve::{Evidence, Resolved, reshape, resolve};
 pub use reverse::{Effect, effects, reverse};
 
 use schemars::JsonSchema;

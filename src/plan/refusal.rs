@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::resolve;
+use super::{RemoteRules, Resolved, Sides, resolve};
 use crate::ledger::{Refusal, RefusalKind};
-use crate::tag::{SourceSnapshot, TagName, Target};
+use crate::tag::{TagName, Target};
 
 /// What a rule refused is offered again after as long as it has been refused already, but never before this long.
 const SOONEST: SignedDuration = SignedDuration::from_mins(5);
@@ -17,15 +17,17 @@ type Refusals = BTreeMap<TagName, Refusal>;
 
 /// The targets that a remote did not have and that the source still asks for: at most `most`, so that a pass stays cheap.
 /// With more than that, another `turn` gives another part, and every part has its turn.
-pub fn missing_targets(refusals: &Refusals, source: &SourceSnapshot, most: usize, turn: usize) -> Vec<Target> {
+pub fn missing_targets(sides: Sides<'_>, remote_rules: RemoteRules<'_>, most: usize, turn: usize) -> Vec<Target> {
     let asked_for = |tag: &TagName, refusal: &Refusal| {
-        let Some(Ok(now)) = source.get(tag) else { return false };
-        resolve(now, refusal.value.target.kind(), false).is_ok_and(|value| value.target == refusal.value.target)
+        let Some(Ok(now)) = sides.source.get(tag) else { return false };
+        let wanted = resolve(tag, now, remote_rules, &sides);
+        matches!(wanted, Resolved::Value(value) if value.target == refusal.value.target)
     };
-    let mut missing: Vec<Target> = refusals
+    let mut missing: Vec<Target> = sides
+        .refusals
         .iter()
         .filter(|(tag, refusal)| refusal.kind == RefusalKind::TargetMissing && asked_for(tag, refusal))
-        .map(|(_, refusal)| refusal.value.target)
+        .map(|(_, refusal)| refusal.value.target.clone())
         .collect();
     missing.sort_unstable();
     missing.dedup();
@@ -49,7 +51,7 @@ pub fn standing(refusals: &Refusals, arrived: &[Target], now: Timestamp) -> Refu
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tag::{Peeled, SourceTag, Value};
+    use crate::tag::Value;
 
     fn target(number: u8) -> Target {
         Target::Commit(format!("{number:040x}").parse().unwrap())
@@ -78,26 +80,5 @@ mod tests {
             let now = Timestamp::from_second(now * 60).unwrap();
             assert_eq!(!standing(&refusals, &[], now).is_empty(), stands, "{first} {last} {now}");
         }
-    }
-
-    #[test]
-    fn every_missing_target_has_its_turn_and_forgotten_ones_have_none() {
-        let tag = |number| Ok(SourceTag { tag_id: None, peeled: Peeled::Commit(commit(number)), message: None });
-        fn commit(number: u8) -> crate::tag::CommitId {
-            let Target::Commit(commit_id) = target(number);
-            commit_id
-        }
-        // Ten are asked for; the source dropped one and moved another since.
-        let mut tags: BTreeMap<_, _> = (1..=10).map(|number| (name(number), tag(number))).collect();
-        tags.insert(name(12), tag(1));
-        let source = SourceSnapshot::of_walk(tags);
-        let refusals =
-            (1..=12).map(|number| (name(number), refusal(RefusalKind::TargetMissing, number, 0, 0))).collect();
-        let mut asked: Vec<Target> = (0..4).flat_map(|turn| missing_targets(&refusals, &source, 3, turn)).collect();
-        assert!((0..4).all(|turn| missing_targets(&refusals, &source, 3, turn).len() <= 3));
-        asked.sort_unstable();
-        assert_eq!(asked, (1..=10).map(target).collect::<Vec<_>>());
-        let now = Timestamp::UNIX_EPOCH;
-        assert_eq!(standing(&refusals, &[target(3)], now).len(), 11);
     }
 }

@@ -1,24 +1,140 @@
-//! From a source tag to the value that it should have on a remote of its kind.
+//! From a source tag to the value that it should have on a remote.
 
-use crate::tag::{Annotation, Peeled, SourceTag, Target, TargetKind, Value};
+use super::{RemoteRules, Sides};
+use crate::tag::{Annotation, CommitId, NotesRef, Peeled, ResolveRule, SourceTag, TagName, Target, TargetKind, Value};
 
-/// The value that a source tag should have on a remote, or why it has none there.
-pub fn resolve(tag: &SourceTag, kind: TargetKind, compare_annotations: bool) -> Result<Value, &'static str> {
-    let target = match (kind, tag.peeled) {
-        (TargetKind::Commit, Peeled::Commit(commit_id)) => Target::Commit(commit_id),
-        (TargetKind::Commit, Peeled::Tree(_)) => {
-            return Err("it points at a tree, and this API only takes tags on commits");
+/// What a source tag should be on a remote.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Resolved {
+    /// This.
+    Value(Value),
+    /// What the rule asks is not there yet; the reason says what. Nothing follows from it.
+    Waiting(String),
+    /// What the rule asks could not be read.
+    Unknown(String),
+    /// Nothing that the remote could hold.
+    Inexpressible {
+        /// Why.
+        reason: String,
+        /// What to do.
+        hint: &'static str,
+    },
+}
+
+impl Resolved {
+    /// The value, where it is known.
+    pub fn value(&self) -> Option<&Value> {
+        match self {
+            Self::Value(value) => Some(value),
+            Self::Waiting(_) | Self::Unknown(_) | Self::Inexpressible { .. } => None,
         }
-        (TargetKind::Commit, Peeled::Blob(_)) => {
-            return Err("it points at a blob, and this API only takes tags on commits");
+    }
+}
+
+/// What a rule may look at besides the tag itself. `None` is proven absence, `Some(Err(_))` is unknown.
+pub trait Evidence {
+    /// What a tag on the remote points at.
+    fn target_of(&self, remote_name: &TagName) -> Option<Result<&Target, String>>;
+
+    /// The note on a commit.
+    fn note(&self, notes_ref: &NotesRef, commit_id: CommitId) -> Option<Result<&str, String>>;
+}
+
+impl Evidence for Sides<'_> {
+    fn target_of(&self, remote_name: &TagName) -> Option<Result<&Target, String>> {
+        let value = self.remote.get(remote_name)?.value.as_ref();
+        Some(value.map(|value| &value.target).map_err(Clone::clone))
+    }
+
+    fn note(&self, notes_ref: &NotesRef, commit_id: CommitId) -> Option<Result<&str, String>> {
+        Some(self.source.note(notes_ref, commit_id)?.map_err(str::to_owned))
+    }
+}
+
+/// The value that a source tag should have on a remote, or why it has none there. Never a guess.
+pub fn resolve(name: &TagName, tag: &SourceTag, remote_rules: RemoteRules<'_>, evidence: &impl Evidence) -> Resolved {
+    let RemoteRules { capabilities, compare_annotations, rule, .. } = remote_rules;
+    let target = match rule {
+        ResolveRule::Commit => own_commit(tag),
+        ResolveRule::Tag(template) => match template.name_for(name, commit_of(tag)) {
+            Ok(named) => by_tag(&named, capabilities.target, evidence),
+            Err(reason) => {
+                Err(inexpressible(format!("`{template}` names no tag for it: {reason}"), "exclude it by `tags`"))
+            }
+        },
+        ResolveRule::Trailer(key) => match (tag.tag_id, &tag.message) {
+            (None, _) => Err(Resolved::Waiting(format!("it is lightweight, so no message has a trailer `{key}`"))),
+            (Some(_), None) => Err(Resolved::Unknown("its message was not read".to_owned())),
+            (Some(_), Some(message)) => match key.find_last(message) {
+                Some(text) => by_text(&text, &format!("its trailer `{key}`"), capabilities.target),
+                None => Err(Resolved::Waiting(format!("its message has no trailer `{key}`"))),
+            },
+        },
+        ResolveRule::Note(notes_ref) => match commit_of(tag) {
+            Some(commit_id) => by_note(notes_ref, commit_id, capabilities.target, evidence),
+            None => Err(inexpressible("it points at no commit that could have a note".into(), "exclude it by `tags`")),
+        },
+    };
+    match target {
+        Ok(target) if compare_annotations => {
+            let annotation = Annotation::of_message(tag.tag_id.and(tag.message.as_deref()));
+            Resolved::Value(Value { target, annotation })
         }
+        Ok(target) => Resolved::Value(Value::of(target)),
+        Err(other) => other,
+    }
+}
+
+fn inexpressible(reason: String, hint: &'static str) -> Resolved {
+    Resolved::Inexpressible { reason, hint }
+}
+
+fn commit_of(tag: &SourceTag) -> Option<CommitId> {
+    match tag.peeled {
+        Peeled::Commit(commit_id) => Some(commit_id),
+        Peeled::Tree(_) | Peeled::Blob(_) => None,
+    }
+}
+
+fn own_commit(tag: &SourceTag) -> Result<Target, Resolved> {
+    let other = match tag.peeled {
+        Peeled::Commit(commit_id) => return Ok(Target::Commit(commit_id)),
+        Peeled::Tree(_) => "tree",
+        Peeled::Blob(_) => "blob",
     };
-    let annotation = if compare_annotations {
-        Annotation::of_message(tag.tag_id.and(tag.message.as_deref()))
-    } else {
-        Annotation::NotCompared
-    };
-    Ok(Value { target, annotation })
+    let reason = format!("it points at a {other}, and this API only takes tags on commits");
+    Err(inexpressible(reason, "exclude it by `tags`"))
+}
+
+fn by_tag(named: &TagName, kind: TargetKind, evidence: &impl Evidence) -> Result<Target, Resolved> {
+    match evidence.target_of(named) {
+        None => Err(Resolved::Waiting(format!("the remote has no tag `{named}` yet"))),
+        Some(Err(reason)) => Err(Resolved::Unknown(format!("`{named}` on the remote is unknown: {reason}"))),
+        Some(Ok(target)) if target.kind() == kind => Ok(target.clone()),
+        Some(Ok(target)) => Err(Resolved::Unknown(format!("`{named}` on the remote is a {}", target.kind()))),
+    }
+}
+
+fn by_note(
+    notes_ref: &NotesRef,
+    commit_id: CommitId,
+    kind: TargetKind,
+    evidence: &impl Evidence,
+) -> Result<Target, Resolved> {
+    match evidence.note(notes_ref, commit_id) {
+        None => Err(Resolved::Waiting(format!("its commit {commit_id:.12} has no note in `{notes_ref}` yet"))),
+        Some(Err(reason)) => {
+            Err(Resolved::Unknown(format!("the note on its commit {commit_id:.12} cannot be read: {reason}")))
+        }
+        Some(Ok(text)) => by_text(text, &format!("the note on its commit {commit_id:.12}"), kind),
+    }
+}
+
+fn by_text(text: &str, place: &str, kind: TargetKind) -> Result<Target, Resolved> {
+    kind.parse(text.trim()).map_err(|fault| {
+        let hint = "correct it in the source, or exclude the tag by `tags`";
+        inexpressible(format!("{place} says what cannot be its target: {fault}"), hint)
+    })
 }
 
 /// The recorded value in the shape that is compared today, because `annotations` may have been changed since.
@@ -34,5 +150,5 @@ pub fn reshape(recorded: &Value, source: Option<&Value>, remote: Option<&Value>,
             .map_or(Annotation::Lightweight, |value| value.annotation.clone()),
         (true, known @ (Annotation::Lightweight | Annotation::Annotated(_))) => known.clone(),
     };
-    Value { target: recorded.target, annotation }
+    Value { target: recorded.target.clone(), annotation }
 }

@@ -8,6 +8,7 @@ use super::{
     CarriedMessage, Cause, Conflict, Held, HoldKind, Plan, PlannedChange, RemoteRules, Rules, Waiting, reshape,
 };
 use crate::ledger::{Action, HistoryEntry, Outcome, Ownership, Pair};
+use crate::provider::Annotations;
 use crate::tag::{TagName, Value};
 
 /// What a run did to one name of a remote, from its first write to its last.
@@ -75,7 +76,8 @@ fn put_back(effect: &Effect, sides: Sides<'_>, rules: &Rules, remote_rules: Remo
         tag,
         aliases: &[],
         remote_name,
-        source: sides.source.get(tag),
+        // What the source wants has no say here.
+        source: None,
         record: sides.records.get(tag),
         remote: sides.remote.get(remote_name),
         refusal: None,
@@ -98,6 +100,10 @@ fn put_back(effect: &Effect, sides: Sides<'_>, rules: &Rules, remote_rules: Remo
             dismissed: false,
         });
     };
+    if remote_rules.only_reads(remote_name) {
+        let reason = "its name on the remote is one that `target` reads from by now, and such tags are only read";
+        return hold(HoldKind::Inexpressible, reason.to_owned(), "put it back on the remote by hand");
+    }
     if subject.open {
         let reason = "a write to it was interrupted, and the next `--sync` settles that first".to_owned();
         plan.waiting.push(Waiting { tag: tag.clone(), remote_name: remote_name.clone(), to: None, reason });
@@ -153,7 +159,11 @@ fn put_back(effect: &Effect, sides: Sides<'_>, rules: &Rules, remote_rules: Remo
         foreign: false,
         attachment: subject.remote.and_then(|there| there.attachment),
         namesakes: Vec::new(),
-        message: message.clone().map_or(CarriedMessage::None, CarriedMessage::Text),
+        message: match remote_rules.capabilities.annotations {
+            Annotations::Message => message.clone(),
+            Annotations::None => None,
+        }
+        .map_or(CarriedMessage::None, CarriedMessage::Text),
         undone: None,
         blockers: Vec::new(),
     });

@@ -67,12 +67,15 @@ impl fmt::Display for Deletes {
 pub enum Annotations {
     /// The server makes its own tag object with the message; tagger, date and signature are lost.
     Message,
+    /// There is nothing to keep them in: all tags are the same kind of thing there.
+    None,
 }
 
 impl fmt::Display for Annotations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Message => f.write_str("message only"),
+            Self::None => f.write_str("none"),
         }
     }
 }

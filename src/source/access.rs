@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{AnnotatedTag, Messages, Repository, SourceFault};
-use crate::tag::{SourceSnapshot, SourceTag, TagId, TagName};
+use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
 
 /// The side that tags come from.
 #[async_trait]
@@ -13,6 +13,9 @@ pub trait Source: Send + Sync {
 
     /// All tags at one moment, or an error.
     async fn read_tags(&self, messages: Messages) -> Result<SourceSnapshot, SourceFault>;
+
+    /// The notes on these commits that a ref holds; none where there is no such ref.
+    async fn read_notes(&self, notes_ref: &NotesRef, commits: Vec<CommitId>) -> Result<Notes, SourceFault>;
 
     /// One tag, without its message.
     async fn read_tag(&self, name: &TagName) -> Result<Option<SourceTag>, SourceFault>;
@@ -55,6 +58,11 @@ impl Source for LocalSource {
 
     async fn read_tags(&self, messages: Messages) -> Result<SourceSnapshot, SourceFault> {
         self.ask(move |repository| repository.read_tags(messages)).await
+    }
+
+    async fn read_notes(&self, notes_ref: &NotesRef, commits: Vec<CommitId>) -> Result<Notes, SourceFault> {
+        let notes_ref = notes_ref.clone();
+        self.ask(move |repository| repository.read_notes(&notes_ref, commits)).await
     }
 
     async fn read_tag(&self, name: &TagName) -> Result<Option<SourceTag>, SourceFault> {

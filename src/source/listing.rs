@@ -4,6 +4,8 @@ use std::path::Path;
 use std::thread;
 use std::time::Duration;
 
+use gix::ObjectId;
+
 use super::objects::{resolve, resolve_one};
 use super::packed::{PackedRefs, Scope, Stamp, TagEnd, Unreadable};
 use super::reference::{End, Held};
@@ -63,6 +65,21 @@ pub(super) fn read_tag(repository: &Repository, name: &TagName) -> Result<Option
     let Some(held) = loose.or_else(|| refs.packed.try_find(&full_name).map(Held::Object)) else { return Ok(None) };
     let end = refs.follow(held).map_err(unreadable)?;
     resolve_one(&repository.inner, end).map(Some).map_err(unreadable)
+}
+
+/// The object that a ref leads to, in the same order; `None` where there is no such ref.
+pub(super) fn find_ref(repository: &Repository, full_name: &[u8]) -> Result<Option<ObjectId>, SourceFault> {
+    check(repository)?;
+    let unreadable = |reason: String| {
+        repository.fault(format!("the ref `{}` cannot be read: {reason}", Printable::new(full_name)), CHECK_REFS)
+    };
+    let loose = loose::try_find(repository.common_dir(), full_name, repository.hash).map_err(unreadable)?;
+    if let Some(Held::Object(end)) = loose {
+        return Ok(Some(end.id));
+    }
+    let refs = Refs { repository, packed: read_packed(repository, Scope::AllRefs)? };
+    let Some(held) = loose.or_else(|| refs.packed.try_find(full_name).map(Held::Object)) else { return Ok(None) };
+    refs.follow(held).map(|end| Some(end.id)).map_err(unreadable)
 }
 
 fn stamp(repository: &Repository) -> Result<Option<Stamp>, SourceFault> {

@@ -12,6 +12,7 @@ mod fault;
 mod format;
 mod listing;
 mod loose;
+mod notes;
 mod objects;
 mod open;
 mod packed;
@@ -23,7 +24,7 @@ pub use access::{LocalSource, Source};
 pub use annotation::{AnnotatedTag, SignatureKind};
 pub use fault::SourceFault;
 
-use crate::tag::{SourceSnapshot, SourceTag, TagId, TagName};
+use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
 use objects::Objects;
 
 /// A repository that was opened and is of a kind that can be read.
@@ -73,6 +74,13 @@ impl Repository {
     /// Reads all tags, and nothing but refs below `refs/tags/`.
     pub fn read_tags(&self, messages: Messages) -> Result<SourceSnapshot, SourceFault> {
         listing::read_tags(self, messages)
+    }
+
+    /// Reads the notes on these commits that a ref holds; none where there is no such ref, or none on a commit.
+    ///
+    /// A note that cannot be read is *unknown* for its commit; a ref or a tree that cannot be read is a fault.
+    pub fn read_notes(&self, notes_ref: &NotesRef, commits: Vec<CommitId>) -> Result<Notes, SourceFault> {
+        notes::read(self, notes_ref, commits)
     }
 
     /// Looks one tag up; `None` only when it has neither a file of its own nor an entry in packed-refs.

@@ -143,9 +143,19 @@ impl Objects {
         Self(repository.to_thread_local())
     }
 
-    fn kind(&self, id: ObjectId) -> Result<Kind, String> {
+    /// What kind of object this is.
+    pub(super) fn kind(&self, id: ObjectId) -> Result<Kind, String> {
+        self.header(id).map(|header| header.kind())
+    }
+
+    /// How many bytes an object has, without reading them.
+    pub(super) fn size(&self, id: ObjectId) -> Result<u64, String> {
+        self.header(id).map(|header| header.size())
+    }
+
+    fn header(&self, id: ObjectId) -> Result<gix::odb::find::Header, String> {
         match self.0.objects.try_header(&id) {
-            Ok(Some(header)) => Ok(header.kind()),
+            Ok(Some(header)) => Ok(header),
             Ok(None) => Err(format!("object {id} is missing")),
             Err(fault) => Err(format!("object {id} cannot be read: {}", reason(&fault))),
         }
@@ -193,16 +203,19 @@ impl Objects {
         Ok(AnnotatedTag::of_object(&bytes, target_kind))
     }
 
-    fn tag_object(&self, id: ObjectId) -> Result<TagObject, String> {
+    /// The bytes of an object of this kind.
+    pub(super) fn read(&self, id: ObjectId, kind: Kind) -> Result<Vec<u8>, String> {
         let mut bytes = Vec::new();
-        let kind = match self.0.objects.try_find(&id, &mut bytes) {
-            Ok(Some(object)) => object.kind,
-            Ok(None) => return Err(format!("object {id} is missing")),
-            Err(fault) => return Err(format!("object {id} cannot be read: {}", reason(&fault))),
-        };
-        if kind != Kind::Tag {
-            return Err(format!("object {id} is a {kind}, no tag object"));
+        match self.0.objects.try_find(&id, &mut bytes) {
+            Ok(Some(object)) if object.kind == kind => Ok(bytes),
+            Ok(Some(object)) => Err(format!("object {id} is a {}, no {kind} object", object.kind)),
+            Ok(None) => Err(format!("object {id} is missing")),
+            Err(fault) => Err(format!("object {id} cannot be read: {}", reason(&fault))),
         }
+    }
+
+    fn tag_object(&self, id: ObjectId) -> Result<TagObject, String> {
+        let bytes = self.read(id, Kind::Tag)?;
         let mut tokens = TagRefIter::from_bytes(&bytes, self.0.object_hash());
         match (tokens.next(), tokens.next()) {
             (Some(Ok(Token::Target { id: target })), Some(Ok(Token::TargetKind(target_kind)))) => {

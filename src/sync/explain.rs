@@ -6,16 +6,22 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::remote_rules;
 use crate::config::{JobSettings, RemoteSettings, RemoteTemplate, Repository, Source as ConfigSource};
 use crate::http::{Pool, Transport};
 use crate::ledger::{
     Action, Decision, LedgerFault, LedgerRead, Matter, NameState, Ownership, Pair, Parked, RecordChange,
 };
-use crate::plan::{HoldKind, Judgement, RemoteRules, Rule, Rules, Subject, Witness, judge, resolve, standing};
+use crate::plan::{
+    Evidence, HoldKind, Judgement, RemoteRules, Resolved, Rule, Rules, Subject, Unplaceable, Wanted, Witness, judge,
+    resolve, standing,
+};
 use crate::provider::{Connection, Fact, Fault};
 use crate::report::{Conclusion, Explanation, FactReport, Presence, RuleReport, SideReport};
 use crate::source::{AnnotatedTag, LocalSource, Messages, Source, SourceFault};
-use crate::tag::{Attachment, NamePatterns, Peeled, RemoteTag, SourceTag, TagName, Value};
+use crate::tag::{
+    Attachment, CommitId, NamePatterns, Notes, NotesRef, Peeled, RemoteTag, SourceTag, TagName, Target, Value,
+};
 
 /// What the question is about.
 pub struct Question<'a> {
@@ -48,13 +54,20 @@ pub async fn explain(
         Err(fault) => return Ok(unusable(&pair, tag, fault.to_string())),
     };
     let near = Near::read(&repository.path, tag, &settings).await;
-    let name = settings.mapping.to_remote(tag);
+    let allows_loss = |name: &TagName| settings.keys.allows_loss(name);
+    let remote_rules = remote_rules(&settings, &allows_loss);
+    let name = remote_rules.place(tag);
     let far = match (&name, pool) {
-        (Ok(name), Some(pool)) => Far::read(&settings, pool, name, near.annotated.as_ref()).await,
+        (Ok(name), Some(pool)) => Far::read(&settings, pool, name, near.read_from(tag, &settings), &near).await,
         (Ok(_) | Err(_), _) => Far::default(),
     };
-    let answer = Answer { question, settings: &settings, memory: &memory, near: &near, far: &far };
-    let (rules, verdict) = answer.judge(name.as_ref().ok());
+    let looked = Looked { near: &near, far: &far };
+    let resolved = near.tag.as_ref().ok().and_then(Option::as_ref);
+    let resolved = resolved.map(|found| resolve(tag, found, remote_rules, &looked));
+    let wanted = resolved.as_ref();
+    let answer =
+        Answer { question, settings: &settings, remote_rules, memory: &memory, near: &near, far: &far, wanted };
+    let (rules, verdict) = answer.judge(name.as_ref());
     Ok(Explanation {
         job: pair.job,
         repository: pair.repository,
@@ -62,7 +75,7 @@ pub async fn explain(
         place: settings.keys.describe(),
         tag: (*tag).clone(),
         name: name.ok(),
-        source: near.report(&settings),
+        source: near.report(resolved.as_ref()),
         record: record_report(&memory),
         there: far.report(),
         facts: far.facts.iter().map(|Fact { what, says }| FactReport { what, says: says.clone() }).collect(),
@@ -70,7 +83,10 @@ pub async fn explain(
         verdict: verdict.word,
         reason: verdict.reason,
         next: verdict.next,
-        incomplete: near.tag.is_err() || matches!(far.tag, Some(Err(_))),
+        incomplete: near.tag.is_err()
+            || matches!(near.notes, Some(Err(_)))
+            || matches!(far.tag, Some(Err(_)))
+            || matches!(far.read_from, Some(Err(_))),
         remembers_nothing: memory.record.is_none() && memory.unsettled.is_none() && memory.pin.is_none(),
         is_anothers: matches!(near.tag, Ok(None)) && memory.record.is_none() && !near.rivals.is_empty(),
     })
@@ -111,6 +127,8 @@ struct Near {
     tag: Result<Option<SourceTag>, SourceFault>,
     /// Its tag object, where it is an annotated one that can be read.
     annotated: Option<AnnotatedTag>,
+    /// The note on its commit, where the remote's rule asks for it.
+    notes: Option<Result<Notes, SourceFault>>,
     /// Other names of the source that have the same name on the remote.
     rivals: Vec<TagName>,
 }
@@ -124,9 +142,15 @@ impl Near {
             && let Some(tag_id) = tag.tag_id
         {
             annotated = source.read_annotation(tag_id).await.ok();
-            if settings.compare_annotations {
+            if settings.needs_messages() {
                 tag.message = annotated.as_ref().map(|annotated| annotated.message.clone().into_boxed_str());
             }
+        }
+        let mut notes = None;
+        if let (Ok(Some(SourceTag { peeled: Peeled::Commit(commit_id), .. })), Some(notes_ref)) =
+            (&tag, settings.rule.notes_ref())
+        {
+            notes = Some(source.read_notes(notes_ref, vec![*commit_id]).await);
         }
         let mut rivals = Vec::new();
         if let Ok(mapped) = settings.mapping.to_remote(name)
@@ -140,10 +164,20 @@ impl Near {
                     .cloned(),
             );
         }
-        Self { tag, annotated, rivals }
+        Self { tag, annotated, notes, rivals }
     }
 
-    fn report(&self, settings: &RemoteSettings) -> SideReport {
+    /// The tag on the remote that the rule reads from.
+    fn read_from(&self, name: &TagName, settings: &RemoteSettings) -> Option<TagName> {
+        let template = settings.rule.reads_from()?;
+        let commit_id = match self.tag.as_ref().ok()?.as_ref()?.peeled {
+            Peeled::Commit(commit_id) => Some(commit_id),
+            Peeled::Tree(_) | Peeled::Blob(_) => None,
+        };
+        template.name_for(name, commit_id).ok()
+    }
+
+    fn report(&self, resolved: Option<&Resolved>) -> SideReport {
         let tag = match &self.tag {
             Ok(Some(tag)) => tag,
             Ok(None) => return SideReport { presence: Presence::Absent, value: None, remarks: Vec::new() },
@@ -152,7 +186,7 @@ impl Near {
                 return SideReport { presence: Presence::Unknown, value: None, remarks };
             }
         };
-        let value = resolve(tag, settings.provider.capabilities.target, settings.compare_annotations).ok();
+        let value = resolved.and_then(Resolved::value).cloned();
         let mut remarks = Vec::new();
         match tag.peeled {
             Peeled::Commit(_) => {}
@@ -179,6 +213,8 @@ impl Near {
 #[derive(Default)]
 struct Far {
     tag: Option<Result<Option<RemoteTag>, Fault>>,
+    /// The tag that the remote's rule reads from.
+    read_from: Option<Result<Option<RemoteTag>, Fault>>,
     facts: Vec<Fact>,
 }
 
@@ -187,29 +223,34 @@ impl Far {
         settings: &RemoteSettings,
         pool: &Arc<Pool>,
         name: &TagName,
-        annotated: Option<&AnnotatedTag>,
+        read_from: Option<TagName>,
+        near: &Near,
     ) -> Self {
         if (settings.provider.capabilities.names.refuses)(name).is_some() {
             // Nothing can be there under such a name.
-            return Self { tag: Some(Ok(None)), facts: Vec::new() };
+            return Self { tag: Some(Ok(None)), ..Self::default() };
         }
         let transport = Transport::new(pool, settings.http.clone());
         let connection = Connection { transport, compare_annotations: settings.compare_annotations };
         let asked = async {
             let provider = settings.keys.connect(connection).await?;
             let tag = provider.get_tag(name).await?;
-            let signed = annotated.is_some_and(|annotated| annotated.signature.is_some());
+            let signed = near.annotated.as_ref().is_some_and(|annotated| annotated.signature.is_some());
             let facts = match &tag {
                 Some(tag) => provider.get_facts(tag, signed).await.unwrap_or_else(|fault| {
                     vec![Fact { what: "more about it", says: format!("could not be read: {fault}") }]
                 }),
                 None => Vec::new(),
             };
-            Ok((tag, facts))
+            let read_from = match read_from {
+                Some(name) => Some(provider.get_tag(&name).await),
+                None => None,
+            };
+            Ok((tag, read_from, facts))
         };
         match asked.await {
-            Ok((tag, facts)) => Self { tag: Some(Ok(tag)), facts },
-            Err(fault) => Self { tag: Some(Err(fault)), facts: Vec::new() },
+            Ok((tag, read_from, facts)) => Self { tag: Some(Ok(tag)), read_from, facts },
+            Err(fault) => Self { tag: Some(Err(fault)), ..Self::default() },
         }
     }
 
@@ -229,6 +270,33 @@ impl Far {
                 }));
                 side(Presence::There, tag.value.as_ref().ok().cloned(), remarks)
             }
+        }
+    }
+}
+
+/// What both sides showed to the rule about targets.
+struct Looked<'a> {
+    near: &'a Near,
+    far: &'a Far,
+}
+
+impl Evidence for Looked<'_> {
+    fn target_of(&self, _: &TagName) -> Option<Result<&Target, String>> {
+        match &self.far.read_from {
+            None => Some(Err("the remote was not asked".to_owned())),
+            Some(Err(fault)) => Some(Err(fault.to_string())),
+            Some(Ok(found)) => {
+                let value = found.as_ref()?.value.as_ref();
+                Some(value.map(|value| &value.target).map_err(Clone::clone))
+            }
+        }
+    }
+
+    fn note(&self, _: &NotesRef, commit_id: CommitId) -> Option<Result<&str, String>> {
+        match &self.near.notes {
+            None => Some(Err("it was not read".to_owned())),
+            Some(Err(fault)) => Some(Err(fault.to_string())),
+            Some(Ok(notes)) => Some(notes.get(&commit_id)?.as_deref().map_err(|reason| reason.to_string())),
         }
     }
 }
@@ -278,20 +346,23 @@ impl Verdict {
 struct Answer<'a> {
     question: &'a Question<'a>,
     settings: &'a RemoteSettings,
+    remote_rules: RemoteRules<'a>,
     memory: &'a NameState,
     near: &'a Near,
     far: &'a Far,
+    /// What the source's tag should be on the remote.
+    wanted: Option<&'a Resolved>,
 }
 
 impl Answer<'_> {
-    fn judge(&self, remote_name: Option<&TagName>) -> (Vec<RuleReport>, Verdict) {
+    fn judge(&self, remote_name: Result<&TagName, &Unplaceable>) -> (Vec<RuleReport>, Verdict) {
         let mut heard = Heard::default();
         let verdict = self.ask(remote_name, &mut heard);
         (heard.0.into_iter().map(|(rule, applies)| self.report(rule, applies)).collect(), verdict)
     }
 
     /// Asks every rule in the order of a pass, until one decides.
-    fn ask(&self, remote_name: Option<&TagName>, heard: &mut Heard) -> Verdict {
+    fn ask(&self, remote_name: Result<&TagName, &Unplaceable>, heard: &mut Heard) -> Verdict {
         let Question { job, tag, .. } = self.question;
         let selection = &job.selection;
         let by_patterns = selection.patterns.is_empty() || selection.patterns.matches(tag);
@@ -310,10 +381,12 @@ impl Answer<'_> {
             let reason = "it is left out, and so invisible on all three sides".to_owned();
             return Verdict::new(Conclusion::OutOfScope, Some(reason), next);
         }
-        heard.asked(Rule::Mapping, remote_name.is_none());
-        let Some(remote_name) = remote_name else {
-            let reason = "its name cannot be mapped to a name on the remote".to_owned();
-            return Verdict::new(Conclusion::Held, Some(reason), "change the mapping, or exclude it by `tags`");
+        heard.asked(Rule::Mapping, remote_name.is_err());
+        let remote_name = match remote_name {
+            Ok(remote_name) => remote_name,
+            Err(Unplaceable { reason, hint }) => {
+                return Verdict::new(Conclusion::Held, Some(reason.clone()), *hint);
+            }
         };
         let rivals = &self.near.rivals;
         heard.asked(Rule::NamesMeet, !rivals.is_empty());
@@ -350,9 +423,10 @@ impl Answer<'_> {
             tag,
             aliases: &[],
             remote_name,
-            source: match (&self.near.tag, &fault) {
-                (Ok(found), _) => found.as_ref().map(Ok),
-                (Err(_), fault) => fault.as_deref().map(Err),
+            source: match (&self.near.tag, self.wanted) {
+                (Ok(Some(tag)), Some(resolved)) => Some(Ok(Wanted { tag, resolved: resolved.clone() })),
+                (Ok(_), _) => None,
+                (Err(_), _) => fault.as_deref().map(Err),
             },
             record: self.memory.record.as_ref().filter(|record| record.remote_name == *remote_name),
             remote,
@@ -369,13 +443,7 @@ impl Answer<'_> {
             immutable: job.immutable.clone(),
             protected: job.protected.clone(),
         };
-        let remote_rules = RemoteRules {
-            capabilities: &self.settings.provider.capabilities,
-            mapping: &self.settings.mapping,
-            compare_annotations: self.settings.compare_annotations,
-            allows_loss: &|name| self.settings.keys.allows_loss(name),
-        };
-        let judgement = judge(&subject, &rules, remote_rules, heard);
+        let judgement = judge(&subject, &rules, self.remote_rules, heard);
         let mut verdict = self.verdict(judgement, heard);
         if self.far.tag.is_none() {
             let assuming = "assuming that the remote still has what was last agreed";
@@ -520,6 +588,17 @@ impl Answer<'_> {
             }
             Rule::Policy => (Some(self.row()), of_job("policy", None)),
             Rule::Target => (Some(format!("it holds a {}", capabilities.target)), of_remote("provider")),
+            Rule::Resolve => {
+                let found = match self.wanted {
+                    None => None,
+                    Some(Resolved::Value(value)) => Some(format!("{value:.12}")),
+                    Some(Resolved::Waiting(reason) | Resolved::Unknown(reason)) => Some(reason.clone()),
+                    Some(Resolved::Inexpressible { reason, .. }) => Some(reason.clone()),
+                };
+                let rule = &self.settings.rule;
+                let detail = found.map_or_else(|| rule.to_string(), |found| format!("{rule}: {found}"));
+                (Some(detail), of_remote("target"))
+            }
             Rule::RemoteName => (Some(capabilities.names.summary.to_owned()), of_remote("provider")),
             Rule::Operation => {
                 let can = format!("moves: {}, deletes: {}", capabilities.moves, capabilities.deletes);
@@ -542,9 +621,7 @@ impl Answer<'_> {
 
     /// The row of the three-way table: equal letters are equal values.
     fn row(&self) -> String {
-        let source = self.near.tag.as_ref().ok().and_then(Option::as_ref);
-        let kind = self.settings.provider.capabilities.target;
-        let source = source.and_then(|tag| resolve(tag, kind, self.settings.compare_annotations).ok());
+        let source = self.wanted.and_then(Resolved::value).cloned();
         let record = self.memory.record.as_ref().map(|record| record.value.clone());
         let remote = match &self.far.tag {
             Some(tag) => tag.as_ref().ok().and_then(Option::as_ref).and_then(|tag| tag.value.clone().ok()),

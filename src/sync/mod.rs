@@ -9,7 +9,7 @@ mod pass;
 mod probe;
 mod progress;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -21,10 +21,10 @@ use uuid::Uuid;
 use crate::config::{ConfigFault, JobSettings, RemoteSettings, RemoteTemplate, Repository};
 use crate::http::Pool;
 use crate::ledger::{HistoryEntry, Ledger, LedgerRead, Pair, PassEnd};
-use crate::plan::{Effect, effects};
+use crate::plan::{Effect, RemoteRules, effects};
 use crate::report::{JobReport, RemoteReport, Report, State};
 use crate::source::{LocalSource, Messages, Source, SourceFault};
-use crate::tag::SourceSnapshot;
+use crate::tag::{NotesRef, SourceSnapshot, TagName};
 
 pub use explain::{Question, explain, names_like};
 pub use finding::{Check, Finding, Outcome};
@@ -158,9 +158,8 @@ async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) 
     let begun: Vec<_> = concerned.iter().map(|template| run.progress.begin(pair_of(template))).collect();
     let remotes: Vec<_> =
         concerned.iter().map(|template| (*template, template.for_repository(&repository.name))).collect();
-    let compares =
-        remotes.iter().any(|(_, settings)| settings.as_ref().is_ok_and(|settings| settings.compare_annotations));
-    let side = match read_source(repository, if compares { Messages::Read } else { Messages::Skip }).await {
+    let needs = Needs::of(remotes.iter().filter_map(|(_, settings)| settings.as_ref().ok()));
+    let side = match read_source(repository, &needs).await {
         Ok(side) => side,
         Err(fault) => {
             // Every pair of this source is unknown now, and has to look so to whoever asks later.
@@ -192,10 +191,56 @@ fn pair_of(job: &JobSettings, repository: &Repository, remote: &RemoteTemplate) 
     Pair { job: job.name.clone(), repository: repository.name.clone(), remote: remote.name.clone() }
 }
 
-async fn read_source(repository: &Repository, messages: Messages) -> Result<SourceSide, SourceFault> {
+/// What remotes need to know of a source besides its tags; nothing else is read.
+struct Needs {
+    messages: Messages,
+    notes: BTreeSet<NotesRef>,
+}
+
+impl Default for Needs {
+    fn default() -> Self {
+        Self { messages: Messages::Skip, notes: BTreeSet::new() }
+    }
+}
+
+impl Needs {
+    fn of<'a>(remotes: impl IntoIterator<Item = &'a RemoteSettings>) -> Self {
+        remotes.into_iter().fold(Self::default(), Self::and)
+    }
+
+    fn and(mut self, settings: &RemoteSettings) -> Self {
+        if settings.needs_messages() {
+            self.messages = Messages::Read;
+        }
+        self.notes.extend(settings.rule.notes_ref().cloned());
+        self
+    }
+
+    /// Reads the tags, and each of these notes once.
+    async fn read(&self, source: &dyn Source) -> Result<SourceSnapshot, SourceFault> {
+        let mut snapshot = source.read_tags(self.messages).await?;
+        for notes_ref in &self.notes {
+            let notes = source.read_notes(notes_ref, snapshot.commits().collect()).await?;
+            snapshot = snapshot.with_notes(notes_ref.clone(), notes);
+        }
+        Ok(snapshot)
+    }
+}
+
+/// What the planner has to know of a remote.
+fn remote_rules<'a>(
+    settings: &'a RemoteSettings,
+    allows_loss: &'a (dyn Fn(&TagName) -> bool + Sync),
+) -> RemoteRules<'a> {
+    let RemoteSettings { provider, mapping, rule, compare_annotations, .. } = settings;
+    let compare_annotations = *compare_annotations;
+    RemoteRules { capabilities: &provider.capabilities, mapping, rule, compare_annotations, allows_loss }
+}
+
+async fn read_source(repository: &Repository, needs: &Needs) -> Result<SourceSide, SourceFault> {
     let source: Arc<dyn Source> = Arc::new(LocalSource::new(&repository.path));
     let fingerprint = source.fingerprint().await?;
-    let snapshot = source.read_tags(messages).await?;
+    let snapshot = needs.read(&*source).await?;
     Ok(SourceSide { source, fingerprint, snapshot })
 }
 

@@ -1,18 +1,19 @@
 //! One pass over one pair, from its memory to its report.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{Begun, Mode, Purpose, Run, SourceSide};
+use super::{Begun, Mode, Purpose, Run, SourceSide, remote_rules};
 use crate::apply::{Applied, Writer, apply, recover};
 use crate::config::{ConfigFault, JobSettings, RemoteSettings};
 use crate::http::Transport;
 use crate::ledger::{Ledger, LedgerFault, Pair, PairState, Parked, ParkedSet, Pin};
 use crate::plan::{
-    ApprovedPlan, Facts, Guarded, Plan, PlannedChange, Policy, RemoteRules, Rules, Sides, draw, guard, missing_targets,
+    ApprovedPlan, Facts, Guarded, Plan, PlannedChange, Policy, Resolved, Rules, Sides, draw, guard, missing_targets,
     resolve, reverse, standing,
 };
 use crate::provider::{Access, Connection, Fault, Identity, Provider};
@@ -118,7 +119,7 @@ impl Pass<'_> {
         self.begun.applies(approved.changes().len());
         if let Purpose::Undo { run, .. } = &self.run.purpose {
             // Before the writes, so that whatever ends this pass, the next one does not do it all again.
-            ledger.pin(self.pair, &self.pins(*run, &approved)).await?;
+            ledger.pin(self.pair, &self.pins(*run, &approved, &state, &remote)).await?;
             report.take_applied(apply(approved, &self.writer(ledger)).await?);
             return Ok(false);
         }
@@ -197,32 +198,27 @@ impl Pass<'_> {
     }
 
     async fn plan(&self, state: &PairState, remote: &RemoteSnapshot) -> Result<Plan, PairFault> {
-        let source = &self.side.snapshot;
+        let allows_loss = |name: &TagName| self.settings.keys.allows_loss(name);
         // The last bits of a run's id are random, so every part has its turn whatever the schedule.
         let turn = usize::from(self.run.id.as_bytes()[15]);
-        let missing = missing_targets(&state.refusals, source, TARGETS_AT_ONCE, turn);
+        let open = state.intents.iter().map(|(_, intent)| intent.tag.clone()).collect();
+        let sides = self.sides(state, remote, &open);
+        let remote_rules = remote_rules(self.settings, &allows_loss);
+        let missing = missing_targets(sides, remote_rules, TARGETS_AT_ONCE, turn);
         let looked = join_all(missing.iter().map(|target| self.provider.has_target(target)));
         let looked = self.unless_stopped(async { Ok(looked.await) }).await?;
         // A look that failed has not found anything; that is no reason to give up on the rest.
         let found = missing.into_iter().zip(looked).filter(|(_, found)| matches!(found, Ok(true)));
         let arrived: Vec<Target> = found.map(|(target, _)| target).collect();
         let refusals = standing(&state.refusals, &arrived, Timestamp::now());
-        let open = state.intents.iter().map(|(_, intent)| intent.tag.clone()).collect();
-        let Self { job, settings, .. } = self;
+        let sides = Sides { refusals: &refusals, ..sides };
+        let job = self.job;
         let rules = Rules {
             policy: job.policy,
             selection: job.selection.clone(),
             immutable: job.immutable.clone(),
             protected: job.protected.clone(),
         };
-        let remote_rules = RemoteRules {
-            capabilities: &settings.provider.capabilities,
-            mapping: &settings.mapping,
-            compare_annotations: settings.compare_annotations,
-            allows_loss: &|name| settings.keys.allows_loss(name),
-        };
-        let sides =
-            Sides { source, records: &state.records, remote, refusals: &refusals, open: &open, pins: &state.pins };
         Ok(match &self.run.purpose {
             Purpose::Agree => draw(sides, &rules, remote_rules),
             Purpose::Undo { effects, .. } => {
@@ -232,13 +228,29 @@ impl Pass<'_> {
         })
     }
 
-    /// The names that this run is about to put back against the source.
-    fn pins(&self, undone: Uuid, approved: &ApprovedPlan) -> Vec<(TagName, Pin)> {
-        let kind = self.settings.provider.capabilities.target;
-        let against = |change: &&PlannedChange| {
-            let wanted = self.side.snapshot.get(&change.tag).and_then(Result::ok);
-            let wanted = wanted.and_then(|tag| resolve(tag, kind, self.settings.compare_annotations).ok());
-            wanted != change.new
+    fn sides<'a>(&'a self, state: &'a PairState, remote: &'a RemoteSnapshot, open: &'a BTreeSet<TagName>) -> Sides<'a> {
+        let PairState { records, refusals, pins, .. } = state;
+        Sides { source: &self.side.snapshot, records, remote, refusals, open, pins }
+    }
+
+    /// The names that this run is about to put back against the source, or against what nobody can tell yet.
+    fn pins(
+        &self,
+        undone: Uuid,
+        approved: &ApprovedPlan,
+        state: &PairState,
+        remote: &RemoteSnapshot,
+    ) -> Vec<(TagName, Pin)> {
+        let open = BTreeSet::new();
+        let sides = self.sides(state, remote, &open);
+        let remote_rules = remote_rules(self.settings, &|_| false);
+        let against = |change: &&PlannedChange| match self.side.snapshot.get(&change.tag) {
+            None => change.new.is_some(),
+            Some(Err(_)) => true,
+            Some(Ok(tag)) => match resolve(&change.tag, tag, remote_rules, &sides) {
+                Resolved::Value(wanted) => change.new.as_ref() != Some(&wanted),
+                Resolved::Waiting(_) | Resolved::Unknown(_) | Resolved::Inexpressible { .. } => true,
+            },
         };
         let since = Timestamp::now();
         let pin = |change: &PlannedChange| (change.tag.clone(), Pin { value: change.new.clone(), undone, since });

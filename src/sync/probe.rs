@@ -9,11 +9,12 @@ use futures_util::future::join;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Needs;
 use super::finding::{Answers, Check, Finding, Listed, all_skipped, broken_off, counted};
 use crate::config::{ConfigFault, JobSettings, RemoteSettings, Repository};
 use crate::http::{Pool, Transport};
 use crate::provider::{Access, Connection};
-use crate::source::{LocalSource, Messages, Source as _};
+use crate::source::LocalSource;
 
 /// Repositories, and remotes, that are asked at once.
 const AT_ONCE: usize = 16;
@@ -94,16 +95,17 @@ fn pairs(jobs: &[&JobSettings]) -> Result<Vec<Joined>, ConfigFault> {
     Ok(pairs)
 }
 
-/// Reads every repository once, with messages where a remote compares them, as a pass would.
+/// Reads every repository once, with messages and notes where a remote needs them, as a pass would.
 async fn read_sources(pairs: &[Joined]) -> BTreeMap<Repository, Finding> {
-    let mut repositories = BTreeMap::new();
+    let mut repositories: BTreeMap<_, Needs> = BTreeMap::new();
     for pair in pairs {
         let Ok(repository) = &pair.source else { continue };
-        *repositories.entry(repository.clone()).or_insert(false) |= pair.settings.compare_annotations;
+        let needs = repositories.remove(repository).unwrap_or_default();
+        repositories.insert(repository.clone(), needs.and(&pair.settings));
     }
     futures_util::stream::iter(repositories)
-        .map(|(repository, compares)| async move {
-            let finding = read_source(&repository, if compares { Messages::Read } else { Messages::Skip }).await;
+        .map(|(repository, needs)| async move {
+            let finding = read_source(&repository, &needs).await;
             (repository, finding)
         })
         .buffer_unordered(AT_ONCE)
@@ -111,8 +113,8 @@ async fn read_sources(pairs: &[Joined]) -> BTreeMap<Repository, Finding> {
         .await
 }
 
-async fn read_source(repository: &Repository, messages: Messages) -> Finding {
-    let tags = match LocalSource::new(&repository.path).read_tags(messages).await {
+async fn read_source(repository: &Repository, needs: &Needs) -> Finding {
+    let tags = match needs.read(&LocalSource::new(&repository.path)).await {
         Ok(tags) => tags,
         Err(fault) => return Finding::failed(Check::Source, fault.message, Some(fault.hint)),
     };

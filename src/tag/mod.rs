@@ -4,16 +4,23 @@
 
 mod mapping;
 mod name;
+mod rule;
 mod selection;
 mod snapshot;
 mod target;
+mod template;
+mod trailer;
 
 pub use mapping::NameMapping;
 pub use name::{InvalidTagName, TagName};
+pub use rule::{InvalidNotesRef, NotesRef, ResolveRule};
 pub use selection::{Decisive, InvalidPattern, NamePatterns, Selection};
 pub use snapshot::{
-    Attachment, End, Listing, ListingFault, Peeled, RemoteSnapshot, RemoteTag, SourceSnapshot, SourceTag,
+    Attachment, End, Listing, ListingFault, Notes, Peeled, RemoteSnapshot, RemoteTag, SourceSnapshot, SourceTag,
 };
 pub use target::{
-    Annotation, CommitId, InvalidId, InvalidValue, MessageDigest, ObjectId, TagId, Target, TargetKind, Value, normalise,
+    Annotation, CommitId, InvalidDigest, InvalidId, InvalidTarget, InvalidValue, ManifestDigest, MessageDigest,
+    ObjectId, TagId, Target, TargetKind, Value, normalise,
 };
+pub use template::{InvalidTemplate, NameTemplate, PLACEHOLDERS};
+pub use trailer::{InvalidTrailerKey, TrailerKey};

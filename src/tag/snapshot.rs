@@ -2,9 +2,9 @@
 //!
 //! The invariant of this file: nobody can hold a snapshot that was not read to its end. Absence is a fact only here.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{CommitId, ObjectId, TagId, TagName, Value};
+use super::{CommitId, NotesRef, ObjectId, TagId, TagName, Value};
 
 /// What a source tag peels to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +24,7 @@ pub struct SourceTag {
     pub tag_id: Option<TagId>,
     /// What it peels to.
     pub peeled: Peeled,
-    /// The annotated tag's message without a signature; read only where annotations are compared.
+    /// The annotated tag's message without a signature; read only where annotations are compared or trailers count.
     pub message: Option<Box<str>>,
 }
 
@@ -33,7 +33,13 @@ pub struct SourceTag {
 pub struct SourceSnapshot {
     /// Sorted by name.
     tags: Vec<(TagName, Result<SourceTag, Box<str>>)>,
+    /// The notes that a remote's rule asks for, and no others.
+    notes: BTreeMap<NotesRef, Notes>,
 }
+
+/// The notes of one ref on the commits of tags: texts, or the reasons why they could not be read. A commit that is not
+/// there has none.
+pub type Notes = HashMap<CommitId, Result<Box<str>, Box<str>>>;
 
 impl SourceSnapshot {
     /// Takes what one uninterrupted walk over a repository's tags found; `Err` is the reason why a name is *unknown*.
@@ -42,7 +48,28 @@ impl SourceSnapshot {
     pub(crate) fn of_walk(tags: impl IntoIterator<Item = (TagName, Result<SourceTag, Box<str>>)>) -> Self {
         let mut tags: Vec<_> = tags.into_iter().collect();
         tags.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
-        Self { tags }
+        Self { tags, notes: BTreeMap::new() }
+    }
+
+    /// Adds what one ref holds for the commits of [`commits`](Self::commits).
+    #[must_use]
+    pub fn with_notes(mut self, notes_ref: NotesRef, notes: Notes) -> Self {
+        self.notes.insert(notes_ref, notes);
+        self
+    }
+
+    /// The note on a commit that a tag peels to: `None` is proven absence, `Some(Err(_))` is unknown.
+    pub fn note(&self, notes_ref: &NotesRef, commit_id: CommitId) -> Option<Result<&str, &str>> {
+        let Some(notes) = self.notes.get(notes_ref) else { return Some(Err("these notes were not read")) };
+        notes.get(&commit_id).map(|note| note.as_deref().map_err(Box::as_ref))
+    }
+
+    /// The commits that tags peel to, each as often as there are tags on it.
+    pub fn commits(&self) -> impl Iterator<Item = CommitId> {
+        self.tags.iter().filter_map(|(_, tag)| match tag.as_ref().ok()?.peeled {
+            Peeled::Commit(commit_id) => Some(commit_id),
+            Peeled::Tree(_) | Peeled::Blob(_) => None,
+        })
     }
 
     /// Every name with its tag, or with the reason why it could not be read; sorted by name.

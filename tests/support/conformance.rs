@@ -271,8 +271,8 @@ fn ensure_whole(snapshot: &RemoteSnapshot, tags: &[(TagName, Held)]) -> Behaviou
         format!("{} tags were listed where there are {}", snapshot.tags().len(), tags.len())
     })?;
     for (name, held) in tags {
-        let target = snapshot.get(name).and_then(|tag| tag.value.as_ref().ok()).map(|value| value.target);
-        ensure(target == Some(held.target), || format!("{name} is listed at {target:?}, not at {:?}", held.target))?;
+        let target = snapshot.get(name).and_then(|tag| tag.value.as_ref().ok()).map(|value| &value.target);
+        ensure(target == Some(&held.target), || format!("{name} is listed at {target:?}, not at {:?}", held.target))?;
     }
     Ok(())
 }
@@ -312,14 +312,14 @@ async fn gets_one(subject: &dyn Subject) -> Behaviour {
 
 async fn compares_annotations(subject: &dyn Subject) -> Behaviour {
     let target = subject.target(0);
-    let annotated = Held { target, message: Some("First\n\nMore".to_owned()) };
-    let tags = [(name("annotated"), annotated.clone()), (name("plain"), lightweight(target))];
+    let annotated = Held { target: target.clone(), message: Some("First\n\nMore".to_owned()) };
+    let tags = [(name("annotated"), annotated.clone()), (name("plain"), lightweight(target.clone()))];
     for compare in [false, true] {
         let stage = subject.start(&tags, compare).await;
         let snapshot = stage.provider().list_tags().await?;
         for (name, held) in &tags {
             let due = if compare { Annotation::of_message(held.message.as_deref()) } else { Annotation::NotCompared };
-            let due = Ok(Value { target, annotation: due });
+            let due = Ok(Value { target: target.clone(), annotation: due });
             let listed = snapshot.get(name).map(|tag| &tag.value);
             ensure(listed == Some(&due), || format!("{name} was listed as {listed:?}, not {due:?}"))?;
             let read = stage.provider().get_tag(name).await?.map(|tag| tag.value);
@@ -393,7 +393,7 @@ async fn refuses_missing_target(subject: &dyn Subject) -> Behaviour {
 async fn deletes_one(subject: &dyn Subject) -> Behaviour {
     let tags = many(subject, 2);
     let stage = subject.start(&tags, false).await;
-    let outcome = stage.provider().delete_tag(&tags[0].0, &Value::of(tags[0].1.target)).await;
+    let outcome = stage.provider().delete_tag(&tags[0].0, &Value::of(tags[0].1.target.clone())).await;
     match subject.capabilities().deletes {
         Deletes::Yes => {
             outcome?;
@@ -420,7 +420,7 @@ async fn moves_in_place(subject: &dyn Subject) -> Behaviour {
     let stage = subject.start(&tags, false).await;
     let (tag, held) = &tags[0];
     let to = new_tag(tag, subject.target(2), None);
-    let outcome = stage.provider().move_tag(tag, &Value::of(held.target), &to).await;
+    let outcome = stage.provider().move_tag(tag, &Value::of(held.target.clone()), &to).await;
     let left = match subject.capabilities().moves {
         Moves::InPlace => {
             let moved = outcome?;
@@ -429,10 +429,10 @@ async fn moves_in_place(subject: &dyn Subject) -> Behaviour {
         }
         Moves::Recreate | Moves::Never(_) => {
             ensure_fault(outcome, &[FaultKind::Unsupported])?;
-            held.target
+            held.target.clone()
         }
     };
-    ensure(stage.tags().get(tag).map(|held| held.target) == Some(left), || format!("{:?} is left", stage.tags()))
+    ensure(stage.tags().get(tag).map(|held| &held.target) == Some(&left), || format!("{:?} is left", stage.tags()))
 }
 
 async fn applies_batch(subject: &dyn Subject) -> Behaviour {
@@ -456,15 +456,15 @@ async fn round_trip(subject: &dyn Subject, names: impl Iterator<Item = TagName>)
         let stage = subject.start(&[], false).await;
         let provider = stage.provider();
         let at = |step: &str, found: &dyn fmt::Debug| format!("{step} {tag}: {found:?}");
-        let created = provider.create_tag(&new_tag(&tag, target, None)).await;
+        let created = provider.create_tag(&new_tag(&tag, target.clone(), None)).await;
         ensure(created.as_ref().is_ok_and(|created| created.name == tag), || at("create", &created))?;
         ensure(stage.tags().keys().eq([&tag]), || at("the remote after create", &stage.tags()))?;
         let read = provider.get_tag(&tag).await;
         let is_it = read.as_ref().is_ok_and(|read| read.as_ref().is_some_and(|read| read.name == tag));
         ensure(is_it, || at("get", &read))?;
-        ensure_whole(&provider.list_tags().await?, &[(tag.clone(), lightweight(target))])?;
+        ensure_whole(&provider.list_tags().await?, &[(tag.clone(), lightweight(target.clone()))])?;
         if subject.capabilities().deletes == Deletes::Yes {
-            let deleted = provider.delete_tag(&tag, &Value::of(target)).await;
+            let deleted = provider.delete_tag(&tag, &Value::of(target.clone())).await;
             ensure(deleted.is_ok() && stage.tags().is_empty(), || at("delete", &deleted))?;
             let read = provider.get_tag(&tag).await;
             ensure(read == Ok(None), || at("get after delete", &read))?;
@@ -504,7 +504,7 @@ async fn never_absent(subject: &dyn Subject, breakage: Breakage, kinds: &[FaultK
     ensure_fault(provider.has_target(&subject.target(0)).await, kinds)?;
     ensure_fault(provider.create_tag(&new_tag(&name("other"), subject.target(0), None)).await, kinds)?;
     if subject.capabilities().deletes == Deletes::Yes {
-        ensure_fault(provider.delete_tag(&tags[0].0, &Value::of(tags[0].1.target)).await, kinds)?;
+        ensure_fault(provider.delete_tag(&tags[0].0, &Value::of(tags[0].1.target.clone())).await, kinds)?;
     }
     Ok(())
 }
@@ -520,7 +520,10 @@ async fn reads_only(subject: &dyn Subject) -> Behaviour {
         &[FaultKind::Forbidden],
     )?;
     if subject.capabilities().deletes == Deletes::Yes {
-        ensure_fault(provider.delete_tag(&tags[0].0, &Value::of(tags[0].1.target)).await, &[FaultKind::Forbidden])?;
+        ensure_fault(
+            provider.delete_tag(&tags[0].0, &Value::of(tags[0].1.target.clone())).await,
+            &[FaultKind::Forbidden],
+        )?;
     }
     ensure(stage.tags() == tags.into_iter().collect(), || format!("{:?} is left", stage.tags()))
 }
@@ -571,7 +574,7 @@ async fn loses_delete_reply(subject: &dyn Subject) -> Behaviour {
     let tags = many(subject, 1);
     let stage = subject.start(&tags, false).await;
     applies(stage.break_by(Breakage::DeleteReplyLost))?;
-    let outcome = stage.provider().delete_tag(&tags[0].0, &Value::of(tags[0].1.target)).await;
+    let outcome = stage.provider().delete_tag(&tags[0].0, &Value::of(tags[0].1.target.clone())).await;
     ensure_fault(outcome, &[FaultKind::Ambiguous])?;
     ensure(stage.writes(&tags[0].0) == 1, || format!("it was sent {} times", stage.writes(&tags[0].0)))?;
     ensure(stage.tags().is_empty(), || "the fake did not apply it".to_owned())

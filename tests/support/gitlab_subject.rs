@@ -169,8 +169,7 @@ impl Subject for GitlabSubject {
         let project = world.project(PROJECT);
         project.commits = Commits::Known((0..TARGETS).map(commit).collect::<BTreeSet<_>>());
         for (n, (name, held)) in (0..).zip(tags) {
-            let Target::Commit(commit_id) = held.target;
-            let commit_id = commit_id.to_string();
+            let commit_id = held.target.to_string();
             let tag = match &held.message {
                 Some(message) => FakeTag::annotated(&commit_id, message, 1_700_000_000 + n),
                 None => FakeTag::lightweight(&commit_id),

@@ -122,7 +122,7 @@ impl MemoryWorld {
         };
         RemoteTag {
             name: name.clone(),
-            value: Ok(Value { target: tag.target, annotation }),
+            value: Ok(Value { target: tag.target.clone(), annotation }),
             message: tag.message.clone(),
             protected: tag.protected,
             attachment: tag.attachment,
@@ -155,7 +155,7 @@ impl MemoryWorld {
     /// Writes a tag as a server does that makes its own tag objects: the message is stripped.
     fn put(&mut self, new: &NewTag) -> RemoteTag {
         let message = new.message.as_deref().map(str::trim).filter(|text| !text.is_empty()).map(str::to_owned);
-        let tag = MemoryTag { message, ..MemoryTag::lightweight(*new.target()) };
+        let tag = MemoryTag { message, ..MemoryTag::lightweight(new.target().clone()) };
         let shown = self.show(&new.name, &tag);
         self.tags.insert(new.name.clone(), tag);
         shown
@@ -346,7 +346,7 @@ impl Provider for MemoryProvider {
     }
 
     async fn has_target(&self, target: &Target) -> Result<bool, Fault> {
-        self.call(Call::HasTarget(*target), |world| {
+        self.call(Call::HasTarget(target.clone()), |world| {
             world.enter()?;
             Ok(world.has(target))
         })

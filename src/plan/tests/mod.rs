@@ -1,6 +1,7 @@
 //! What must hold for every plan, over random sides.
 
 mod guards;
+mod resolve;
 mod reverse;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +13,8 @@ use super::*;
 use crate::ledger::{Ownership, Pair, Pin, Record, RecordChange, Usage};
 use crate::provider::{Annotations, Capabilities, Deletes, Lease, Moves, NameRules as RemoteNames};
 use crate::tag::{
-    CommitId, End, Listing, NameMapping, NamePatterns, Peeled, RemoteSnapshot, RemoteTag, Selection, SourceSnapshot,
-    SourceTag, Target,
+    CommitId, End, Listing, NameMapping, NamePatterns, Peeled, RemoteSnapshot, RemoteTag, ResolveRule, Selection,
+    SourceSnapshot, SourceTag, Target,
 };
 
 static REFS: Capabilities = Capabilities {
@@ -49,7 +50,7 @@ static NOTHING_OPEN: BTreeSet<TagName> = BTreeSet::new();
 
 type Side = BTreeMap<&'static str, u8>;
 
-fn source(tags: &Side) -> SourceSnapshot {
+fn source(tags: &BTreeMap<&str, u8>) -> SourceSnapshot {
     let tag = |number| SourceTag { tag_id: None, peeled: Peeled::Commit(commit(number)), message: None };
     SourceSnapshot::of_walk(tags.iter().map(|(tag_name, number)| (name(tag_name), Ok(tag(*number)))))
 }
@@ -97,8 +98,13 @@ fn plan_of(near: &Side, known: &BTreeMap<TagName, Record>, far: &BTreeMap<TagNam
         pins: &NO_PINS,
     };
     let mapping = NameMapping::default();
-    let remote_rules =
-        RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss: &|_| false };
+    let remote_rules = RemoteRules {
+        capabilities: &REFS,
+        mapping: &mapping,
+        rule: &ResolveRule::Commit,
+        compare_annotations: false,
+        allows_loss: &|_| false,
+    };
     draw(sides, rules, remote_rules)
 }
 
@@ -275,8 +281,13 @@ fn names_that_meet_on_the_remote_are_all_held() {
     };
     let draw_with = |replace: Vec<(String, String)>| {
         let mapping = NameMapping { replace, ..NameMapping::default() };
-        let remote_rules =
-            RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss: &|_| false };
+        let remote_rules = RemoteRules {
+            capabilities: &REFS,
+            mapping: &mapping,
+            rule: &ResolveRule::Commit,
+            compare_annotations: false,
+            allows_loss: &|_| false,
+        };
         draw(sides, &rules(Policy::Mirror), remote_rules)
     };
     let plan = draw_with(vec![("1".into(), "2".into())]);
@@ -301,8 +312,13 @@ fn a_remote_name_that_could_stand_for_a_held_one_is_held() {
         pins: &NO_PINS,
     };
     let mapping = NameMapping { strip_prefix: "v".into(), ..NameMapping::default() };
-    let remote_rules =
-        RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss: &|_| false };
+    let remote_rules = RemoteRules {
+        capabilities: &REFS,
+        mapping: &mapping,
+        rule: &ResolveRule::Commit,
+        compare_annotations: false,
+        allows_loss: &|_| false,
+    };
     let mut exact = rules(Policy::Exact);
     exact.protected = NamePatterns::new(["release-*"]).unwrap();
     exact.immutable = NamePatterns::new(["1.*"]).unwrap();
@@ -341,8 +357,13 @@ fn what_the_remote_protects_or_would_lose_is_held() {
         pins: &NO_PINS,
     };
     let draw_with = |allows_loss: &(dyn Fn(&TagName) -> bool + Sync)| {
-        let remote_rules =
-            RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss };
+        let remote_rules = RemoteRules {
+            capabilities: &REFS,
+            mapping: &mapping,
+            rule: &ResolveRule::Commit,
+            compare_annotations: false,
+            allows_loss,
+        };
         draw(sides, &rules(Policy::Mirror), remote_rules)
     };
     let plan = draw_with(&|_| false);
@@ -371,8 +392,13 @@ fn unknown_on_either_side_holds_in_every_policy() {
             open: &NOTHING_OPEN,
             pins: &NO_PINS,
         };
-        let remote_rules =
-            RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss: &|_| true };
+        let remote_rules = RemoteRules {
+            capabilities: &REFS,
+            mapping: &mapping,
+            rule: &ResolveRule::Commit,
+            compare_annotations: false,
+            allows_loss: &|_| true,
+        };
         let plan = draw(sides, &rules(policy), remote_rules);
         assert_eq!(plan.held.iter().map(|held| held.kind).collect::<Vec<_>>(), [HoldKind::Unknown; 2], "{policy:?}");
         assert!(plan.changes.is_empty() && plan.notes.is_empty());

@@ -41,8 +41,13 @@ fn reversed_under(
         pins: &NO_PINS,
     };
     let mapping = NameMapping::default();
-    let remote_rules =
-        RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss: &|_| false };
+    let remote_rules = RemoteRules {
+        capabilities: &REFS,
+        mapping: &mapping,
+        rule: &ResolveRule::Commit,
+        compare_annotations: false,
+        allows_loss: &|_| false,
+    };
     super::reverse(effects, sides, rules, remote_rules)
 }
 
@@ -91,7 +96,7 @@ proptest! {
             let (source, remote, refusals) = (source(near), remote(&far), BTreeMap::new());
             let sides = Sides { source: &source, records: &known, remote: &remote, refusals: &refusals, open: &NOTHING_OPEN, pins: &pins };
             let mapping = NameMapping::default();
-            let remote_rules = RemoteRules { capabilities: &REFS, mapping: &mapping, compare_annotations: false, allows_loss: &|_| false };
+            let remote_rules = RemoteRules { capabilities: &REFS, mapping: &mapping, rule: &ResolveRule::Commit, compare_annotations: false, allows_loss: &|_| false };
             draw(sides, &rules(Policy::Mirror), remote_rules)
         };
         let next = with_pins(&near);

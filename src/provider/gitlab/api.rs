@@ -7,7 +7,7 @@ use super::LONGEST_NAME;
 use super::wire::{Refusal, WireCommit, WireNewTag, WireProject, WireSignature, WireTag, WireToken, refusal, role};
 use crate::http::{Client, Reply};
 use crate::provider::{Access, Fact, Fault, FaultKind, Identity, NewTag, Provider};
-use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
+use crate::tag::{CommitId, RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
 /// The role from which on tags can be written, where no protection says otherwise.
 const DEVELOPER: u32 = 30;
@@ -97,6 +97,17 @@ fn is_missing(reply: &Reply, thing: &str) -> bool {
             .is_some_and(|words| words.to_ascii_lowercase().contains(&format!("{thing} not found")))
 }
 
+/// The one kind of target that GitLab's tags have.
+fn commit_of(target: &Target) -> Result<&CommitId, Fault> {
+    match target {
+        Target::Commit(commit_id) => Ok(commit_id),
+        Target::Snapshot(_) | Target::Digest(_) => {
+            let message = format!("GitLab's tags point at commits, and {target:.12} is a {}", target.kind());
+            Err(Fault::new(FaultKind::Unsupported, message))
+        }
+    }
+}
+
 #[async_trait]
 impl Provider for GitLab {
     async fn identity(&self) -> Result<Identity, Fault> {
@@ -184,7 +195,7 @@ impl Provider for GitLab {
     }
 
     async fn has_target(&self, target: &Target) -> Result<bool, Fault> {
-        let Target::Commit(commit_id) = target;
+        let commit_id = commit_of(target)?;
         let id = commit_id.to_string();
         let segments = ["projects", &self.project, "repository", "commits", &id];
         let reply = self.client.get("read the commit", &segments).query("stats", "false").send().await?;
@@ -200,7 +211,7 @@ impl Provider for GitLab {
     }
 
     async fn create_tag(&self, new: &NewTag) -> Result<RemoteTag, Fault> {
-        let Target::Commit(commit_id) = new.target();
+        let commit_id = commit_of(new.target())?;
         let body = WireNewTag {
             tag_name: self.text(&new.name)?,
             commit_id: commit_id.to_string(),
