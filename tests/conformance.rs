@@ -12,7 +12,8 @@ use support::program::private_file;
 use support::vers_subject::VersSubject;
 use tagsyncd::config::SecretSource;
 use tagsyncd::http::{HttpSettings, Pool, Transport};
-use tagsyncd::provider::{Connection, Deletes, Lease, Moves, Provider, RemoteKeys as _, gitlab};
+use tagsyncd::provider::{Capabilities, Connection, Deletes, Lease, Moves, Provider, RemoteKeys as _, gitlab};
+use tagsyncd::tag::TargetKind;
 
 const NEVER: &str = "nothing is deleted here";
 
@@ -37,6 +38,22 @@ async fn memory_that_moves_by_recreation() {
 #[tokio::test]
 async fn memory_that_never_deletes() {
     conforms(MemorySubject::new(|| capabilities(Moves::Never(NEVER), Deletes::Never(NEVER), Lease::LookBefore))).await;
+}
+
+#[tokio::test]
+async fn memory_of_targets_that_are_no_git_objects() {
+    for kind in [
+        || Capabilities {
+            target: TargetKind::Snapshot,
+            ..capabilities(Moves::InPlace, Deletes::Yes, Lease::LookBefore)
+        },
+        || Capabilities {
+            target: TargetKind::Digest,
+            ..capabilities(Moves::InPlace, Deletes::Never(NEVER), Lease::LookBefore)
+        },
+    ] {
+        conforms(MemorySubject::new(kind)).await;
+    }
 }
 
 async fn connect_gitlab(address: Address) -> Arc<dyn Provider> {

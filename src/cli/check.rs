@@ -4,35 +4,48 @@ mod online;
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::output::{Failure, Output};
 use super::sync::{choose, load};
 use super::{CheckOptions, Common, ExitCode};
+use crate::config::Policy;
 use crate::text::Printable;
 
-#[derive(Serialize)]
-struct Checked {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Checked {
+    /// The configuration file.
     file: String,
+    /// The jobs, in the order of the file.
     jobs: Vec<Job>,
-    /// What asking both sides brought; only when that was wanted.
+    /// Only with `--online`.
     online: Option<online::Online>,
 }
 
-#[derive(Serialize)]
+/// A job.
+#[derive(Serialize, JsonSchema)]
 struct Job {
+    /// Its name.
     job: String,
-    policy: &'static str,
+    /// What may be done to its remotes.
+    policy: Policy,
+    /// The repositories found now.
     repositories: Vec<String>,
     /// Why the repositories cannot be found now; a later start may find them.
     warning: Option<String>,
+    /// The remotes, in the order of the job.
     remotes: Vec<Remote>,
 }
 
-#[derive(Serialize)]
+/// A remote of a job.
+#[derive(Serialize, JsonSchema)]
 struct Remote {
+    /// Its name.
     remote: String,
+    /// The kind of API.
     provider: &'static str,
+    /// Where and what it is, for people; of several repositories, for the first.
     place: String,
 }
 
@@ -58,7 +71,7 @@ pub(super) fn check(common: &Common, options: &CheckOptions, output: &Output) ->
         let missing = missing.map(|repository| format!("there is nothing at {}", repository.path.display()));
         jobs.push(Job {
             job: job.name.clone(),
-            policy: job.policy.word(),
+            policy: job.policy,
             repositories: repositories.into_iter().map(|repository| repository.name).collect(),
             warning: warning.or(missing),
             remotes,
@@ -90,7 +103,7 @@ fn text(checked: &Checked) -> String {
                 job.job,
                 remote.remote,
                 Printable::new(&remote.place),
-                job.policy
+                job.policy.word()
             );
         }
     }

@@ -1,6 +1,7 @@
 //! `tagsyncd approve` and `tagsyncd dismiss`: what a person says about a parked set.
 
 use jiff::Timestamp;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::output::{Failure, Output};
@@ -10,13 +11,19 @@ use crate::config::nearest;
 use crate::ledger::{Decision, LedgerRead as _, Pair, Parked, ParkedEnd, SqliteLedger, StateDirectory};
 use crate::text::Printable;
 
-#[derive(Serialize)]
-struct Decided {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Decided {
+    /// The version of this format.
     version: u8,
+    /// The id of the parked set.
     plan: String,
-    decision: &'static str,
+    /// What was decided.
+    decision: Decision,
+    /// The job.
     job: String,
+    /// The repository.
     repository: String,
+    /// The remote.
     remote: String,
     /// The changes, as `action tag name old new`.
     changes: Vec<String>,
@@ -48,8 +55,7 @@ pub(super) fn decide(common: &Common, plan: &str, decision: Decision, output: &O
     let changes: Vec<String> = parked.set.changes.lines().map(str::to_owned).collect();
     let text = text(decision, &pair, &parked, &changes);
     let Pair { job, repository, remote } = pair;
-    let decided =
-        Decided { version: 1, plan: parked.set.plan, decision: decision.word(), job, repository, remote, changes };
+    let decided = Decided { version: 1, plan: parked.set.plan, decision, job, repository, remote, changes };
     output.result(&decided, text)?;
     Ok(ExitCode::Done)
 }

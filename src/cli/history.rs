@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
+use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -11,40 +12,61 @@ use super::output::{Failure, Output};
 use super::sync::{block_on, ledger_failure, load, lock, state_directory, unknown_job};
 use super::{Common, ExitCode, HistoryOptions};
 use crate::config::nearest;
-use crate::ledger::{HistoryEntry, HistoryQuery, LedgerRead, SqliteLedger, StateDirectory};
+use crate::ledger::{Action, HistoryEntry, HistoryQuery, LedgerRead, Outcome, SqliteLedger, StateDirectory};
 use crate::report::style::{self, HEADING, paint};
 use crate::tag::{NamePatterns, TagName, Value};
 use crate::text::Printable;
 
-#[derive(Serialize)]
-struct History {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct History {
+    /// The version of this format.
     version: u8,
     /// Whether there are earlier changes that `--limit` left out.
     more: bool,
+    /// The changes, oldest first.
     changes: Vec<Change>,
 }
 
-#[derive(Serialize)]
-struct Pruned {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Pruned {
+    /// The version of this format.
     version: u8,
+    /// What ended before this time was removed.
+    #[schemars(extend("format" = "date-time"))]
     before: String,
+    /// How many changes were removed.
     removed: u64,
 }
 
-#[derive(Serialize)]
+/// A write and its end.
+#[derive(Serialize, JsonSchema)]
 struct Change {
+    /// When the write ended.
+    #[schemars(extend("format" = "date-time"))]
     time: String,
+    /// The run that made it.
     run: String,
+    /// The job.
     job: String,
+    /// The repository.
     repository: String,
+    /// The remote.
     remote: String,
+    /// The source's name for the tag.
     tag: TagName,
+    /// The remote's name for it.
     name: TagName,
-    action: &'static str,
+    /// What was done.
+    action: Action,
+    /// The value before; null for a create.
     from: Option<Value>,
+    /// The value after; null for a delete.
     to: Option<Value>,
-    outcome: &'static str,
+    /// How it ended.
+    outcome: Outcome,
+    /// Why it was asked for; null for the ordinary case.
     reason: Option<String>,
+    /// What else is known, such as the remote's words.
     detail: Option<String>,
 }
 
@@ -72,10 +94,10 @@ impl From<HistoryEntry> for Change {
             remote: pair.remote,
             tag,
             name: remote_name,
-            action: action.word(),
+            action,
             from: old,
             to: new,
-            outcome: outcome.word(),
+            outcome,
             reason: Some(reason).filter(|reason| !reason.is_empty()),
             detail,
         }
@@ -238,13 +260,13 @@ fn text(changes: &[Change]) -> String {
         for change in run {
             let short = |value: &Option<Value>| value.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default();
             let values = match change.action {
-                "create" => short(&change.to),
-                "move" => format!("{} -> {}", short(&change.from), short(&change.to)),
-                _ => short(&change.from),
+                Action::Create => short(&change.to),
+                Action::Move => format!("{} -> {}", short(&change.from), short(&change.to)),
+                Action::Delete => short(&change.from),
             };
             let (mark, style) = style::mark(change.action);
-            let outcome = Some(change.outcome).filter(|outcome| *outcome != "done");
-            let outcome = outcome.map(|word| paint(style::outcome(word), word.replace('_', " ")).to_string());
+            let outcome = Some(change.outcome).filter(|outcome| *outcome != Outcome::Done);
+            let outcome = outcome.map(|end| paint(style::outcome(end), end.word().replace('_', " ")).to_string());
             let printable = |text: &Option<String>| text.as_ref().map(|text| Printable::new(text).to_string());
             let remarks = [outcome, printable(&change.reason), printable(&change.detail)];
             let line = format!(

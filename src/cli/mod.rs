@@ -9,6 +9,7 @@ mod history;
 mod output;
 mod progress;
 mod providers;
+mod schema;
 mod status;
 mod sync;
 mod undo;
@@ -21,6 +22,7 @@ use anstream::{AutoStream, ColorChoice};
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 pub use crate::report::ExitCode;
+pub use schema::schemas;
 
 use crate::config::nearest;
 use crate::ledger::Decision;
@@ -99,6 +101,12 @@ enum Command {
     Undo(UndoOptions),
     /// Show what each kind of remote can do
     Providers,
+    /// Print the JSON Schema of the configuration or of a command's output
+    Schema {
+        /// `config`, `sync`, `status`, `history`, `prune`, `explain`, `check`, `providers` or `decision`
+        #[arg(value_name = "NAME")]
+        name: String,
+    },
     /// Print a completion script for a shell
     Completions {
         /// The shell
@@ -325,6 +333,7 @@ fn dispatch(line: CommandLine, output: &Output) -> Result<ExitCode, Failure> {
         Some(Command::Dismiss { plan }) => decide::decide(&common, &plan, Decision::Dismissed, output),
         Some(Command::Undo(options)) => undo::undo(&common, &options, output),
         Some(Command::Providers) => providers::providers(output),
+        Some(Command::Schema { name }) => schema::schema(&name, output),
         Some(Command::Completions { shell }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut CommandLine::command(), "tagsyncd", &mut script);

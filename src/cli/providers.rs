@@ -2,21 +2,30 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::ExitCode;
 use super::output::{Failure, Output};
 use crate::provider::{Capabilities, Deletes, Descriptor, Moves, PROVIDERS};
 
-#[derive(Serialize)]
-struct Row {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Row {
+    /// What `provider` of a remote says.
     provider: &'static str,
+    /// The product.
     title: &'static str,
+    /// What its tags point at.
     target: String,
+    /// How a tag gets another value.
     moves: String,
+    /// Whether one tag can go without touching anything else.
     deletes: String,
+    /// What becomes of an annotated tag.
     annotations: String,
+    /// Whether a write can name the value that it expects to replace.
     lease: String,
+    /// Which names it takes.
     names: &'static str,
     /// Why an operation is missing.
     remarks: Vec<&'static str>,

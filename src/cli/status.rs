@@ -1,70 +1,126 @@
 //! `tagsyncd status`: how every pair stands, from the ledger alone.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::Value as Json;
+use schemars::JsonSchema;
+use serde::de::value::{Error as UnknownWord, StrDeserializer};
+use serde::{Deserialize as _, Serialize};
 
 use super::output::{Failure, Output};
 use super::sync::{block_on, choose, ledger_failure, load, state_directory};
 use super::{Common, ExitCode};
 use crate::config::JobSettings;
-use crate::ledger::{Decision, LedgerRead as _, Matter, Pair, PairStatus, Parked, SqliteLedger, Unsettled};
+use crate::ledger::{Decision, LedgerRead as _, Matter, Pair, PairStatus, Parked, ParkedBy, SqliteLedger, Unsettled};
 use crate::report::style::{self, FAILED, HEADING, HELD, WAITING, paint};
+use crate::report::{Counts, State};
 use crate::tag::TagName;
 use crate::text::Printable;
 
-#[derive(Serialize)]
-struct Status {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Status {
+    /// The version of this format.
     version: u8,
+    /// One entry per pair, in the order of the configuration.
     pairs: Vec<PairReport>,
 }
 
-#[derive(Serialize)]
+/// How a pair stands.
+#[derive(Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+enum PairState {
+    /// No pass has ended yet.
+    Never,
+    /// As the latest pass left it.
+    #[serde(untagged)]
+    Left(State),
+}
+
+impl fmt::Display for PairState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
+impl PairState {
+    /// What the ledger remembers of a pass; a word that nobody knows says nothing.
+    fn left(word: &str) -> Self {
+        Self::Left(State::deserialize(StrDeserializer::<UnknownWord>::new(word)).unwrap_or(State::Unknown))
+    }
+}
+
+/// A repository and a remote of a job.
+#[derive(Serialize, JsonSchema)]
 struct PairReport {
+    /// The job.
     job: String,
+    /// The repository.
     repository: String,
+    /// The remote.
     remote: String,
-    /// As the latest pass left it; `never` when there was none.
-    state: String,
+    /// How it stands.
+    state: PairState,
+    /// When the first of the latest unbroken row of passes ended that left both sides in agreement.
+    #[schemars(extend("format" = "date-time"))]
     in_sync_since: Option<String>,
     /// The age of the oldest name on which the sides do not agree.
     lag_seconds: Option<i64>,
+    /// When the latest pass ended.
+    #[schemars(extend("format" = "date-time"))]
     last_attempt: Option<String>,
+    /// When a pass last ended without an error.
+    #[schemars(extend("format" = "date-time"))]
     last_success: Option<String>,
+    /// Why the latest pass could conclude nothing.
     error: Option<String>,
-    counts: Json,
-    /// The id of what a guard parked.
+    /// How many names got which verdict in the latest pass.
+    counts: Option<Counts>,
+    /// The id of the changes that are parked; of several sets, the first.
     plan: Option<String>,
     /// All sets that stopped, with what a person said about them.
     plans: Vec<Stopped>,
     /// How many names `undo` put back against the source.
     undone: u32,
+    /// Left for a person.
     held: Vec<Open>,
+    /// Left for a later pass.
     waiting: Vec<Open>,
+    /// Tried and not done.
     failed: Vec<Open>,
     /// What the ledger knows, for the text.
     #[serde(skip)]
     known: Option<PairStatus>,
 }
 
-#[derive(Serialize)]
+/// A set of changes that stopped.
+#[derive(Serialize, JsonSchema)]
 struct Stopped {
+    /// The id of exactly these changes.
     plan: String,
-    by: &'static str,
+    /// Who stopped it.
+    by: ParkedBy,
+    /// How many changes.
     count: u32,
+    /// When this very set was first parked.
+    #[schemars(extend("format" = "date-time"))]
     since: String,
-    /// `approved` or `dismissed`.
-    decision: Option<&'static str>,
+    /// What a person said about it.
+    decision: Option<Decision>,
+    /// When.
+    #[schemars(extend("format" = "date-time"))]
     decided: Option<String>,
 }
 
-#[derive(Serialize)]
+/// A name on which the two sides do not agree.
+#[derive(Serialize, JsonSchema)]
 struct Open {
+    /// The source's name.
     tag: TagName,
+    /// The first of the passes that saw it so.
+    #[schemars(extend("format" = "date-time"))]
     since: String,
+    /// Why.
     reason: String,
 }
 
@@ -102,7 +158,7 @@ fn pairs(jobs: &[&JobSettings], known: Vec<PairStatus>, now: Timestamp) -> Vec<P
                 let status = known.remove(&pair);
                 let mut report = PairReport::new(pair, status, now);
                 if lost.is_some() {
-                    "unknown".clone_into(&mut report.state);
+                    report.state = PairState::Left(State::Unknown);
                     report.error.clone_from(&lost);
                 }
                 pairs.push(report);
@@ -125,13 +181,13 @@ impl PairReport {
             job,
             repository,
             remote,
-            state: last.map_or_else(|| "never".to_owned(), |last| last.state.clone()),
+            state: last.map_or(PairState::Never, |last| PairState::left(&last.state)),
             in_sync_since: known.as_ref().and_then(|known| known.in_sync_since).map(|since| since.to_string()),
             lag_seconds: known.as_ref().and_then(oldest).map(|since| now.duration_since(since).as_secs()),
             last_attempt: last.map(|last| last.ended.to_string()),
             last_success: known.as_ref().and_then(|known| known.last_success).map(|time| time.to_string()),
             error: last.and_then(|last| last.error.clone()),
-            counts: last.and_then(|last| serde_json::from_str(&last.counts).ok()).unwrap_or(Json::Null),
+            counts: last.and_then(|last| serde_json::from_str(&last.counts).ok()),
             plan: parked().next().map(|parked| parked.set.plan.clone()),
             plans: parked().map(Stopped::new).collect(),
             undone: known.as_ref().map_or(0, |known| known.pins),
@@ -147,10 +203,10 @@ impl Stopped {
     fn new(parked: &Parked) -> Self {
         Self {
             plan: parked.set.plan.clone(),
-            by: parked.set.by.word(),
+            by: parked.set.by,
             count: parked.set.count,
             since: parked.since.to_string(),
-            decision: parked.decision.map(|(decision, _)| decision.word()),
+            decision: parked.decision.map(|(decision, _)| decision),
             decided: parked.decision.map(|(_, when)| when.to_string()),
         }
     }
@@ -181,10 +237,10 @@ fn age(since: Timestamp, now: Timestamp) -> String {
 impl Status {
     /// As the pairs are: 1 when something failed, could not be read or never ran, 3 when something is held.
     fn exit_code(&self) -> ExitCode {
-        let any = |states: &[&str]| self.pairs.iter().any(|pair| states.contains(&pair.state.as_str()));
-        if any(&["failed", "unknown", "never"]) {
+        let any = |states: &[PairState]| self.pairs.iter().any(|pair| states.contains(&pair.state));
+        if any(&[PairState::Left(State::Failed), PairState::Left(State::Unknown), PairState::Never]) {
             ExitCode::Failed
-        } else if any(&["held"]) {
+        } else if any(&[PairState::Left(State::Held)]) {
             ExitCode::Held
         } else {
             ExitCode::Done
@@ -200,13 +256,6 @@ impl Status {
     }
 }
 
-/// What the latest pass counted, without what it did not find.
-fn counted(counts: &Json) -> String {
-    let found = counts.as_object().into_iter().flatten().filter(|(_, count)| count.as_u64() != Some(0));
-    let words: Vec<String> = found.map(|(word, count)| format!("{count} {}", word.replace('_', " "))).collect();
-    words.join(", ")
-}
-
 /// Names of one matter that a glance can take in.
 const NAMES: usize = 20;
 
@@ -215,14 +264,15 @@ impl PairReport {
     fn write(&self, text: &mut String, now: Timestamp) {
         let Self { job, repository, remote, state, .. } = self;
         let heading = format!("{job}: {repository} -> {remote}");
-        let state = paint(style::state(state), state.replace('_', " "));
+        let word = state.to_string();
+        let state = paint(style::state(&word), word.replace('_', " "));
         let _infallible = write!(text, "{}: {state}", paint(HEADING, heading));
         let Some(known) = &self.known else {
             text.push_str(" ran\n");
             return;
         };
         if let Some(since) = known.in_sync_since {
-            let words = if self.state == "in_sync" { " for" } else { ", in sync for" };
+            let words = if word == "in_sync" { " for" } else { ", in sync for" };
             let _infallible = write!(text, "{words} {}", age(since, now));
         }
         if let Some(since) = oldest(known) {
@@ -236,9 +286,8 @@ impl PairReport {
             Some(time) => writeln!(text, ", last success {:.19}Z ({} ago)", time.to_string(), age(time, now)),
             None => writeln!(text, ", never a success"),
         };
-        let counts = counted(&self.counts);
-        if !counts.is_empty() {
-            let _infallible = writeln!(text, "  {counts}");
+        if let Some(counts) = &self.counts {
+            let _infallible = writeln!(text, "  {}", counts.words());
         }
         if let Some(error) = &self.error {
             let _infallible = writeln!(text, "  {} {}", paint(FAILED, "unknown:"), Printable::new(error));

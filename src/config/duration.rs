@@ -1,9 +1,12 @@
 //! Durations as written: `30s`, `5m`, `1h30m`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::{Serialize, Serializer};
 
 /// A duration as written: whole numbers, each with its unit, largest unit first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,37 @@ impl<'de> Deserialize<'de> for WrittenDuration {
     }
 }
 
+/// As it would be written: `1m30s`.
+impl Serialize for WrittenDuration {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut rest = self.0.as_millis();
+        let mut text = String::new();
+        for (name, unit) in UNITS {
+            let number = rest / u128::from(unit);
+            if number > 0 {
+                text.push_str(&format!("{number}{name}"));
+            }
+            rest %= u128::from(unit);
+        }
+        serializer.serialize_str(if text.is_empty() { "0s" } else { &text })
+    }
+}
+
+impl JsonSchema for WrittenDuration {
+    fn schema_name() -> Cow<'static, str> {
+        "Duration".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "description": "Whole numbers, each with its unit d, h, m, s or ms, larger units first: \"30s\", \"5m\", \"1h30m\".",
+            "type": "string",
+            "minLength": 1,
+            "pattern": format!("^{}$", UNITS.map(|(name, _)| format!("([0-9]+{name})?")).concat()),
+        })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -58,6 +92,8 @@ mod tests {
             [("30s", 30), ("5m", 300), ("1h30m", 5400), ("2d", 172_800), ("0s", 0), ("1000ms", 1), ("1m2s3000ms", 65)]
         {
             assert_eq!(parse(text), Some(Duration::from_secs(seconds)), "{text}");
+            let written = serde_json::to_string(&WrittenDuration(Duration::from_secs(seconds))).unwrap();
+            assert_eq!(parse(written.trim_matches('"')), Some(Duration::from_secs(seconds)), "{text}");
         }
         for text in [
             "",

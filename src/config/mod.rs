@@ -21,15 +21,18 @@ mod problem;
 mod remote;
 mod repositories;
 mod resolve;
+mod schema;
 mod secret;
 mod settings;
 mod zone;
 
+pub use crate::plan::Policy;
 pub use document::Table;
 pub(crate) use near::nearest;
 pub use problem::{ConfigFault, Problem, Problems, Source};
 pub use remote::{RemoteSettings, RemoteTemplate};
 pub use repositories::{PathPattern, Repositories, RepositoriesFault, Repository};
+pub use schema::schema;
 pub use secret::{SecretFault, SecretSource};
 pub use settings::{DaemonSettings, JobSettings, Settings, load};
 /// A value with its place in the file; what providers' keys are made of.

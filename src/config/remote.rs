@@ -28,7 +28,15 @@ pub(super) const SAMPLE: &str = "repository";
 pub struct RemoteTemplate {
     /// Its name.
     pub name: String,
-    source: Arc<Source>,
+    origin: Origin,
+}
+
+#[derive(Clone)]
+enum Origin {
+    /// A table of a file.
+    Written(Arc<Source>),
+    /// Settings that hold for every repository.
+    Ready(Box<RemoteSettings>),
 }
 
 /// A remote for one repository: complete, checked, not yet connected.
@@ -59,13 +67,22 @@ impl RemoteSettings {
 
 impl RemoteTemplate {
     pub(super) fn new(name: &str, source: &Arc<Source>) -> Self {
-        Self { name: name.to_owned(), source: Arc::clone(source) }
+        Self { name: name.to_owned(), origin: Origin::Written(Arc::clone(source)) }
+    }
+
+    /// A remote that no file describes: these settings, whatever the repository. For a provider that is not in the list.
+    pub fn ready(settings: RemoteSettings) -> Self {
+        Self { name: settings.name.clone(), origin: Origin::Ready(Box::new(settings)) }
     }
 
     /// The remote's settings with `{repository}` replaced by this name.
     pub fn for_repository(&self, repository: &str) -> Result<RemoteSettings, ConfigFault> {
+        let source = match &self.origin {
+            Origin::Ready(settings) => return Ok((**settings).clone()),
+            Origin::Written(source) => source,
+        };
         let mut problems = Problems::new();
-        let (root, _) = DeTable::parse_recoverable(self.source.text());
+        let (root, _) = DeTable::parse_recoverable(source.text());
         let settings = match table(root.into_inner(), &self.name) {
             Some(table) => read(&self.name, table, repository, &mut problems),
             None => {
@@ -75,7 +92,7 @@ impl RemoteTemplate {
         };
         match settings {
             Some(settings) if problems.is_empty() => Ok(settings),
-            _ => Err(problems.into_fault(&self.source)),
+            _ => Err(problems.into_fault(source)),
         }
     }
 }
@@ -236,4 +253,27 @@ pub(super) fn absolute(written: &Spanned<String>, problems: &mut Problems) -> Op
     }
     problems.push(written.span(), "the path must be absolute", None);
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::provider::gitlab;
+
+    #[test]
+    fn annotations_are_compared_only_where_some_are_kept() {
+        let of = &gitlab::DESCRIPTOR.capabilities;
+        for (annotations, written, compared, wrong) in [
+            (Annotations::Message, WrittenAnnotations::Message, true, 0),
+            (Annotations::Message, WrittenAnnotations::Ignore, false, 0),
+            (Annotations::None, WrittenAnnotations::Ignore, false, 0),
+            (Annotations::None, WrittenAnnotations::Message, false, 1),
+        ] {
+            let names = crate::provider::NameRules { are_refs: false, ..of.names };
+            let capabilities = Capabilities { annotations, names, ..*of };
+            let mut problems = Problems::new();
+            assert_eq!(compares(&Spanned::new(0..9, written), &capabilities, &mut problems), compared);
+            assert_eq!(problems.len(), wrong, "{annotations:?} {written:?}");
+        }
+    }
 }

@@ -88,3 +88,106 @@ fn template(written: &Spanned<String>, problems: &mut Problems) -> Option<NameTe
     problems.push(written.span(), fault.to_string(), Some(&hint));
     None
 }
+
+#[cfg(test)]
+mod tests {
+    use toml::de::DeTable;
+
+    use super::*;
+    use crate::config::document::Table;
+    use crate::config::fragment::RemoteKeys;
+
+    type Found = (usize, String, Option<String>);
+
+    /// What is read from these lines of a remote, and what is wrong: where, what, what to do.
+    fn read(text: &str, kind: TargetKind) -> (Option<String>, Vec<Found>) {
+        let (root, faults) = DeTable::parse_recoverable(text);
+        assert!(faults.is_empty(), "{text}");
+        let mut problems = Problems::new();
+        let keys: RemoteKeys = Table::new(root.into_inner(), 0..0).read(&mut problems);
+        let rule = rule(keys.target, kind, &(0..0), &mut problems);
+        let problems = problems.iter().map(|one| (one.span.start, one.message.clone(), one.hint.clone())).collect();
+        (rule.map(|rule| rule.to_string()), problems)
+    }
+
+    #[test]
+    fn each_form_is_read() {
+        for form in [
+            "{ tag = \"sha-{commit:12}\" }",
+            "{ tag = \"{tag}-{commit}\" }",
+            "{ trailer = \"Image-Digest\" }",
+            "{ note = \"refs/notes/images\" }",
+        ] {
+            for kind in [TargetKind::Snapshot, TargetKind::Digest] {
+                assert_eq!(read(&format!("target = {form}"), kind), (Some(form.to_owned()), Vec::new()));
+            }
+        }
+        assert_eq!(read("", TargetKind::Commit), (Some("the commit".to_owned()), Vec::new()));
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_at_its_place() {
+        const KNOWN: &str = "placeholders are `{commit}`, `{commit:N}`, `{tag}`";
+        let meant = |word: &str| format!("did you mean `{{{word}}}`? {KNOWN}");
+        for (text, at, message, hint) in [
+            ("", 0, "`target` is missing: how a git tag becomes a manifest digest", Some(FORMS.to_owned())),
+            ("target = {}", 9, "`target` says nothing", Some(FORMS.to_owned())),
+            (
+                "target = { tag = \"{tag}-x\", note = \"refs/notes/x\" }",
+                9,
+                "`target` has exactly one of `tag`, `trailer` and `note`",
+                Some(FORMS.to_owned()),
+            ),
+            ("target = 5", 9, "expected a table, found a whole number", None),
+            ("target = { tga = \"x\" }", 11, "unknown key `tga`", Some("did you mean `tag`?".to_owned())),
+            ("target = { note = 5 }", 18, "expected a string, found a whole number", None),
+            ("target = { tag = \"sha-{comit}\" }", 17, "there is no such placeholder", Some(meant("commit"))),
+            ("target = { tag = \"{repositry}-{tag}\" }", 17, "there is no such placeholder", Some(meant("repository"))),
+            ("target = { tag = \"{date}\" }", 17, "there is no such placeholder", Some(KNOWN.to_owned())),
+            (
+                "target = { tag = \"{commit:0}\" }",
+                17,
+                "a commit id has 1 to 64 digits to choose from",
+                Some("like `{commit:12}`, or `{commit}` for all of them".to_owned()),
+            ),
+            ("target = { tag = \"sha-{commit\" }", 17, "a brace has no partner", Some(KNOWN.to_owned())),
+            (
+                "target = { tag = \"latest\" }",
+                17,
+                "without a placeholder all tags would become one and the same",
+                Some(KNOWN.to_owned()),
+            ),
+            (
+                "target = { tag = \"{tag}\" }",
+                17,
+                "every name on the remote could come from it, so that none would be left to write",
+                Some("put something before or after it, as in \"build-{tag}\"".to_owned()),
+            ),
+            (
+                "target = { tag = \"a..{commit}\" }",
+                17,
+                "the names that it makes are none that git accepts",
+                Some("git check-ref-format(1) has the rules for names".to_owned()),
+            ),
+            (
+                "target = { trailer = \"Image digest\" }",
+                21,
+                "the name of a trailer has letters, digits and `-` only",
+                None,
+            ),
+            (
+                "target = { note = \"images\" }",
+                18,
+                "not a ref below refs/notes/",
+                Some("write it in full, like \"refs/notes/images\"".to_owned()),
+            ),
+        ] {
+            let expected = vec![(at, message.to_owned(), hint)];
+            assert_eq!(read(text, TargetKind::Digest), (None, expected), "{text}");
+        }
+        let (rule, problems) = read("target = { tag = \"sha-{commit}\" }", TargetKind::Commit);
+        assert_eq!((rule, problems.len()), (None, 1));
+        assert_eq!(problems[0].1, "`target` serves remotes whose targets are not git objects");
+        assert!(read("", TargetKind::Snapshot).1[0].1.ends_with("how a git tag becomes a snapshot id"));
+    }
+}

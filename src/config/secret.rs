@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::value::MapAccessDeserializer;
@@ -25,17 +26,21 @@ const LARGEST: u64 = 64 * 1024;
 /// A password store may ask its agent, but not for ever.
 const COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// Where a secret is kept.
-#[derive(Clone, PartialEq, Eq)]
+/// Where a secret is kept; the secret itself never stands in the file.
+#[derive(Clone, PartialEq, Eq, JsonSchema)]
 pub enum SecretSource {
     /// A file of this name in `$CREDENTIALS_DIRECTORY`: what systemd's `LoadCredential=` provides.
-    Credential(String),
-    /// A file that nobody but its owner may read.
-    File(PathBuf),
+    #[schemars(rename = "credential")]
+    Credential(#[schemars(length(min = 1))] String),
+    /// A regular file that nobody but its owner may read (`chmod 600`), by its absolute path.
+    #[schemars(rename = "file")]
+    File(#[schemars(regex(pattern = "^/"))] PathBuf),
     /// An environment variable.
-    Environment(String),
-    /// The output of a program, started without a shell: the program, then its arguments.
-    Command(Vec<String>),
+    #[schemars(rename = "env")]
+    Environment(#[schemars(length(min = 1))] String),
+    /// The output of a program, started without a shell: the program, then its arguments. It has 30 seconds.
+    #[schemars(rename = "command")]
+    Command(#[schemars(length(min = 1))] Vec<String>),
 }
 
 /// The secret could not be had. Names what was tried, never what was found.

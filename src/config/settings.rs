@@ -26,6 +26,9 @@ use crate::text::excerpt;
 /// More than this is no configuration; it would only be a way to keep the program busy.
 const LARGEST: u64 = 1024 * 1024;
 
+/// How long a name must stay absent before a daemon deletes it, unless the job says otherwise.
+pub(super) const DELETE_GRACE: Duration = Duration::from_secs(60);
+
 /// Everything that a file says, checked.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -427,7 +430,7 @@ fn job(
         immutable,
         protected,
         limits,
-        delete_grace: keys.delete_grace.map_or(Duration::from_secs(60), |written| written.0),
+        delete_grace: keys.delete_grace.map_or(DELETE_GRACE, |written| written.0),
         schedule,
         hook_secret: keys.hook_secret,
     })

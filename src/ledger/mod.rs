@@ -27,6 +27,8 @@ use std::fmt;
 
 use async_trait::async_trait;
 use jiff::Timestamp;
+use schemars::JsonSchema;
+use serde::Serialize;
 use uuid::Uuid;
 
 pub use directory::{LockFault, StateDirectory, StateLock};
@@ -87,7 +89,8 @@ pub struct Record {
 }
 
 /// The kind of a write.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Action {
     /// The name did not exist.
     Create,
@@ -98,7 +101,7 @@ pub enum Action {
 }
 
 impl Action {
-    /// The word of the command line, of JSON and of the ledger.
+    /// The word of the command line and of the ledger.
     pub fn word(self) -> &'static str {
         match self {
             Self::Create => "create",
@@ -141,7 +144,8 @@ pub const APPROVED_UNDO: &str = "approved undo";
 pub struct IntentId(pub i64);
 
 /// How a write ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It took effect.
     Done,
@@ -158,7 +162,7 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// The word of JSON and of the ledger.
+    /// The word of the ledger.
     pub fn word(self) -> &'static str {
         match self {
             Self::Done => "done",

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::tag::TagName;
 
@@ -10,7 +12,8 @@ use crate::tag::TagName;
 pub const APPROVAL_LIFE: SignedDuration = SignedDuration::from_hours(24);
 
 /// Who stopped a set of changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum ParkedBy {
     /// A guard tripped over the set as a whole.
     Guard,
@@ -19,7 +22,7 @@ pub enum ParkedBy {
 }
 
 impl ParkedBy {
-    /// The word of the ledger and of JSON.
+    /// The word of the ledger.
     pub fn word(self) -> &'static str {
         match self {
             Self::Guard => "guard",
@@ -101,7 +104,8 @@ impl Difference {
 }
 
 /// What a person said about a parked set.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Decision {
     /// The next pass may carry it out, once.
     Approved,
@@ -110,7 +114,7 @@ pub enum Decision {
 }
 
 impl Decision {
-    /// The word of the ledger and of JSON.
+    /// The word of the ledger.
     pub fn word(self) -> &'static str {
         match self {
             Self::Approved => "approved",

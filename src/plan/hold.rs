@@ -1,9 +1,15 @@
 //! Why a name is left alone, in words that say what to do.
 
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use crate::tag::{TagName, Value};
 
 /// What the three-way table itself holds: both sides say different things, and the job's rules name no winner.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Conflict {
     /// `create-only`: the remote has another value.
     Differs,
@@ -58,19 +64,20 @@ impl Conflict {
 }
 
 /// Why a person must decide.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum HoldKind {
-    /// Both sides say different things.
-    Conflict(Conflict),
     /// One side could not be read.
     Unknown,
     /// Two source names have one name on the remote, or names that cannot exist together.
     NamesMeet,
     /// The remote cannot hold this name or this target, or has no such operation.
+    #[serde(rename = "cannot_be_expressed")]
     Inexpressible,
     /// Another tag on the remote is in the way.
     Blocked,
     /// The remote protects the name.
+    #[serde(rename = "protected_on_remote")]
     RemoteProtected,
     /// A deletion would take something along.
     SideEffect,
@@ -86,32 +93,15 @@ pub enum HoldKind {
     Undone,
     /// It is not any more what the run left that is to be undone.
     MovedOn,
+    /// Both sides say different things.
+    #[serde(untagged)]
+    Conflict(Conflict),
 }
 
-impl HoldKind {
-    /// The word in reports.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Conflict(Conflict::Differs) => "differs",
-            Self::Conflict(Conflict::NotOurs) => "not_ours",
-            Self::Conflict(Conflict::DriftedThenRemoved) => "drifted_then_removed",
-            Self::Conflict(Conflict::Immutable) => "immutable",
-            Self::Conflict(Conflict::SourceLeftPin) => "source_left_pin",
-            Self::Conflict(Conflict::BothLeftPin) => "both_left_pin",
-            Self::Conflict(Conflict::Protected) => "protected",
-            Self::Unknown => "unknown",
-            Self::NamesMeet => "names_meet",
-            Self::Inexpressible => "cannot_be_expressed",
-            Self::Blocked => "blocked",
-            Self::RemoteProtected => "protected_on_remote",
-            Self::SideEffect => "side_effect",
-            Self::Refused => "refused",
-            Self::EmptySource => "empty_source",
-            Self::ReadOnly => "read_only",
-            Self::Parked => "parked",
-            Self::Undone => "undone",
-            Self::MovedOn => "moved_on",
-        }
+/// The word of reports.
+impl fmt::Display for HoldKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 

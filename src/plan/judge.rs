@@ -5,6 +5,9 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
+use serde::Serialize;
+
 use super::{
     CarriedMessage, Cause, Conflict, HoldKind, NameRules, PlannedChange, Policy, RemoteRules, Resolved, Rules, Verdict,
     classify, reshape,
@@ -46,7 +49,8 @@ pub struct Wanted<'a> {
 }
 
 /// A rule about one name, in the order in which they are asked; the first that decides ends the judgement.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
 pub enum Rule {
     /// `tags` of the job leaves it out.
     Tags,
@@ -86,33 +90,6 @@ pub enum Rule {
     Undone,
     /// A guard parked the change.
     Guards,
-}
-
-impl Rule {
-    /// The word of JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Tags => "tags",
-            Self::Semver => "semver",
-            Self::Mapping => "mapping",
-            Self::NamesMeet => "names_meet",
-            Self::Interrupted => "interrupted",
-            Self::UnknownInSource => "unknown_in_source",
-            Self::UnknownOnRemote => "unknown_on_remote",
-            Self::Target => "target",
-            Self::Resolve => "resolve",
-            Self::Protected => "protected",
-            Self::Immutable => "immutable",
-            Self::Policy => "policy",
-            Self::RemoteName => "remote_name",
-            Self::Operation => "operation",
-            Self::RemoteProtection => "remote_protection",
-            Self::Attachment => "attachment",
-            Self::Refused => "refused",
-            Self::Undone => "undone",
-            Self::Guards => "guards",
-        }
-    }
 }
 
 impl fmt::Display for Rule {

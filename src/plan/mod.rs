@@ -24,13 +24,16 @@ pub use refusal::{missing_targets, standing};
 pub use resolve::{Evidence, Resolved, reshape, resolve};
 pub use reverse::{Effect, effects, reverse};
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use uuid::Uuid;
 
 use crate::ledger::{self, Action, Note};
 use crate::tag::{Attachment, TagId, TagName, Value};
 
 /// What a job may do to its remotes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "kebab-case")]
 pub enum Policy {
     /// Never moves, never deletes.
     CreateOnly,

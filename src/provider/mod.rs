@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use schemars::{Schema, SchemaGenerator};
 
 pub use capability::{Annotations, Capabilities, Deletes, Lease, Moves, NameRules};
 
@@ -22,7 +23,7 @@ use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
 /// Every provider, in the order in which `tagsyncd providers` shows them.
 pub const PROVIDERS: &[&Descriptor] = &[&gitlab::DESCRIPTOR, &vers::DESCRIPTOR];
 
-/// A kind of API as data: what it is called, what it can do, how its keys are read.
+/// A kind of API as data: what it is called, what it can do, how its keys are read and written.
 #[derive(Debug)]
 pub struct Descriptor {
     /// What `provider = "…"` says.
@@ -33,6 +34,8 @@ pub struct Descriptor {
     pub capabilities: Capabilities,
     /// Reads this provider's own keys (those common to all remotes are taken out before). `None` when there were problems.
     pub read: fn(Table, &mut Problems) -> Option<Arc<dyn RemoteKeys>>,
+    /// The JSON Schema of those keys: an object's `properties` and what belongs to them.
+    pub schema: fn(&mut SchemaGenerator) -> Schema,
 }
 
 /// The provider of this name.

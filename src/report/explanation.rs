@@ -2,14 +2,16 @@
 
 use std::fmt::{self, Write as _};
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::style::{self, HEADING, PLAIN, paint};
+use crate::plan::Rule;
 use crate::tag::{TagName, Value};
 use crate::text::Printable;
 
 /// What one side has, as far as it could be told.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Presence {
     /// It is there.
@@ -23,7 +25,7 @@ pub enum Presence {
 }
 
 /// One side's view of the name.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct SideReport {
     /// Whether it is there.
     pub presence: Presence,
@@ -34,10 +36,10 @@ pub struct SideReport {
 }
 
 /// A rule that was asked.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RuleReport {
     /// Which, in one word.
-    pub rule: &'static str,
+    pub rule: Rule,
     /// Which, in words.
     pub title: String,
     /// Whether it applies to this name.
@@ -49,7 +51,7 @@ pub struct RuleReport {
 }
 
 /// Something that only the remote knows about a tag.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct FactReport {
     /// What it is.
     pub what: &'static str,
@@ -57,8 +59,49 @@ pub struct FactReport {
     pub says: String,
 }
 
+/// What follows for a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Conclusion {
+    /// Both sides agree, and that is remembered.
+    InSync,
+    /// It is to be created on the remote.
+    Create,
+    /// It is to get another value on the remote.
+    Move,
+    /// It is to go from the remote.
+    Delete,
+    /// Both sides agree; the next pass remembers it.
+    Adopt,
+    /// Gone on both sides; the next pass forgets it.
+    Forget,
+    /// On the remote, never ours.
+    Unmanaged,
+    /// Ours, gone from the source, kept by `create-only`.
+    Retained,
+    /// Left for a person.
+    Held,
+    /// Left for a later pass.
+    Waiting,
+    /// Tried by the latest pass and not done.
+    Failed,
+    /// Left out by `tags` or `semver`.
+    OutOfScope,
+    /// No side has it.
+    Nothing,
+    /// A side could not be read, or was not asked.
+    Unknown,
+}
+
+/// The word of JSON.
+impl fmt::Display for Conclusion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
+    }
+}
+
 /// One name of one pair.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Explanation {
     /// The job.
     pub job: String,
@@ -70,7 +113,7 @@ pub struct Explanation {
     pub place: String,
     /// The source's name for the tag.
     pub tag: TagName,
-    /// The remote's name for it; `None` where it has none there.
+    /// The remote's name for it; null where it has none there.
     pub name: Option<TagName>,
     /// What the source has.
     pub source: SideReport,
@@ -82,8 +125,8 @@ pub struct Explanation {
     pub facts: Vec<FactReport>,
     /// The rules in the order in which they were asked; the last decided.
     pub rules: Vec<RuleReport>,
-    /// What follows: a verdict of the plan, or `out_of_scope`, `unknown`.
-    pub verdict: &'static str,
+    /// What follows.
+    pub verdict: Conclusion,
     /// Why.
     pub reason: Option<String>,
     /// What would change it.
@@ -99,7 +142,7 @@ pub struct Explanation {
 }
 
 /// All answers to one question.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Explanations {
     /// The version of this format.
     pub version: u8,
@@ -175,8 +218,8 @@ impl Explanation {
             }
             writeln!(f, "{}", line.trim_end())?;
         }
-        let verdict = self.verdict.replace('_', " ");
-        write!(f, "  verdict  {}", paint(style::state(self.verdict), verdict))?;
+        let word = self.verdict.to_string();
+        write!(f, "  verdict  {}", paint(style::state(&word), word.replace('_', " ")))?;
         match &self.reason {
             Some(reason) => writeln!(f, ": {}", Printable::new(reason))?,
             None => writeln!(f)?,

@@ -7,18 +7,21 @@ mod explanation;
 pub(crate) mod style;
 mod text;
 
-pub use explanation::{Explanation, Explanations, FactReport, Presence, RuleReport, SideReport};
+pub use explanation::{Conclusion, Explanation, Explanations, FactReport, Presence, RuleReport, SideReport};
+
+use std::fmt;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use crate::apply::Applied;
-use crate::ledger::{Matter, Outcome, RecordChange, Unsettled};
-use crate::plan::{ApprovedPlan, Guarded, Held, PlannedChange, Stopped, Waiting};
+use crate::ledger::{Action, Matter, Outcome, ParkedBy, RecordChange, Unsettled};
+use crate::plan::{ApprovedPlan, Guarded, Held, HoldKind, PlannedChange, Stopped, Waiting};
 use crate::tag::{TagName, Value};
 
 /// A whole run over jobs.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Report {
     /// The version of this format.
     pub version: u8,
@@ -29,7 +32,7 @@ pub struct Report {
 }
 
 /// One repository of one job.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct JobReport {
     /// The job's name.
     pub job: String,
@@ -44,7 +47,7 @@ pub struct JobReport {
 }
 
 /// The state of one source and one remote after a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Nothing was to do.
@@ -63,23 +66,15 @@ pub enum State {
     Unknown,
 }
 
-impl State {
-    /// The word of JSON and of the ledger.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::InSync => "in_sync",
-            Self::Changed => "changed",
-            Self::Pending => "pending",
-            Self::Held => "held",
-            Self::Waiting => "waiting",
-            Self::Failed => "failed",
-            Self::Unknown => "unknown",
-        }
+/// The word of JSON and of the ledger.
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.serialize(f)
     }
 }
 
 /// One remote.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct RemoteReport {
     /// Its name.
     pub remote: String,
@@ -115,12 +110,12 @@ pub struct RemoteReport {
 }
 
 /// A set of changes that stopped.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct StoppedReport {
     /// The id of exactly these changes.
     pub plan: String,
-    /// Who stopped it: `guard`, or `undo`.
-    pub by: &'static str,
+    /// Who stopped it.
+    pub by: ParkedBy,
     /// How many changes.
     pub count: u32,
     /// Whether a person dismissed it.
@@ -128,7 +123,9 @@ pub struct StoppedReport {
 }
 
 /// How many names got which verdict.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(!default)]
 pub struct Counts {
     /// Agreed before the pass.
     pub in_sync: u64,
@@ -158,20 +155,20 @@ pub struct Counts {
 }
 
 /// One write.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct ChangeReport {
     /// The source's name.
     pub tag: TagName,
     /// The remote's name.
     pub name: TagName,
-    /// `create`, `move` or `delete`.
-    pub action: &'static str,
+    /// What is done.
+    pub action: Action,
     /// What the remote has or had.
     pub from: Option<Value>,
     /// What it shall have or has.
     pub to: Option<Value>,
     /// How it ended; null in a plan.
-    pub outcome: Option<&'static str>,
+    pub outcome: Option<Outcome>,
     /// Why it was asked for, or why it was not done.
     pub reason: Option<String>,
     /// What the remote's copy lacks.
@@ -179,14 +176,14 @@ pub struct ChangeReport {
 }
 
 /// One name left for a person.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct HeldReport {
     /// The source's name.
     pub tag: TagName,
     /// The remote's name.
     pub name: TagName,
     /// Why, in one word.
-    pub verdict: &'static str,
+    pub verdict: HoldKind,
     /// What the source has.
     pub source: Option<Value>,
     /// What was last agreed.
@@ -202,7 +199,7 @@ pub struct HeldReport {
 }
 
 /// One name left for a later pass.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct WaitingReport {
     /// The source's name.
     pub tag: TagName,
@@ -215,7 +212,7 @@ pub struct WaitingReport {
 }
 
 /// Names that are normally only counted.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, JsonSchema)]
 pub struct Quiet {
     /// Agreed before the pass.
     pub in_sync: Vec<TagName>,
@@ -325,9 +322,9 @@ impl RemoteReport {
         let waiting = self.waiting.iter().map(|waiting| unsettled(&waiting.tag, Matter::Waiting, &waiting.reason));
         let failed = self.changes.iter().filter_map(|change| {
             let matter = match change.outcome? {
-                "restored" | "lost" => Matter::Held,
-                "rejected" | "not_sent" => Matter::Failed,
-                _ => return None,
+                Outcome::Restored | Outcome::Lost => Matter::Held,
+                Outcome::Rejected | Outcome::NotSent => Matter::Failed,
+                Outcome::Done | Outcome::Already => return None,
             };
             Some(unsettled(&change.tag, matter, change.reason.as_deref().unwrap_or_default()))
         });
@@ -342,11 +339,11 @@ impl RemoteReport {
         for change in &self.changes {
             let counter = match (change.outcome, change.action) {
                 // Half of a move failed: somebody should look, whether or not the next pass can mend it.
-                (Some("restored" | "lost"), _) => &mut counts.held,
-                (Some("rejected" | "not_sent"), _) => &mut counts.failed,
-                (_, "create") => &mut counts.create,
-                (_, "move") => &mut counts.moved,
-                _ => &mut counts.delete,
+                (Some(Outcome::Restored | Outcome::Lost), _) => &mut counts.held,
+                (Some(Outcome::Rejected | Outcome::NotSent), _) => &mut counts.failed,
+                (_, Action::Create) => &mut counts.create,
+                (_, Action::Move) => &mut counts.moved,
+                (_, Action::Delete) => &mut counts.delete,
             };
             *counter += 1;
         }
@@ -378,10 +375,10 @@ impl ChangeReport {
         Self {
             tag: change.tag.clone(),
             name: change.remote_name.clone(),
-            action: change.action.word(),
+            action: change.action,
             from: change.old.clone(),
             to: change.new.clone(),
-            outcome: outcome.map(Outcome::word),
+            outcome,
             reason: detail.or_else(|| change.cause.word().map(str::to_owned)),
             degraded,
         }
@@ -391,7 +388,7 @@ impl ChangeReport {
 impl StoppedReport {
     fn new(stopped: &Stopped) -> Self {
         let Stopped { set, dismissed } = stopped;
-        Self { plan: set.plan.clone(), by: set.by.word(), count: set.count, dismissed: *dismissed }
+        Self { plan: set.plan.clone(), by: set.by, count: set.count, dismissed: *dismissed }
     }
 }
 
@@ -400,7 +397,7 @@ impl HeldReport {
         Self {
             tag: held.tag.clone(),
             name: held.remote_name.clone(),
-            verdict: held.kind.word(),
+            verdict: held.kind,
             source: held.source.clone(),
             record: held.record.clone(),
             remote: held.remote.clone(),

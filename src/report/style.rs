@@ -6,6 +6,8 @@ use std::fmt;
 
 use anstyle::{AnsiColor, Style};
 
+use crate::ledger::{Action, Outcome};
+
 /// Something is created.
 pub(crate) const CREATE: Style = AnsiColor::Green.on_default();
 /// Something is moved.
@@ -37,21 +39,21 @@ pub(crate) fn hint() -> impl fmt::Display {
     paint(HINT, "hint:")
 }
 
-/// The mark of an action (`create`, `move` or `delete`) and its style.
-pub(crate) fn mark(action: &str) -> (char, Style) {
+/// The mark of an action and its style.
+pub(crate) fn mark(action: Action) -> (char, Style) {
     match action {
-        "create" => ('+', CREATE),
-        "move" => ('~', MOVE),
-        _ => ('-', DELETE),
+        Action::Create => ('+', CREATE),
+        Action::Move => ('~', MOVE),
+        Action::Delete => ('-', DELETE),
     }
 }
 
 /// How the word for the end of a write looks.
-pub(crate) fn outcome(word: &str) -> Style {
-    match word {
-        "restored" | "lost" => HELD,
-        "rejected" | "not_sent" => FAILED,
-        _ => PLAIN,
+pub(crate) fn outcome(end: Outcome) -> Style {
+    match end {
+        Outcome::Restored | Outcome::Lost => HELD,
+        Outcome::Rejected | Outcome::NotSent => FAILED,
+        Outcome::Done | Outcome::Already => PLAIN,
     }
 }
 

@@ -6,6 +6,7 @@ use anstyle::Style;
 
 use super::style::{self, FAILED, HEADING, HELD, PLAIN, WAITING, paint};
 use super::{Counts, JobReport, Quiet, RemoteReport, Report};
+use crate::ledger::{Action, Outcome};
 use crate::tag::{TagName, Value};
 use crate::text::Printable;
 
@@ -101,14 +102,14 @@ impl RemoteReport {
         let mut lines = Vec::new();
         for change in &self.changes {
             let short = |value: &Option<Value>| value.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default();
-            let (mark, style) = style::mark(change.action);
             let values = match change.action {
-                "create" => short(&change.to),
-                "move" => format!("{} -> {}", short(&change.from), short(&change.to)),
-                _ => short(&change.from),
+                Action::Create => short(&change.to),
+                Action::Move => format!("{} -> {}", short(&change.from), short(&change.to)),
+                Action::Delete => short(&change.from),
             };
-            let outcome = change.outcome.filter(|outcome| *outcome != "done");
-            let outcome = outcome.map(|word| paint(style::outcome(word), word.replace('_', " ")).to_string());
+            let (mark, style) = style::mark(change.action);
+            let outcome = change.outcome.filter(|outcome| *outcome != Outcome::Done);
+            let outcome = outcome.map(|end| paint(style::outcome(end), end.word().replace('_', " ")).to_string());
             let remarks = [outcome, change.reason.as_deref().map(printable), change.degraded.map(str::to_owned)];
             lines.push(Line {
                 mark,
@@ -190,6 +191,41 @@ impl RemoteReport {
         }
         let _infallible = write!(summary, " ({} request{})", self.requests, if self.requests == 1 { "" } else { "s" });
         summary
+    }
+}
+
+impl Counts {
+    /// What a pass that is over has counted, without what it did not find: `41 in sync, 1 held`.
+    pub fn words(&self) -> String {
+        let Self {
+            in_sync,
+            create,
+            moved,
+            delete,
+            adopt,
+            forget,
+            unmanaged,
+            retained,
+            held,
+            dismissed,
+            waiting,
+            failed,
+        } = self;
+        let parts = [
+            (create, "created"),
+            (moved, "moved"),
+            (delete, "deleted"),
+            (failed, "failed"),
+            (held, "held"),
+            (dismissed, "dismissed"),
+            (waiting, "waiting"),
+            (adopt, "adopted"),
+            (forget, "forgotten"),
+            (retained, "retained"),
+            (unmanaged, "unmanaged"),
+        ];
+        let found = parts.into_iter().filter(|(count, _)| **count > 0).map(|(count, word)| format!(", {count} {word}"));
+        std::iter::once(format!("{in_sync} in sync")).chain(found).collect()
     }
 }
 

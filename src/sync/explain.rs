@@ -9,13 +9,15 @@ use jiff::Timestamp;
 use super::remote_rules;
 use crate::config::{JobSettings, RemoteSettings, RemoteTemplate, Repository, Source as ConfigSource};
 use crate::http::{Pool, Transport};
-use crate::ledger::{Action, Decision, LedgerFault, LedgerRead, NameState, Ownership, Pair, Parked, RecordChange};
+use crate::ledger::{
+    Action, Decision, LedgerFault, LedgerRead, Matter, NameState, Ownership, Pair, Parked, RecordChange,
+};
 use crate::plan::{
     Evidence, HoldKind, Judgement, RemoteRules, Resolved, Rule, Rules, Subject, Unplaceable, Wanted, Witness, judge,
     resolve, standing,
 };
 use crate::provider::{Connection, Fact, Fault};
-use crate::report::{Explanation, FactReport, Presence, RuleReport, SideReport};
+use crate::report::{Conclusion, Explanation, FactReport, Presence, RuleReport, SideReport};
 use crate::source::{AnnotatedTag, LocalSource, Messages, Source, SourceFault};
 use crate::tag::{
     Attachment, CommitId, NamePatterns, Notes, NotesRef, Peeled, RemoteTag, SourceTag, TagName, Target, Value,
@@ -111,7 +113,7 @@ fn unusable(pair: &Pair, tag: &TagName, fault: String) -> Explanation {
         there: side(),
         facts: Vec::new(),
         rules: Vec::new(),
-        verdict: "unknown",
+        verdict: Conclusion::Unknown,
         reason: Some(fault),
         next: "correct the remote's configuration".to_owned(),
         incomplete: true,
@@ -330,13 +332,13 @@ impl Witness for Heard {
 
 /// What follows, in words.
 struct Verdict {
-    word: &'static str,
+    word: Conclusion,
     reason: Option<String>,
     next: String,
 }
 
 impl Verdict {
-    fn new(word: &'static str, reason: Option<String>, next: impl Into<String>) -> Self {
+    fn new(word: Conclusion, reason: Option<String>, next: impl Into<String>) -> Self {
         Self { word, reason, next: next.into() }
     }
 }
@@ -377,19 +379,25 @@ impl Answer<'_> {
                 None => "include the name by the job's `tags` and `semver`",
             };
             let reason = "it is left out, and so invisible on all three sides".to_owned();
-            return Verdict::new("out_of_scope", Some(reason), next);
+            return Verdict::new(Conclusion::OutOfScope, Some(reason), next);
         }
         heard.asked(Rule::Mapping, remote_name.is_err());
         let remote_name = match remote_name {
             Ok(remote_name) => remote_name,
-            Err(Unplaceable { reason, hint }) => return Verdict::new("held", Some(reason.clone()), *hint),
+            Err(Unplaceable { reason, hint }) => {
+                return Verdict::new(Conclusion::Held, Some(reason.clone()), *hint);
+            }
         };
         let rivals = &self.near.rivals;
         heard.asked(Rule::NamesMeet, !rivals.is_empty());
         if !rivals.is_empty() {
             let names: Vec<String> = rivals.iter().map(|name| format!("`{name}`")).collect();
             let reason = format!("{} would be called `{remote_name}` on the remote, too", names.join(", "));
-            return Verdict::new("held", Some(reason), "change `strip_prefix` or `replace`, or exclude one by `tags`");
+            return Verdict::new(
+                Conclusion::Held,
+                Some(reason),
+                "change `strip_prefix` or `replace`, or exclude one by `tags`",
+            );
         }
         let assumed = self.memory.record.as_ref().map(|record| RemoteTag {
             name: remote_name.clone(),
@@ -403,7 +411,7 @@ impl Answer<'_> {
             Some(Err(fault)) => {
                 heard.asked(Rule::UnknownOnRemote, true);
                 let next = fault.hint.clone().unwrap_or_else(|| "the next pass asks again".to_owned());
-                return Verdict::new("unknown", Some(fault.to_string()), next);
+                return Verdict::new(Conclusion::Unknown, Some(fault.to_string()), next);
             }
             None => match &assumed {
                 Some(_) => assumed.as_ref(),
@@ -452,10 +460,15 @@ impl Answer<'_> {
         match &self.memory.unsettled {
             Some(open) => {
                 let reason = format!("as of the latest pass: {}", open.reason);
-                Verdict::new(open.matter.word(), Some(reason), "without `--offline` the remote is asked")
+                let conclusion = match open.matter {
+                    Matter::Held => Conclusion::Held,
+                    Matter::Waiting => Conclusion::Waiting,
+                    Matter::Failed => Conclusion::Failed,
+                };
+                Verdict::new(conclusion, Some(reason), "without `--offline` the remote is asked")
             }
             None => Verdict::new(
-                "unknown",
+                Conclusion::Unknown,
                 Some("nothing is recorded, and the remote was not asked".to_owned()),
                 "without `--offline` the remote is asked",
             ),
@@ -465,41 +478,49 @@ impl Answer<'_> {
     fn verdict(&self, judgement: Judgement, heard: &mut Heard) -> Verdict {
         let follows = "it follows what the source does next";
         match judgement {
-            Judgement::Nothing => Verdict::new("nothing", Some("no side has it".to_owned()), "create it in the source"),
-            Judgement::InSync => Verdict::new("in_sync", None, follows),
+            Judgement::Nothing => {
+                Verdict::new(Conclusion::Nothing, Some("no side has it".to_owned()), "create it in the source")
+            }
+            Judgement::InSync => Verdict::new(Conclusion::InSync, None, follows),
             Judgement::Note(record) => match record {
-                RecordChange::Drop => {
-                    Verdict::new("forget", Some("gone on both sides".to_owned()), "the next pass drops its record")
-                }
+                RecordChange::Drop => Verdict::new(
+                    Conclusion::Forget,
+                    Some("gone on both sides".to_owned()),
+                    "the next pass drops its record",
+                ),
                 _ => Verdict::new(
-                    "adopt",
+                    Conclusion::Adopt,
                     Some("both sides agree".to_owned()),
                     "the next pass records it; from then on it is managed",
                 ),
             },
             Judgement::Unmanaged => Verdict::new(
-                "unmanaged",
+                Conclusion::Unmanaged,
                 Some("on the remote, never ours, and not in the source".to_owned()),
                 "create the same tag in the source to have it managed; delete it on the remote by hand to be rid of it",
             ),
             Judgement::Retained => Verdict::new(
-                "retained",
+                Conclusion::Retained,
                 Some("ours, gone from the source, and `create-only` never deletes".to_owned()),
                 "delete it on the remote by hand, or change the job's `policy`",
             ),
             Judgement::Held { kind, reason, hint } => {
-                let word = if kind == HoldKind::Unknown { "unknown" } else { "held" };
+                let word = if kind == HoldKind::Unknown { Conclusion::Unknown } else { Conclusion::Held };
                 Verdict::new(word, Some(reason), hint)
             }
             Judgement::Waiting { reason, .. } => {
-                Verdict::new("waiting", Some(reason), "it heals by itself; a later pass settles it")
+                Verdict::new(Conclusion::Waiting, Some(reason), "it heals by itself; a later pass settles it")
             }
             Judgement::Change(change) => {
                 let cause = change.cause.word().map(|word| match word {
                     "drift" => "the remote was changed since we wrote".to_owned(),
                     other => other.to_owned(),
                 });
-                let word = change.action.word();
+                let word = match change.action {
+                    Action::Create => Conclusion::Create,
+                    Action::Move => Conclusion::Move,
+                    Action::Delete => Conclusion::Delete,
+                };
                 match self.memory.parked.first() {
                     Some(parked) => {
                         heard.asked(Rule::Guards, true);
@@ -521,13 +542,13 @@ impl Answer<'_> {
         }
     }
 
-    fn parked(&self, word: &'static str, parked: &Parked) -> Verdict {
+    fn parked(&self, word: Conclusion, parked: &Parked) -> Verdict {
         let why = self.memory.unsettled.as_ref().map(|open| format!(": {}", open.reason)).unwrap_or_default();
         let reason = format!("its {word} is parked with plan {} since {:.0}{why}", parked.set.plan, parked.since);
         match parked.decision {
-            None => Verdict::new("held", Some(reason), parked.set.hint()),
+            None => Verdict::new(Conclusion::Held, Some(reason), parked.set.hint()),
             Some((Decision::Dismissed, _)) => {
-                Verdict::new("held", Some(format!("{reason}; dismissed")), parked.set.hint())
+                Verdict::new(Conclusion::Held, Some(format!("{reason}; dismissed")), parked.set.hint())
             }
             Some((Decision::Approved, _)) => Verdict::new(
                 word,
@@ -539,7 +560,7 @@ impl Answer<'_> {
 
     fn report(&self, rule: Rule, applies: bool) -> RuleReport {
         let (detail, keys) = self.detail(rule, applies);
-        RuleReport { rule: rule.word(), title: rule.to_string(), applies, detail, place: keys }
+        RuleReport { rule, title: rule.to_string(), applies, detail, place: keys }
     }
 
     /// By what a rule applies or does not, and where the configuration says so.

@@ -1,6 +1,7 @@
 //! What a look at one side found: single findings, each with what to do.
 
 use jiff::{SignedDuration, SignedDurationRound, Unit};
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use crate::http::{Channel, ClockSkew, Observed, Reach};
@@ -10,7 +11,7 @@ use crate::provider::{Access, Fault, FaultKind, Identity};
 const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(60);
 
 /// What was looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Check {
     /// `daemon.timezone` is a time zone.
@@ -70,7 +71,7 @@ impl Check {
 }
 
 /// What became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Outcome {
     /// As it should be.
@@ -84,7 +85,7 @@ pub enum Outcome {
 }
 
 /// One thing that was looked at. The texts may hold what others chose; they are printable and hold no secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// What was looked at.
     pub check: Check,

@@ -282,7 +282,7 @@ async fn end_pass(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exac
     let end = PassEnd {
         began,
         ended,
-        state: report.state.word().to_owned(),
+        state: report.state.to_string(),
         converged,
         error: report.error.clone(),
         counts: crate::text::to_json(&report.counts).unwrap_or_default(),

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::Needs;
@@ -19,7 +20,7 @@ use crate::source::LocalSource;
 const AT_ONCE: usize = 16;
 
 /// What was found about one repository and one remote, whichever jobs join them.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Probe {
     /// The jobs, in the order of the configuration.
     pub jobs: Vec<String>,

@@ -1,5 +1,6 @@
 //! The name of a tag.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
@@ -173,6 +174,21 @@ impl serde::Serialize for TagName {
                 serializer.serialize_str(&shown)
             }
         }
+    }
+}
+
+/// The schema of what [`TagName`] serialises to.
+impl schemars::JsonSchema for TagName {
+    fn schema_name() -> Cow<'static, str> {
+        "TagName".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "A tag's name without `refs/tags/`. Bytes that are no UTF-8 stand as `\\xNN`; git refuses backslashes in names, so nothing else looks like this.",
+            "type": "string",
+            "minLength": 1,
+        })
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a tag points at, and what makes two tags equal.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
@@ -337,6 +338,21 @@ impl fmt::Display for Value {
 impl serde::Serialize for Value {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(self)
+    }
+}
+
+/// The schema of what [`Value`] serialises to.
+impl schemars::JsonSchema for Value {
+    fn schema_name() -> Cow<'static, str> {
+        "Value".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "description": "What a tag means on one side, equal where the sides agree: the full id of the commit that it points at; where annotations are compared, then ` lightweight`, or ` annotated:` and the SHA-256 of the message.",
+            "type": "string",
+            "pattern": "^([0-9a-f]{40}|[0-9a-f]{64})( lightweight| annotated:[0-9a-f]{64})?$",
+        })
     }
 }
 

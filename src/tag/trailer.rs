@@ -31,8 +31,7 @@ impl TrailerKey {
         for line in &lines[begin_of_trailers(lines)..] {
             match &mut open {
                 Some((_, value)) if begins_with_space(line) => {
-                    value.push(' ');
-                    value.push_str(trim(line));
+                    value.push_str(line);
                     continue;
                 }
                 Some(_) | None => {}
@@ -40,7 +39,7 @@ impl TrailerKey {
             found = ours(open.take()).or(found);
             open = colon(line).filter(|at| *at > 0).map(|at| {
                 let is_ours = trim(&line[..at]).eq_ignore_ascii_case(&self.0);
-                (is_ours, trim(&line[at + 1..]).to_owned())
+                (is_ours, line[at + 1..].to_owned())
             });
         }
         ours(open).or(found)
@@ -54,7 +53,11 @@ impl fmt::Display for TrailerKey {
 }
 
 fn ours(trailer: Option<(bool, String)>) -> Option<String> {
-    trailer.filter(|(is_ours, _)| *is_ours).map(|(_, value)| trim(&value).to_owned())
+    let (_, value) = trailer.filter(|(is_ours, _)| *is_ours)?;
+    let mut lines = trim(&value).split('\n');
+    let first = lines.next().unwrap_or_default().to_owned();
+    let unfolded = lines.map(|line| line.trim_start_matches(is_space)).filter(|line| !line.is_empty());
+    Some(unfolded.fold(first, |text, line| text + " " + line))
 }
 
 /// What git takes for white space.

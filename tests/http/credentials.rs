@@ -11,7 +11,7 @@ use tagsyncd::http::{
 };
 
 use crate::clients::{CANARY, read, transport, write};
-use crate::server::{Answer, Seen, Server};
+use crate::server::{Answer, Seen, Server, Then};
 
 /// `robot:CANARY` in base64.
 const BASIC: &str = "Basic cm9ib3Q6Z2xwYXQtQ0FOQVJZLTAxMjM0NTY3ODk=";
@@ -531,6 +531,27 @@ async fn an_exchanged_token_is_renewed_after_a_refusal() {
         let seen: Vec<_> = server.seen().into_iter().map(|seen| seen.target).collect();
         assert_eq!(seen, ["/tokens", "/it", "/tokens", "/it"]);
     }
+}
+
+#[tokio::test]
+async fn a_token_that_ends_in_the_queue_is_replaced_before_it_is_sent() {
+    let server = Server::start(|at, seen| match is_exchange(seen) {
+        true => Answer::new(201, &[("x-subject-token", &format!("canary-{at}"))], "{}"),
+        // What has the only turn takes longer than the token lives.
+        false => {
+            Answer::new(200, &[("content-length", "4")], "\"").then(Then::Late(Duration::from_millis(1200), "ok\""))
+        }
+    })
+    .await;
+    let transport = transport(HttpSettings { concurrency: 1, ..HttpSettings::default() });
+    let iam = connect(&server, &transport, Authorization::unsent(&[&CANARY.to_owned().into()])).await;
+    let second = |client| exchange(client, Duration::from_secs(1), Duration::ZERO);
+    let client = connect(&server, &transport, ExchangedToken::new(iam, second)).await;
+    for answer in join_all((0..2).map(|_| read(&client))).await {
+        assert_eq!(answer.as_deref(), Ok("ok"));
+    }
+    let sent: Vec<_> = server.seen().iter().filter_map(|seen| seen.header("x-auth-token").map(str::to_owned)).collect();
+    assert_eq!(sent, ["canary-0", "canary-2"]);
 }
 
 // ---- Signatures ----

@@ -46,6 +46,8 @@ pub(crate) enum Then {
     Hang,
     /// One more byte every 20 ms, for ever.
     Drip,
+    /// The rest, after a while.
+    Late(Duration, &'static str),
 }
 
 pub(crate) struct Answer {
@@ -146,6 +148,11 @@ async fn serve(mut stream: TcpStream, log: &Mutex<Vec<Seen>>, answer: &(dyn Fn(u
     match answer.then {
         Then::Close => {}
         Then::Hang => tokio::time::sleep(Duration::from_secs(600)).await,
+        Then::Late(pause, rest) => {
+            tokio::time::sleep(pause).await;
+            // Whoever asked may have gone.
+            let _gone = stream.write_all(rest.as_bytes()).await;
+        }
         Then::Drip => {
             while stream.write_all(b" ").await.is_ok() {
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use tagsyncd::provider::{Access, Capabilities, Fault, FaultKind, Provider};
-use tagsyncd::tag::{TagName, Target};
+use tagsyncd::tag::{TagName, Target, TargetKind};
 
 use super::conformance::{Breakage, Held, Stage, Subject, TARGETS};
 use super::gitlab::commit_id;
@@ -29,10 +29,15 @@ impl MemorySubject {
     }
 }
 
-/// A made-up commit.
-fn commit(n: usize) -> Target {
+/// A made-up target.
+fn target(kind: TargetKind, n: usize) -> Target {
     let n = u32::try_from(n).expect("the suite needs few targets");
-    Target::Commit(commit_id(n).parse().expect("a made-up id is an id"))
+    let text = match kind {
+        TargetKind::Commit => commit_id(n),
+        TargetKind::Snapshot => format!("67e55044-10b1-426f-9247-bb68{n:08x}"),
+        TargetKind::Digest => format!("sha256:{n:064x}"),
+    };
+    kind.parse(&text).expect("a made-up target is one")
 }
 
 struct MemoryStage(Arc<MemoryProvider>);
@@ -49,11 +54,11 @@ impl Subject for MemorySubject {
     }
 
     fn target(&self, n: usize) -> Target {
-        commit(n)
+        target(self.capabilities.target, n)
     }
 
     fn absent_target(&self) -> Target {
-        commit(TARGETS)
+        target(self.capabilities.target, TARGETS)
     }
 
     async fn start(&self, tags: &[(TagName, Held)], compare_annotations: bool) -> Box<dyn Stage> {
@@ -61,7 +66,7 @@ impl Subject for MemorySubject {
             |held: &Held| MemoryTag { message: held.message.clone(), ..MemoryTag::lightweight(held.target.clone()) };
         let world = MemoryWorld {
             tags: tags.iter().map(|(name, tag)| (name.clone(), held(tag))).collect(),
-            targets: Some((0..TARGETS).map(commit).collect::<BTreeSet<_>>()),
+            targets: Some((0..TARGETS).map(|n| self.target(n)).collect::<BTreeSet<_>>()),
             compare_annotations,
             ..MemoryWorld::new()
         };

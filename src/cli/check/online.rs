@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::super::ExitCode;
@@ -11,10 +12,12 @@ use crate::config::{JobSettings, Settings, find_time_zone};
 use crate::sync::{Check, Finding, Outcome, Probe, probe};
 use crate::text::Printable;
 
-/// What was found, for the whole configuration and for each pair.
-#[derive(Serialize)]
+/// What asking both sides brought, for the whole configuration and for each pair.
+#[derive(Serialize, JsonSchema)]
 pub(super) struct Online {
+    /// Whether `daemon.timezone` is a time zone.
     timezone: Finding,
+    /// One per repository and remote, in the order of the configuration.
     pairs: Vec<Probe>,
 }
 

@@ -98,7 +98,7 @@ fn verdict(plan: &Plan) -> String {
         .chain(notes.iter().map(|_| "note".to_owned()))
         .chain(unmanaged.iter().map(|name| format!("unmanaged {name}")))
         .chain(retained.iter().map(|_| "retained".to_owned()))
-        .chain(held.iter().map(|held| format!("{}: {}", held.kind.word(), held.reason)))
+        .chain(held.iter().map(|held| format!("{}: {}", held.kind, held.reason)))
         .chain(waiting.iter().map(|waiting| format!("waiting: {}", waiting.reason)))
         .collect();
     all.join("; ")

@@ -138,9 +138,9 @@ fn what_moved_on_is_protected_or_is_not_ours_is_held() {
     let mut rules = rules(Policy::CreateOnly);
     rules.protected = NamePatterns::new(["kept"]).unwrap();
     let plan = reversed_under(&effects, &known, &far, &rules);
-    let held: Vec<_> = plan.held.iter().map(|held| (held.tag.to_string(), held.kind.word())).collect();
+    let held: Vec<_> = plan.held.iter().map(|held| (held.tag.to_string(), held.kind.to_string())).collect();
     let expected = [("kept", "protected"), ("v2", "moved_on"), ("v3", "not_ours")];
-    assert_eq!(held, expected.map(|(tag, word)| (tag.to_owned(), word)));
+    assert_eq!(held, expected.map(|(tag, word)| (tag.to_owned(), word.to_owned())));
     assert_eq!(plan.changes.iter().map(|change| change.tag.to_string()).collect::<Vec<_>>(), ["v1"]);
     assert!(plan.changes.iter().all(|change| change.cause == Cause::Undo && change.action == Action::Delete));
 }

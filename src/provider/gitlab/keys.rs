@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
@@ -14,22 +15,38 @@ use crate::provider::{Connection, Fault, FaultKind, Provider, RemoteKeys};
 use crate::tag::{NamePatterns, TagName};
 
 /// The keys as they stand in the file.
-#[derive(Debug, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
 struct Written {
+    /// The server: a full URL, possibly with a path prefix, without user, password, query or fragment.
+    #[schemars(with = "Option<String>", extend("default" = DEFAULT_URL))]
     url: Option<Spanned<String>>,
+    /// The project's path, `"group/project"`, or its number.
+    #[schemars(with = "String", length(min = 1))]
     project: Option<Spanned<String>>,
+    /// Where the access token is kept, one with the `api` scope. Default: none; a public project can then be read, and everything to do there is held.
     token: Option<SecretSource>,
+    /// Whether a delete or a move may destroy the Release attached to a tag; otherwise it is held.
+    #[schemars(with = "Option<WrittenLoss>", extend("default" = false))]
     allow_release_loss: Option<Spanned<WrittenLoss>>,
+    /// How tags are read and written.
+    #[schemars(with = "Option<String>", extend("enum" = [API], "default" = API))]
     transport: Option<Spanned<String>>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(untagged, expecting = "true, false or a list of globs")]
 enum WrittenLoss {
+    /// For all tags, or for none.
     All(bool),
+    /// For tags whose names on the remote match these patterns; the last one that matches decides, `!` in front excludes.
     Names(Vec<String>),
 }
+
+const DEFAULT_URL: &str = "https://gitlab.com";
+
+/// The only transport there is.
+const API: &str = "api";
 
 /// Which tags may lose their Release.
 #[derive(Clone, Debug, Default)]
@@ -52,7 +69,7 @@ pub struct Keys {
 pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn RemoteKeys>> {
     let (span, allow_http) = (table.span(), table.allow_http());
     let written: Written = table.read(problems);
-    let url = problems.base_url(written.url.as_ref(), "https://gitlab.com", allow_http);
+    let url = problems.base_url(written.url.as_ref(), DEFAULT_URL, allow_http);
     let project = problems
         .required(span, "project", written.project, Some("the project's path, `group/project`, or its number"))
         .and_then(|project| match check_project(project.get_ref()) {
@@ -72,7 +89,7 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
         }
     };
     let transport = match written.transport {
-        Some(transport) if transport.get_ref() != "api" => {
+        Some(transport) if transport.get_ref() != API => {
             let message = match transport.get_ref().as_str() {
                 "git" => "`transport = \"git\"` is not supported yet".to_owned(),
                 other => format!("there is no transport `{}`", crate::text::Printable::new(other)),
@@ -84,6 +101,10 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
     };
     let (url, project, release_loss, ()) = (url?, project?, release_loss?, transport?);
     Some(Arc::new(Keys { url, project, token: written.token, release_loss }))
+}
+
+pub(super) fn schema(generator: &mut SchemaGenerator) -> Schema {
+    Written::json_schema(generator)
 }
 
 impl Keys {

@@ -40,6 +40,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         },
     },
     read: keys::read,
+    schema: keys::schema,
 };
 
 /// Longer names fit into no path of a server's file system, and a listing of such would fill our memory.

@@ -1,0 +1,62 @@
+//! The JSON Schemas of the configuration and of everything that `--format json` prints, made from the types themselves.
+
+use schemars::generate::SchemaSettings;
+use schemars::{JsonSchema, Schema};
+
+use super::ExitCode;
+use super::check::Checked;
+use super::decide::Decided;
+use super::history::{History, Pruned};
+use super::output::{Failure, Output};
+use super::providers::Row;
+use super::status::Status;
+use crate::config::nearest;
+use crate::report::{Explanations, Report};
+use crate::text::Printable;
+
+/// Prints the schema of this name.
+pub(super) fn schema(name: &str, output: &Output) -> Result<ExitCode, Failure> {
+    let schemas = schemas();
+    let Some((_, schema)) = schemas.iter().find(|(known, _)| *known == name) else {
+        let names: Vec<&str> = schemas.iter().map(|(known, _)| *known).collect();
+        let failure = Failure::usage(format!("there is no schema `{}`", Printable::new(name)));
+        return Err(match nearest(name, names.iter().copied()) {
+            Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
+            None => failure.hint(format!("the schemas are: {}", names.join(", "))),
+        });
+    };
+    let json = serde_json::to_string_pretty(schema)
+        .map_err(|fault| Failure::new(ExitCode::Bug, format!("the schema could not be written as JSON: {fault}")))?;
+    output.bytes((json + "\n").as_bytes())
+}
+
+/// Each schema with its name.
+///
+/// Those of results are open: fields may be added to a result, never renamed.
+pub fn schemas() -> Vec<(&'static str, Schema)> {
+    let results = [
+        ("sync", "What `tagsyncd --sync`, `plan` and `undo` print", result::<Report>()),
+        ("status", "What `tagsyncd status` prints", result::<Status>()),
+        ("history", "What `tagsyncd history` prints", result::<History>()),
+        ("prune", "What `tagsyncd history --prune-before` prints", result::<Pruned>()),
+        ("explain", "What `tagsyncd explain` prints", result::<Explanations>()),
+        ("check", "What `tagsyncd check` prints", result::<Checked>()),
+        ("providers", "What `tagsyncd providers` prints", result::<Vec<Row>>()),
+        ("decision", "What `tagsyncd approve` and `dismiss` print", result::<Decided>()),
+    ];
+    let configuration = ("config", "The configuration of tagsyncd", crate::config::schema());
+    std::iter::once(configuration)
+        .chain(results)
+        .map(|(name, title, schema)| (name, identified(name, title, schema)))
+        .collect()
+}
+
+fn result<T: JsonSchema>() -> Schema {
+    SchemaSettings::draft2020_12().for_serialize().into_generator().into_root_schema_for::<T>()
+}
+
+fn identified(name: &str, title: &str, mut schema: Schema) -> Schema {
+    schema.insert("$id".to_owned(), format!("urn:tagsyncd:{name}").into());
+    schema.insert("title".to_owned(), title.into());
+    schema
+}
