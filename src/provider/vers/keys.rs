@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
@@ -14,11 +15,17 @@ use crate::provider::{Connection, Fault, FaultKind, Provider, RemoteKeys};
 use crate::tag::TagName;
 
 /// The keys as they stand in the file.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Written {
+    /// The server: a full URL, possibly with a path prefix, without user, password, query or fragment.
+    #[schemars(with = "Option<String>", extend("default" = DEFAULT_URL))]
     url: Option<Spanned<String>>,
+    /// The repository's name, without an organisation: the key says which one is meant.
+    #[schemars(with = "String", length(min = 1))]
     repository: Option<Spanned<String>>,
+    /// Where the API key is kept.
+    #[schemars(with = "SecretSource")]
     token: Option<SecretSource>,
 }
 
@@ -41,7 +48,7 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
             span.clone(),
             "repository",
             written.repository,
-            Some("the repository's name, as `vers repo list` shows it"),
+            Some("the repository's name, without an organisation"),
         )
         .and_then(|repository| match check_repository(repository.get_ref()) {
             Ok(()) => Some(repository.into_inner()),
@@ -56,6 +63,10 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
     let token =
         problems.required(span, "token", written.token, Some("where an API key is kept: nothing is shown without one"));
     Some(Arc::new(Keys { url: url?, repository: repository?, token: token? }))
+}
+
+pub(super) fn schema(generator: &mut SchemaGenerator) -> Schema {
+    Written::json_schema(generator)
 }
 
 impl Keys {

@@ -40,6 +40,7 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
         },
     },
     read: keys::read,
+    schema: keys::schema,
 };
 
 /// The longest name of a repository's tag; the older tags that belong to no repository end at 64.
