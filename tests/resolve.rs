@@ -309,6 +309,11 @@ async fn explain_looks_at_what_the_rule_reads_from() {
     world.built(&commit, 1);
     assert_eq!(ask().await, ("create", false, format!("{rule}: sha256:000000000000"), false));
     assert!(world.remote.calls().contains(&Call::Get(name(&sha))));
+    // The name that it reads from is in no scope itself.
+    let read_from = name(&sha);
+    let about_it = Question { tag: &read_from, ..question };
+    let told = explain(&about_it, None, Some(&Arc::new(Pool::new()))).await.expect("no ledger, no fault");
+    assert_eq!(told.verdict, "out_of_scope", "{:?}", told.reason);
     let fault = Fault::new(tagsyncd::provider::FaultKind::Ambiguous, "the connection broke");
     let is_it = move |call: &Call| *call == Call::Get(name(&sha));
     world.remote.on(is_it, support::memory::Mishap::Refuse(fault));

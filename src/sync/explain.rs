@@ -376,7 +376,11 @@ impl Answer<'_> {
         heard.asked(Rule::Mapping, remote_name.is_err());
         let remote_name = match remote_name {
             Ok(remote_name) => remote_name,
-            Err(Unplaceable { reason, hint }) => return Verdict::new("held", Some(reason.clone()), *hint),
+            Err(Unplaceable { reason, hint }) => {
+                // On the remote such a name is as good as not there; only a source tag of this name is held.
+                let word = if matches!(self.near.tag, Ok(None)) { "out_of_scope" } else { "held" };
+                return Verdict::new(word, Some(reason.clone()), *hint);
+            }
         };
         let rivals = &self.near.rivals;
         heard.asked(Rule::NamesMeet, !rivals.is_empty());
