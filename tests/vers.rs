@@ -262,6 +262,15 @@ async fn facts_are_times_and_the_description() {
 }
 
 #[tokio::test]
+async fn names_beyond_the_rules_of_today_are_listed() {
+    let fake = with_quirks(Quirks::default());
+    let long = "x".repeat(300);
+    fake.change(|world| [&long, "new+rule"].map(|name| world.put("core", name, &snapshot_id(0), None)));
+    let listed = provider(&fake).await.list_tags().await.unwrap();
+    assert!(listed.get(&name(&long)).is_some() && listed.get(&name("new+rule")).is_some());
+}
+
+#[tokio::test]
 async fn a_large_listing_is_read() {
     let fake = with_quirks(Quirks::default());
     let text = "x".repeat(3_000);
@@ -419,6 +428,35 @@ fn a_tag_that_somebody_moved_meanwhile_stays_theirs() {
     assert_ne!(ended.code, Some(70), "{ended:?}");
     assert_eq!(world.vers.targets("core")["v1"], snapshot_id(2), "{}", ended.stdout);
     assert!(world.vers.writes().iter().all(|write| write.kind != WriteKind::Move));
+}
+
+#[test]
+fn a_replica_that_lags_behind_costs_a_pass_and_no_second_write() {
+    let world = World::new("");
+    world.tag("v1", "First", 0);
+    world.sync(0);
+    world.tag("v1", "Second", 1);
+    world.vers.change(|vers| vers.quirks.stale_reads = 2);
+    let doubtful = world.sync(1).remote();
+    assert_eq!(doubtful["changes"][0]["outcome"], "not_sent", "{doubtful}");
+    assert_eq!(world.vers.targets("core")["v1"], snapshot_id(1), "it was moved all the same");
+    world.sync(0);
+    assert_eq!(world.counts(0)["in_sync"], 1);
+    assert_eq!(world.vers.writes().iter().filter(|write| write.kind == WriteKind::Move).count(), 1);
+}
+
+#[test]
+fn a_description_that_comes_back_shorter_is_never_taken_for_done() {
+    let world = World::new(r#"annotations = "message""#);
+    world.vers.change(|vers| vers.quirks.cuts_description = Some(10));
+    world.tag("v1", "First of many", 0);
+    world.sync(0);
+    for _ in 0..2 {
+        let told = world.sync(1).stdout;
+        assert!(told.contains("no effect can be seen yet"), "{told}");
+        assert_eq!(world.vers.targets("core")["v1"], snapshot_id(0));
+    }
+    assert!(world.vers.writes().iter().all(|write| write.kind != WriteKind::Delete));
 }
 
 #[test]

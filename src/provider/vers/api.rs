@@ -6,7 +6,6 @@ use async_trait::async_trait;
 use url::Url;
 use uuid::Uuid;
 
-use super::LONGEST_NAME;
 use super::wire::{WireChange, WireCommits, WireCreated, WireNewTag, WireRepository, WireTag, WireTags, refusal};
 use crate::http::{Client, Reply};
 use crate::provider::{Access, Fact, Fault, FaultKind, Identity, NewTag, Provider};
@@ -109,9 +108,6 @@ impl Vers {
     fn listed(&self, reply: &Reply, tag: WireTag) -> Result<Option<RemoteTag>, Fault> {
         if tag.tag_name.is_empty() {
             return Err(reply.unusable("names a tag with an empty name"));
-        }
-        if tag.tag_name.len() > LONGEST_NAME {
-            return Err(reply.unusable(&format!("names a tag with more than {LONGEST_NAME} bytes")));
         }
         let Ok(name) = TagName::new(&tag.tag_name) else {
             // `a..b`, `.x`, `v1.` and `x.lock` are names for Vers and not for git. No source can have such a tag, so nothing
