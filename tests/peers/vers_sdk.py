@@ -9,9 +9,6 @@ listed in ALLOWED, with a date.
     cargo build --example fakes && cargo build
     VENV/bin/python tests/peers/vers_sdk.py
 
-With `--prism PROGRAM` (`npm install @stoplight/prism-cli`, then node_modules/.bin/prism) the fake stands behind prism, which answers
-with an error whatever breaks tests/contracts/vers-tags.yaml, in a request or in an answer.
-
 Exits with 0 when they agree, with 1 and the differences when they do not. Needs git. `--fakes` and `--tagsyncd` name the two
 programs where they are not in target/debug.
 """
@@ -24,12 +21,10 @@ import http.server
 import json
 import os
 import pathlib
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
-import time
 import urllib.parse
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -249,32 +244,11 @@ def differences(operation, theirs, our):
         yield f"body: vendor {theirs['body']}, tagsyncd {our['body']}"
 
 
-def behind_prism(program, url):
-    """Starts prism in front of the fake."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    contract = HOME / "tests/contracts/vers-tags.yaml"
-    prism = subprocess.Popen(
-        [program, "proxy", "--errors", "--port", str(port), contract, url], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
-    for _ in range(300):
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            return prism, f"http://127.0.0.1:{port}"
-        except OSError:
-            time.sleep(0.1)
-    prism.kill()
-    sys.exit("prism did not start")
-
-
 def main():
     arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     arguments.add_argument("--fakes", default=HOME / "target/debug/examples/fakes")
     arguments.add_argument("--tagsyncd", default=HOME / "target/debug/tagsyncd")
-    arguments.add_argument("--prism", help="checks everything that goes by against the contract")
     arguments = arguments.parse_args()
-    prism = None
     fakes = subprocess.Popen([arguments.fakes], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         lines = {}
@@ -282,14 +256,9 @@ def main():
             name, *rest = fakes.stdout.readline().split()
             lines[name] = rest
         url, *snapshots = lines["vers"]
-        if arguments.prism:
-            prism, url = behind_prism(arguments.prism, url)
         theirs = asyncio.run(vendor(Proxy(url), snapshots))
         our = ours(arguments.tagsyncd, Proxy(url), snapshots)
     finally:
-        if prism:
-            prism.terminate()
-            prism.wait(timeout=30)
         fakes.stdin.close()
         fakes.wait(timeout=30)
     failed = 0
