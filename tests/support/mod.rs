@@ -5,6 +5,7 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod codearts;
 pub mod conformance;
 pub mod gitlab;
 pub mod gitlab_subject;
