@@ -6,6 +6,7 @@ use std::time::Duration;
 use tagsyncd::config::{ConfigFault, Repositories, SecretSource, Settings, load};
 use tagsyncd::http::Rate;
 use tagsyncd::plan::{Limits, Policy};
+use tagsyncd::provider::PROVIDERS;
 use tagsyncd::tag::TagName;
 
 /// A complete file, to which a case adds what it is about.
@@ -155,14 +156,13 @@ fn what_is_wrong_with_a_remote() {
     ] {
         expect(&below("provider = \"gitlab\"", added), &[(6, column, message, hint)]);
     }
+    let all = PROVIDERS.iter().map(|provider| format!("`{}`", provider.name)).collect::<Vec<_>>().join(", ");
+    let (known, meant) = (format!("one of {all}"), format!("did you mean `gitlab`? Providers: {all}"));
     for (provider, expected) in [
-        (
-            "provider = \"gitlub\"",
-            (5, 12, "unknown provider `gitlub`", Some("did you mean `gitlab`? Providers: `gitlab`")),
-        ),
-        ("provider = \"svn\"", (5, 12, "unknown provider", Some("one of `gitlab`"))),
+        ("provider = \"gitlub\"", (5, 12, "unknown provider `gitlub`", Some(meant.as_str()))),
+        ("provider = \"svn\"", (5, 12, "unknown provider", Some(known.as_str()))),
         ("provider = 5", (5, 12, "expected a string, found a whole number", None)),
-        ("", (4, 1, "`provider` is missing", Some("one of `gitlab`"))),
+        ("", (4, 1, "`provider` is missing", Some(known.as_str()))),
         ("provder = \"gitlab\"", (5, 1, "unknown key `provder`", Some("did you mean `provider`?"))),
     ] {
         expect(&with("provider = \"gitlab\"", provider), &[expected]);
