@@ -4,6 +4,8 @@ mod support;
 
 use std::sync::Arc;
 
+use support::codearts::{ErrorForm, Quirks};
+use support::codearts_subject::CodeArtsSubject;
 use support::conformance::{Subject, run};
 use support::gitlab_subject::{Address, GitlabSubject};
 use support::memory::capabilities;
@@ -12,7 +14,9 @@ use support::program::private_file;
 use support::vers_subject::VersSubject;
 use tagsyncd::config::SecretSource;
 use tagsyncd::http::{HttpSettings, Pool, Transport};
-use tagsyncd::provider::{Capabilities, Connection, Deletes, Lease, Moves, Provider, RemoteKeys as _, gitlab};
+use tagsyncd::provider::{
+    Capabilities, Connection, Deletes, Lease, Moves, Provider, RemoteKeys as _, codearts, gitlab,
+};
 use tagsyncd::tag::TargetKind;
 
 const NEVER: &str = "nothing is deleted here";
@@ -81,6 +85,89 @@ async fn gitlab_at_the_root_and_below_a_path() {
         })
         .await;
     }
+}
+
+/// Connects with a proof whose secret is this text.
+async fn connect_codearts(
+    url: String,
+    compare_annotations: bool,
+    secret: &str,
+    proof: impl FnOnce(SecretSource) -> codearts::Proof,
+) -> Arc<dyn Provider> {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("secret");
+    private_file(&file, secret);
+    let url = url.parse().expect("the fake has a URL");
+    let keys = codearts::Keys::new(url, 7, proof(SecretSource::File(file))).expect("seven is a number");
+    let settings = HttpSettings { timeout: std::time::Duration::from_secs(5), ..HttpSettings::default() };
+    let transport = Transport::new(&Arc::new(Pool::new()), settings);
+    keys.connect(Connection { transport, compare_annotations }).await.expect("the file was just written")
+}
+
+fn codearts_with_token(root: &'static str, quirks: Quirks) -> CodeArtsSubject {
+    CodeArtsSubject {
+        capabilities: &codearts::DESCRIPTOR.capabilities,
+        root,
+        quirks,
+        connect: |url, compare| Box::pin(connect_codearts(url, compare, "secret", codearts::Proof::Token)),
+    }
+}
+
+#[tokio::test]
+async fn codearts_at_the_root_and_below_a_path() {
+    for root in ["", "/huawei"] {
+        conforms(codearts_with_token(root, Quirks::default())).await;
+    }
+}
+
+#[tokio::test]
+async fn codearts_with_nested_and_terse_errors() {
+    let quirks = Quirks { error_form: ErrorForm::Nested, terse: true, ..Quirks::default() };
+    conforms(codearts_with_token("", quirks)).await;
+}
+
+#[tokio::test]
+async fn codearts_that_fails_under_the_status_of_a_success() {
+    conforms(codearts_with_token("", Quirks { error_form: ErrorForm::FailedUnder200, ..Quirks::default() })).await;
+}
+
+#[tokio::test]
+async fn codearts_that_lists_commits() {
+    conforms(codearts_with_token("", Quirks { lists_commits: true, ..Quirks::default() })).await;
+}
+
+#[tokio::test]
+async fn codearts_with_an_access_key() {
+    conforms(CodeArtsSubject {
+        connect: |url, compare| {
+            Box::pin(connect_codearts(url, compare, "SK", |secret_key| codearts::Proof::Signature {
+                access_key: "AK".to_owned(),
+                secret_key,
+            }))
+        },
+        ..codearts_with_token("", Quirks::default())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn codearts_with_a_password() {
+    conforms(CodeArtsSubject {
+        connect: |url, compare| {
+            let iam = url.parse().expect("the fake has a URL");
+            Box::pin(connect_codearts(url, compare, "open sesame", |password| {
+                codearts::Proof::Iam(codearts::Iam {
+                    url: iam,
+                    domain: "acme".to_owned(),
+                    user: "robot".to_owned(),
+                    password,
+                    project: "cn-north-4".to_owned(),
+                })
+            }))
+        },
+        ..codearts_with_token("", Quirks::default())
+    })
+    .await;
 }
 
 #[tokio::test]

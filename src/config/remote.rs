@@ -19,8 +19,8 @@ use crate::tag::{NameMapping, ResolveRule};
 /// Stands for the repository's name in every string of a remote.
 pub(super) const PLACEHOLDER: &str = "{repository}";
 
-/// The name that stands in while a remote is only checked.
-pub(super) const SAMPLE: &str = "repository";
+/// The name that stands in while a remote is only checked: a number, because some remotes know repositories by nothing else.
+pub(super) const SAMPLE: &str = "1";
 
 /// A remote as written. It becomes settings for one repository at a time, because any of its strings may hold
 /// `{repository}`.

@@ -86,6 +86,14 @@ impl Client {
         Request { url: Some(url), ..self.request(Method::GET, purpose, &[]) }
     }
 
+    pub(super) fn transport(&self) -> &Transport {
+        &self.transport
+    }
+
+    pub(super) fn base(&self) -> &Url {
+        &self.base
+    }
+
     pub(super) fn credential(&self) -> &Credential {
         &self.credential
     }

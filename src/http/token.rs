@@ -1,7 +1,8 @@
 //! Tokens that end: obtained once for all who wait, kept for their life, renewed before its end.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -120,8 +121,12 @@ type Exchange = dyn Fn(Client) -> BoxFuture<'static, Result<Token, Fault>> + Sen
 pub struct ExchangedToken {
     client: Client,
     exchange: Box<Exchange>,
-    kept: Kept,
+    kept: Arc<Kept>,
 }
+
+/// Tokens that outlive a client, by what they were given for.
+#[derive(Debug, Default)]
+struct Shared(Mutex<HashMap<Option<Fingerprint>, Arc<Kept>>>);
 
 impl ExchangedToken {
     /// `exchange` asks for a token through `client`, whose credential is [`Authorization::unsent`] with the secrets of
@@ -131,7 +136,17 @@ impl ExchangedToken {
         F: Future<Output = Result<Token, Fault>> + Send + 'static,
     {
         let exchange: Box<Exchange> = Box::new(move |client| Box::pin(exchange(client)));
-        Self { client, exchange, kept: Kept::default() }
+        Self { client, exchange, kept: Arc::default() }
+    }
+
+    /// Keeps the token beyond this client, for all clients with the same secrets and this name, until the configuration
+    /// changes. The name says what the token is for, besides the secrets: whose it is, and its scope.
+    #[must_use]
+    pub fn shared(self, name: &str) -> Self {
+        let shared: Arc<Shared> = self.client.transport().remembered(&format!("{} {name}", self.client.base()));
+        let mut kept = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = Arc::clone(kept.entry(self.client.credential().fingerprint()).or_default());
+        Self { kept, ..self }
     }
 
     async fn token(&self, refused: Option<&Authorization>) -> Result<Authorization, Fault> {

@@ -1,5 +1,6 @@
 //! What a provider is given to connect with: settings, and the connections and limits that it shares with others.
 
+use std::any::{Any, TypeId};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -45,6 +46,7 @@ impl Default for HttpSettings {
 pub struct Pool {
     clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
     gates: Mutex<HashMap<GateKey, Arc<Gate>>>,
+    remembered: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
 }
 
 /// What makes two HTTP clients different; everything else belongs to a request.
@@ -104,6 +106,16 @@ impl Transport {
     /// What the requests showed about the way to the server.
     pub fn observed(&self) -> Observed {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What all who ask for it by this name remember together, from one pass to the next, for as long as the configuration
+    /// lives. Only what can be found out again belongs there.
+    pub fn remembered<T: Any + Default + Send + Sync>(&self, name: &str) -> Arc<T> {
+        let mut remembered = self.pool.remembered.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (TypeId::of::<T>(), name.to_owned());
+        let kept = remembered.entry(key).or_insert_with(|| Arc::new(T::default()));
+        // The type is part of the key, so it is always the one that was asked for.
+        Arc::clone(kept).downcast().unwrap_or_default()
     }
 
     pub(super) fn observe(&self, note: impl FnOnce(&mut Observed)) {

@@ -4,6 +4,7 @@
 //! Adding one is a file here and the two lines below that name it.
 
 mod capability;
+pub mod codearts;
 pub mod gitlab;
 pub mod vers;
 
@@ -21,7 +22,7 @@ pub use crate::http::{Fault, FaultKind};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
 /// Every provider, in the order in which `tagsyncd providers` shows them.
-pub const PROVIDERS: &[&Descriptor] = &[&gitlab::DESCRIPTOR, &vers::DESCRIPTOR];
+pub const PROVIDERS: &[&Descriptor] = &[&gitlab::DESCRIPTOR, &codearts::DESCRIPTOR, &vers::DESCRIPTOR];
 
 /// A kind of API as data: what it is called, what it can do, how its keys are read and written.
 #[derive(Debug)]

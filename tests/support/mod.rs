@@ -5,6 +5,8 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part")]
 
+pub mod codearts;
+pub mod codearts_subject;
 pub mod conformance;
 pub mod gitlab;
 pub mod gitlab_subject;
