@@ -6,6 +6,7 @@ use std::time::Duration;
 use tagsyncd::config::{ConfigFault, Repositories, SecretSource, Settings, load};
 use tagsyncd::http::Rate;
 use tagsyncd::plan::{Limits, Policy};
+use tagsyncd::provider::PROVIDERS;
 use tagsyncd::tag::TagName;
 
 /// A complete file, to which a case adds what it is about.
@@ -155,14 +156,14 @@ fn what_is_wrong_with_a_remote() {
     ] {
         expect(&below("provider = \"gitlab\"", added), &[(6, column, message, hint)]);
     }
+    let known: Vec<String> = PROVIDERS.iter().map(|descriptor| format!("`{}`", descriptor.name)).collect();
+    let known = known.join(", ");
+    let (meant, one_of) = (format!("did you mean `gitlab`? Providers: {known}"), format!("one of {known}"));
     for (provider, expected) in [
-        (
-            "provider = \"gitlub\"",
-            (5, 12, "unknown provider `gitlub`", Some("did you mean `gitlab`? Providers: `gitlab`")),
-        ),
-        ("provider = \"svn\"", (5, 12, "unknown provider", Some("one of `gitlab`"))),
+        ("provider = \"gitlub\"", (5, 12, "unknown provider `gitlub`", Some(meant.as_str()))),
+        ("provider = \"svn\"", (5, 12, "unknown provider", Some(one_of.as_str()))),
         ("provider = 5", (5, 12, "expected a string, found a whole number", None)),
-        ("", (4, 1, "`provider` is missing", Some("one of `gitlab`"))),
+        ("", (4, 1, "`provider` is missing", Some(one_of.as_str()))),
         ("provder = \"gitlab\"", (5, 1, "unknown key `provder`", Some("did you mean `provider`?"))),
     ] {
         expect(&with("provider = \"gitlab\"", provider), &[expected]);

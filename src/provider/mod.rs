@@ -4,7 +4,10 @@
 //! Adding one is a file here and the two lines below that name it.
 
 mod capability;
+mod distribution;
 pub mod gitlab;
+pub mod oci;
+pub mod vercel;
 
 use std::fmt;
 use std::sync::Arc;
@@ -20,7 +23,7 @@ pub use crate::http::{Fault, FaultKind};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
 /// Every provider, in the order in which `tagsyncd providers` shows them.
-pub const PROVIDERS: &[&Descriptor] = &[&gitlab::DESCRIPTOR];
+pub const PROVIDERS: &[&Descriptor] = &[&gitlab::DESCRIPTOR, &oci::DESCRIPTOR, &vercel::DESCRIPTOR];
 
 /// A kind of API as data: what it is called, what it can do, how its keys are read and written.
 #[derive(Debug)]
@@ -47,6 +50,11 @@ pub fn try_find(name: &str) -> Option<&'static Descriptor> {
 pub trait RemoteKeys: fmt::Debug + Send + Sync {
     /// Says for people which tag space this is: `https://gitlab.example.com infra/core`.
     fn describe(&self) -> String;
+
+    /// What this remote can do, where its keys make that something else than what its provider can in general.
+    fn capabilities(&self) -> Option<&'static Capabilities> {
+        None
+    }
 
     /// The names that deletions and re-creations may strip of what the remote attached to them.
     fn allows_loss(&self, name: &TagName) -> bool;
