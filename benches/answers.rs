@@ -130,7 +130,7 @@ async fn fill(directory: &StateDirectory, snapshot: &SourceSnapshot) -> Uuid {
         changes: parked.join("\n"),
         count: u32::try_from(parked.len()).unwrap(),
     };
-    ledger.park(&pair, &[set], &[], now).await.unwrap();
+    ledger.park(&pair, &[set], now).await.unwrap();
     let held = |tag: &TagName| Unsettled {
         tag: tag.clone(),
         matter: Matter::Held,

@@ -12,7 +12,7 @@ use support::memory::{Call, MemoryProvider, MemoryTag, MemoryWorld, capabilities
 use support::repository::SampleRepository;
 use tagsyncd::config::{JobSettings, RemoteSettings, RemoteTemplate, Repositories, Repository, Settings};
 use tagsyncd::http::{HttpSettings, Pool};
-use tagsyncd::ledger::{HistoryQuery, LedgerRead as _, SqliteLedger, StateDirectory, StateLock};
+use tagsyncd::ledger::{LedgerRead as _, SqliteLedger, StateDirectory, StateLock};
 use tagsyncd::plan::{Limits, Policy, Rule};
 use tagsyncd::provider::{
     Annotations, Capabilities, Connection, Deletes, Descriptor, Fault, Lease, Moves, Provider, RemoteKeys,
@@ -233,8 +233,8 @@ async fn what_was_undone_stays_undone_though_its_target_could_not_be_told_then()
     world.built(&commit, 1);
     let (made_by, _) = world.pass(Purpose::Agree, Vec::new()).await;
     world.gone(&format!("sha-{}", &commit[..12]));
-    let history = world.ledger.read_history(&HistoryQuery::default()).await.expect("a readable ledger");
-    world.pass(Purpose::undo(made_by, &history), Vec::new()).await;
+    let pairs = world.ledger.read_pairs_of(made_by).await.expect("a readable ledger").into_iter().collect();
+    world.pass(Purpose::Undo { run: made_by, pairs, tags: None }, Vec::new()).await;
     assert!(!world.far().contains_key("v1"), "{:?}", world.far());
     world.built(&commit, 1);
     let (writes, report) = world.sync().await;
@@ -310,6 +310,11 @@ async fn explain_looks_at_what_the_rule_reads_from() {
     world.built(&commit, 1);
     assert_eq!(ask().await, ("create".to_owned(), false, format!("{rule}: sha256:000000000000"), false));
     assert!(world.remote.calls().contains(&Call::Get(name(&sha))));
+    // The name that it reads from is in no scope itself.
+    let read_from = name(&sha);
+    let about_it = Question { tag: &read_from, ..question };
+    let told = explain(&about_it, None, Some(&Arc::new(Pool::new()))).await.expect("no ledger, no fault");
+    assert_eq!(told.verdict.to_string(), "out_of_scope", "{:?}", told.reason);
     let fault = Fault::new(tagsyncd::provider::FaultKind::Ambiguous, "the connection broke");
     let is_it = move |call: &Call| *call == Call::Get(name(&sha));
     world.remote.on(is_it, support::memory::Mishap::Refuse(fault));

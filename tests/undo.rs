@@ -2,8 +2,12 @@
 
 mod support;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use support::gitlab::{FakeTag, Token};
+use support::program::ended;
+use support::server::{Effect, Gate, When};
 use support::world::World;
 
 /// The latest run that changed anything.
@@ -190,8 +194,10 @@ fn what_cannot_be_undone_is_said() {
     let unknown = world.program.run(&["undo", &near]).expect(2);
     assert!(unknown.stderr.contains(&format!("did you mean `{run}`?")), "{}", unknown.stderr);
     world.program.run(&["undo", "nothing-like-it"]).expect(2);
-    let both = world.program.run(&["undo", &run[..4]]).expect(2);
-    assert!(both.stderr.contains("2 runs begin with"), "{}", both.stderr);
+    // Ids begin with their time; a beginning that short, or none, names no run.
+    for short in ["", "0", &run[..7]] {
+        world.program.run(&["undo", short]).expect(2);
+    }
     world.program.run(&["undo", &run, "--tag", "["]).expect(2);
 
     // A job that the configuration has no more, and a project that is another one now.
@@ -208,8 +214,58 @@ fn what_cannot_be_undone_is_said() {
     let ended = undo(&world, &run, &[]).expect(3).remote();
     assert!(ended["notes"][0].as_str().unwrap().contains("identity changed"), "{ended}");
     assert!(ended["held"].as_array().unwrap().iter().all(|held| held["verdict"] == "not_ours"), "{ended}");
-    let lost: Vec<_> = before.iter().filter(|tag| !world.far().contains(tag)).collect();
-    assert!(lost.is_empty(), "{lost:?}");
+    assert_eq!(world.far(), before);
+    // Also when a pass has made the same tags ours in the new project.
+    world.repository.tag("again", &world.commits[0]);
+    world.program.sync(&[]);
+    let ours = world.far();
+    let ended = undo(&world, &run, &[]).expect(3).remote();
+    assert!(ended["held"].as_array().unwrap().iter().all(|held| held["verdict"] == "not_ours"), "{ended}");
+    assert_eq!(world.far(), ours);
+}
+
+#[test]
+fn what_a_killed_run_did_is_undone_with_what_it_had_begun() {
+    // The second delete takes effect, and the answer finds nobody any more: it is in no history yet.
+    let killed = (1..20).find_map(|n| {
+        let world = World::new("", "concurrency = 1");
+        ["one", "two", "stays"].iter().for_each(|name| world.tag(name, 0));
+        world.program.sync(&[]).expect(0);
+        world.repository.delete_tag("one");
+        world.repository.delete_tag("two");
+        world.gitlab.server().forget();
+        let killed = world.program.kill_at(&["--sync"], world.gitlab.server(), n, true);
+        (killed && world.far().len() == 1).then_some(world)
+    });
+    let world = killed.expect("the pass deletes both at some request");
+    let run = latest_run(&world);
+    let planned = undo(&world, &run, &["--dry-run"]).expect(0).remote();
+    assert!(planned["notes"][0].as_str().unwrap().contains("interrupted"), "{planned}");
+    let ended = undo(&world, &run, &[]).expect(0).remote();
+    assert_eq!(world.far().len(), 3, "{ended}");
+    assert!(tags(&ended["changes"]).contains(&"two"), "{ended}");
+}
+
+#[test]
+fn a_decision_that_is_taken_back_while_a_pass_is_under_way_counts() {
+    let world = World::new("", "");
+    world.tag_many(8);
+    world.program.sync(&[]).expect(0);
+    (0..8).for_each(|at| world.repository.delete_tag(format!("v{at:02}")));
+    world.tag("keeps-the-source-from-being-empty", 0);
+    let plan = world.program.sync(&[]).expect(3).remote()["plan"].as_str().unwrap().to_owned();
+    world.program.run(&["approve", &plan]).expect(0);
+    let gate = Gate::closed();
+    world.gitlab.server().on(When::method("GET").path_end("/tags").once(), Effect::Hang(gate.clone()));
+    let pass = world.program.start(&["--sync"]);
+    assert!(world.gitlab.server().wait_until(Duration::from_secs(30), |record| record.in_flight == 1));
+    world.program.run(&["dismiss", &plan]).expect(0);
+    gate.open();
+    let ended = ended(pass).expect(0);
+    assert!(ended.stdout.contains("8 dismissed"), "{}", ended.stdout);
+    assert_eq!(world.far().len(), 9, "nothing was deleted");
+    world.program.sync(&[]).expect(0);
+    assert_eq!(world.far().len(), 9);
 }
 
 #[test]

@@ -160,6 +160,9 @@ pub(super) fn history(common: &Common, options: &HistoryOptions, output: &Output
     Ok(ExitCode::Done)
 }
 
+/// The shortest beginning that names a run: an id's first digits are its time, and an empty word would name any.
+const SHORTEST: usize = 8;
+
 /// How far back near misses are looked for.
 const RECENT: u32 = 5_000;
 
@@ -171,16 +174,17 @@ async fn read_recent(ledger: &dyn LedgerRead) -> Result<Vec<HistoryEntry>, Failu
 /// The run with this id, or the only recent one that begins so.
 pub(super) async fn find_run(ledger: &dyn LedgerRead, text: &str) -> Result<Uuid, Failure> {
     let full = Uuid::parse_str(text).ok();
-    if let Some(run) = full {
-        let query = HistoryQuery { run: Some(run), limit: Some(1), ..HistoryQuery::default() };
-        if !ledger.read_history(&query).await.map_err(ledger_failure)?.is_empty() {
-            return Ok(run);
-        }
+    if let Some(run) = full
+        && !ledger.read_pairs_of(run).await.map_err(ledger_failure)?.is_empty()
+    {
+        return Ok(run);
     }
-    let mut runs: Vec<String> = read_recent(ledger).await?.iter().map(|entry| entry.run.to_string()).collect();
-    runs.dedup();
+    // Ids begin with their time, so their order is that of the runs.
+    let recent = read_recent(ledger).await?;
+    let runs: BTreeSet<String> = recent.iter().map(|entry| entry.run.to_string()).collect();
     let meant = text.to_ascii_lowercase();
-    let begin_so: Vec<&String> = runs.iter().filter(|run| run.starts_with(&meant)).collect();
+    let long_enough = meant.len() >= SHORTEST;
+    let begin_so: Vec<&String> = runs.iter().filter(|run| long_enough && run.starts_with(&meant)).collect();
     if let [only] = begin_so.as_slice()
         && let Ok(run) = only.parse()
     {

@@ -314,11 +314,21 @@ impl PairReport {
         if known.pins > 0 {
             let _infallible = writeln!(text, "  undone: {} names were put back against the source", known.pins);
         }
-        for Parked { set, since, decision, .. } in &known.parked {
+        for parked in &known.parked {
+            let Parked { set, since, decision, .. } = parked;
             let changes = if set.count == 1 { "1 change".to_owned() } else { format!("{} changes", set.count) };
             let _infallible = write!(text, "  plan {}: {changes} parked for {}", set.plan, age(*since, now));
             let _infallible = match decision {
                 None => writeln!(text, "\n      {} {}", style::hint(), set.hint()),
+                Some((Decision::Approved, when)) if parked.release_expired(now) => {
+                    writeln!(
+                        text,
+                        ", approved {} ago, which is too long\n      {} {}",
+                        age(*when, now),
+                        style::hint(),
+                        set.hint()
+                    )
+                }
                 Some((Decision::Approved, when)) => {
                     writeln!(text, ", approved {} ago: the next pass carries them out", age(*when, now))
                 }

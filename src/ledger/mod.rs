@@ -274,6 +274,8 @@ pub struct PairState {
     pub source: Option<String>,
     /// The identity that the records belong to, and when it was last confirmed.
     pub identity: Option<(Identity, Timestamp)>,
+    /// Since when the source and the tag space of today belong together; what was written before was written elsewhere.
+    pub bound: Option<Timestamp>,
     /// Whether an `exact` pass has completed here, so that its overwrites need no approval any more.
     pub exact_begun: bool,
     /// What is parked now.
@@ -433,6 +435,9 @@ pub trait LedgerRead: Send + Sync {
     /// Everything about a pair; an unknown pair has the empty state.
     async fn read_pair(&self, pair: &Pair, now: Timestamp) -> Result<PairState, LedgerFault>;
 
+    /// The pairs in which a run wrote, or began to.
+    async fn read_pairs_of(&self, run: Uuid) -> Result<Vec<Pair>, LedgerFault>;
+
     /// Everything about one name of a pair, without reading the others.
     async fn read_name(&self, pair: &Pair, tag: &TagName) -> Result<NameState, LedgerFault>;
 
@@ -486,15 +491,20 @@ pub trait Ledger: LedgerRead {
     /// A note also ends a refusal of its tag, whatever becomes of the record. Durable with the next flush.
     async fn note(&self, pair: &Pair, notes: &[Note], now: Timestamp) -> Result<(), LedgerFault>;
 
-    /// Remembers what is parked from now on; whatever else was parked has ended, as released if its id is among these.
-    /// A set that was parked already keeps its age and what a person said about it. Durable with the next flush.
-    async fn park(
+    /// Remembers what is parked from now on; whatever else was parked has ended. A set that was parked already keeps its age
+    /// and what a person said about it. Durable with the next flush.
+    async fn park(&self, pair: &Pair, parked: &[ParkedSet], now: Timestamp) -> Result<(), LedgerFault>;
+
+    /// Takes the approvals of these sets, so that nobody acts on them again, neither a later pass nor one after a crash; and
+    /// ends those that were released with the command. `false`, and nothing is taken, when one of the former is not approved
+    /// any more. Durable when this returns.
+    async fn take_approvals(
         &self,
         pair: &Pair,
-        parked: &[ParkedSet],
-        released: &[String],
+        approved: &[String],
+        commanded: &[String],
         now: Timestamp,
-    ) -> Result<(), LedgerFault>;
+    ) -> Result<bool, LedgerFault>;
 
     /// Remembers names that are about to be put back against the source. Settling a later write to one that takes effect,
     /// and was not an undo itself, ends its pin. Durable with the next flush.

@@ -6,7 +6,8 @@ use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use crate::tag::TagName;
+use super::Action;
+use crate::tag::{TagName, Value};
 
 /// How long an approval waits for a pass that uses it.
 pub const APPROVAL_LIFE: SignedDuration = SignedDuration::from_hours(24);
@@ -54,6 +55,13 @@ pub struct Difference {
 }
 
 impl ParkedSet {
+    /// One change as a line. git allows no space in names, and values are written without.
+    pub fn line(action: Action, tag: &TagName, name: &TagName, old: Option<&Value>, new: Option<&Value>) -> String {
+        let value =
+            |value: Option<&Value>| value.map_or_else(|| "-".to_owned(), |value| value.to_record().replace(' ', "+"));
+        format!("{} {tag} {name} {} {}", action.word(), value(old), value(new))
+    }
+
     /// What a person can do about it.
     pub fn hint(&self) -> String {
         let Self { plan, count, .. } = self;
@@ -87,7 +95,7 @@ impl ParkedSet {
 }
 
 impl Difference {
-    /// In words, with at most a few of the changes: `left: delete v1; joined: move v2 and 3 more`.
+    /// In words, with at most a few of the changes: `no longer in it: delete v1; new in it: move v2, move v3`.
     pub fn words(&self) -> String {
         const NAMED: usize = 5;
         let told = |what: &str, lines: &[String]| {

@@ -26,6 +26,7 @@ pub(super) const DAY: i64 = 24 * 60 * 60 * 1_000_000;
 pub(super) struct PairRow {
     pub(super) source: Option<String>,
     pub(super) identity: Option<(Identity, Timestamp)>,
+    pub(super) bound: Option<Timestamp>,
     pub(super) exact_begun: bool,
 }
 
@@ -43,6 +44,7 @@ impl PairRow {
     pub(super) fn checksum(&self, id: i64, pair: &Pair) -> i64 {
         let sum =
             Checksum::of("pairs", pair).number(id).optional(self.source.as_deref()).number(i64::from(self.exact_begun));
+        let sum = sum.number(self.bound.map_or(0, Timestamp::as_microsecond));
         match &self.identity {
             None => sum.number(0),
             Some((identity, confirmed)) => {
@@ -140,7 +142,7 @@ pub(super) fn intent(row: &Row<'_>, pair: &Pair) -> Result<IntentRow, Failure> {
 /// A pair's id and row, if it has any.
 pub(super) fn pair_row(connection: &Connection, pair: &Pair) -> Result<Option<(i64, PairRow)>, Failure> {
     let mut statement = connection.prepare(
-        "SELECT id, source, space, access, access_found, access_needed, confirmed, exact_begun, checksum
+        "SELECT id, source, space, access, access_found, access_needed, confirmed, exact_begun, checksum, bound
          FROM pairs WHERE job = ?1 AND repository = ?2 AND remote = ?3",
     )?;
     let mut rows = statement.query([&pair.job, &pair.repository, &pair.remote])?;
@@ -158,8 +160,12 @@ pub(super) fn pair_row(connection: &Connection, pair: &Pair) -> Result<Option<(i
             Some((Identity { space: space.into(), access }, time(row, 6)?))
         }
     };
-    let read =
-        PairRow { source: optional_text(row, 1)?.map(str::to_owned), identity, exact_begun: number(row, 7)? != 0 };
+    let read = PairRow {
+        source: optional_text(row, 1)?.map(str::to_owned),
+        identity,
+        bound: optional_time(row, 9)?,
+        exact_begun: number(row, 7)? != 0,
+    };
     if read.checksum(id, pair) != number(row, 8)? {
         return Err(Failure::Corrupt("a changed pair"));
     }
@@ -181,10 +187,26 @@ pub(super) fn pair_state(connection: &Connection, pair: &Pair, now: Timestamp) -
         refusals: refusals(&moment, id)?,
         source: row.source,
         identity: row.identity,
+        bound: row.bound,
         exact_begun: row.exact_begun,
         parked: parked(&moment, id)?,
         pins: pins(&moment, id)?,
     })
+}
+
+/// The pairs in which a run wrote, or began to.
+pub(super) fn pairs_of(connection: &Connection, run: Uuid) -> Result<Vec<Pair>, Failure> {
+    let mut statement = connection.prepare(
+        "SELECT job, repository, remote FROM pairs WHERE id IN (
+             SELECT pair FROM history WHERE run = ?1 UNION SELECT pair FROM intents WHERE run = ?1
+         ) ORDER BY job, repository, remote",
+    )?;
+    let mut rows = statement.query([run.to_string()])?;
+    let mut pairs = Vec::new();
+    while let Some(row) = rows.next()? {
+        pairs.push(pair(row, 0)?);
+    }
+    Ok(pairs)
 }
 
 /// Everything about one name of a pair, as of one moment.

@@ -12,6 +12,7 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_encode};
 use rusqlite::Connection;
+use uuid::Uuid;
 
 use super::fault::{Failure, LedgerFault};
 use super::{
@@ -143,6 +144,10 @@ impl LedgerRead for SqliteReader {
     async fn read_pair(&self, pair: &Pair, now: Timestamp) -> Result<PairState, LedgerFault> {
         let pair = pair.clone();
         self.read(move |connection| read::pair_state(connection, &pair, now)).await
+    }
+
+    async fn read_pairs_of(&self, run: Uuid) -> Result<Vec<Pair>, LedgerFault> {
+        self.read(move |connection| read::pairs_of(connection, run)).await
     }
 
     async fn read_name(&self, pair: &Pair, tag: &TagName) -> Result<NameState, LedgerFault> {

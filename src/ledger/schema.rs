@@ -27,6 +27,8 @@ const MIGRATIONS: &[&str] = &["
         job TEXT NOT NULL, repository TEXT NOT NULL, remote TEXT NOT NULL,
         source TEXT,
         space TEXT, access TEXT, access_found TEXT, access_needed TEXT, confirmed INTEGER,
+        -- Since when this source and this tag space belong together.
+        bound INTEGER,
         exact_begun INTEGER NOT NULL,
         checksum INTEGER NOT NULL,
         UNIQUE (job, repository, remote)

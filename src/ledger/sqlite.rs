@@ -166,6 +166,10 @@ impl LedgerRead for SqliteLedger {
         self.read(move |connection| read::pair_state(connection, &pair, now)).await
     }
 
+    async fn read_pairs_of(&self, run: Uuid) -> Result<Vec<Pair>, LedgerFault> {
+        self.read(move |connection| read::pairs_of(connection, run)).await
+    }
+
     async fn read_name(&self, pair: &Pair, tag: &TagName) -> Result<NameState, LedgerFault> {
         let (pair, tag) = (pair.clone(), tag.clone());
         self.read(move |connection| read::name_state(connection, &pair, &tag)).await
@@ -226,15 +230,28 @@ impl Ledger for SqliteLedger {
         self.writer.ride(move |book| book.note(&pair, &notes, now))
     }
 
-    async fn park(
+    async fn park(&self, pair: &Pair, parked: &[ParkedSet], now: Timestamp) -> Result<(), LedgerFault> {
+        let (pair, parked) = (pair.clone(), parked.to_vec());
+        self.writer.ride(move |book| book.park(&pair, &parked, now))
+    }
+
+    async fn take_approvals(
         &self,
         pair: &Pair,
-        parked: &[ParkedSet],
-        released: &[String],
+        approved: &[String],
+        commanded: &[String],
         now: Timestamp,
-    ) -> Result<(), LedgerFault> {
-        let (pair, parked, released) = (pair.clone(), parked.to_vec(), released.to_vec());
-        self.writer.ride(move |book| book.park(&pair, &parked, &released, now))
+    ) -> Result<bool, LedgerFault> {
+        let (pair, approved, commanded) = (pair.clone(), approved.to_vec(), commanded.to_vec());
+        let (tell, told) = tokio::sync::oneshot::channel();
+        self.writer
+            .flush(move |book| {
+                // Who does not wait any more does not want to know.
+                let _gone = tell.send(book.take_approvals(&pair, &approved, &commanded, now)?);
+                Ok(())
+            })
+            .await?;
+        Ok(told.await.unwrap_or(false))
     }
 
     async fn pin(&self, pair: &Pair, pins: &[(TagName, Pin)]) -> Result<(), LedgerFault> {

@@ -49,10 +49,12 @@ impl<'connection> Book<'connection> {
         let mut row = PairRow {
             source: Some(source.to_owned()),
             identity: Some((identity.clone(), now)),
+            bound: former.bound.or(Some(now)),
             exact_begun: former.exact_begun,
         };
         if void {
             row.exact_begun = false;
+            row.bound = Some(now);
             self.execute("DELETE FROM records WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM refusals WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM parked WHERE pair = ?1", [id])?;
@@ -261,25 +263,14 @@ impl<'connection> Book<'connection> {
         Ok(())
     }
 
-    pub(super) fn park(
-        &mut self,
-        pair: &Pair,
-        parked: &[ParkedSet],
-        released: &[String],
-        now: Timestamp,
-    ) -> Result<(), Failure> {
+    pub(super) fn park(&mut self, pair: &Pair, parked: &[ParkedSet], now: Timestamp) -> Result<(), Failure> {
         let id = self.id(pair)?;
         let now = now.as_microsecond();
         for known in read::parked(self.connection, id)? {
             let plan = &known.set.plan;
-            if parked.iter().any(|set| set.plan == *plan) {
-                continue;
+            if !parked.iter().any(|set| set.plan == *plan) {
+                self.end_parked(id, plan, ParkedEnd::Changed, now)?;
             }
-            let ending = if released.contains(plan) { ParkedEnd::Released } else { ParkedEnd::Changed };
-            self.execute(
-                "UPDATE parked SET ending = ?3, ended = ?4 WHERE pair = ?1 AND plan = ?2",
-                params![id, plan, ending.word(), now],
-            )?;
         }
         for ParkedSet { plan, by, changes, count } in parked {
             self.execute(
@@ -291,6 +282,33 @@ impl<'connection> Book<'connection> {
             )?;
         }
         self.execute("DELETE FROM parked WHERE pair = ?1 AND ended < ?2", params![id, now.saturating_sub(KEEP_ENDED)])?;
+        Ok(())
+    }
+
+    /// Whether all of these sets were approved; then their approvals are used up.
+    pub(super) fn take_approvals(
+        &mut self,
+        pair: &Pair,
+        approved: &[String],
+        commanded: &[String],
+        now: Timestamp,
+    ) -> Result<bool, Failure> {
+        let id = self.id(pair)?;
+        let parked = read::parked(self.connection, id)?;
+        let is_approved = |plan: &String| parked.iter().any(|known| known.set.plan == *plan && known.is_released(now));
+        if !approved.iter().all(is_approved) {
+            return Ok(false);
+        }
+        let mut taken = approved.iter().chain(commanded);
+        taken.try_for_each(|plan| self.end_parked(id, plan, ParkedEnd::Released, now.as_microsecond()))?;
+        Ok(true)
+    }
+
+    fn end_parked(&mut self, id: i64, plan: &str, ending: ParkedEnd, now: i64) -> Result<(), Failure> {
+        self.execute(
+            "UPDATE parked SET ending = ?3, ended = ?4 WHERE pair = ?1 AND plan = ?2 AND ended IS NULL",
+            params![id, plan, ending.word(), now],
+        )?;
         Ok(())
     }
 
@@ -415,7 +433,7 @@ impl<'connection> Book<'connection> {
         let access = identity.map(|(identity, _)| read::access_columns(&identity.access));
         self.execute(
             "UPDATE pairs SET source = ?2, space = ?3, access = ?4, access_found = ?5, access_needed = ?6, confirmed = ?7,
-                 exact_begun = ?8, checksum = ?9 WHERE id = ?1",
+                 exact_begun = ?8, checksum = ?9, bound = ?10 WHERE id = ?1",
             params![
                 id,
                 row.source,
@@ -426,6 +444,7 @@ impl<'connection> Book<'connection> {
                 identity.map(|(_, confirmed)| confirmed.as_microsecond()),
                 row.exact_begun,
                 row.checksum(id, pair),
+                row.bound.map(Timestamp::as_microsecond),
             ],
         )?;
         Ok(())

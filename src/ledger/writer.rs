@@ -220,7 +220,7 @@ mod tests {
 
     fn fill(book: &mut Book<'_>) -> Result<(), Failure> {
         let pair = super::super::Pair { job: "j".repeat(100_000), repository: String::new(), remote: String::new() };
-        book.park(&pair, &[], &[], jiff::Timestamp::UNIX_EPOCH)
+        book.park(&pair, &[], jiff::Timestamp::UNIX_EPOCH)
     }
 
     #[tokio::test]

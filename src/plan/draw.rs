@@ -285,7 +285,8 @@ impl<'a> Drawing<'a> {
     /// Lets go of pins that protect nothing any more: no write that goes against them is asked for. A name that is held or
     /// waits may ask for one later, so its pin stays.
     fn end_pins(&mut self) {
-        if self.sides.pins.is_empty() {
+        // A source without a tag in scope is more often an unmounted disk than one that agrees.
+        if self.sides.pins.is_empty() || self.plan.in_scope == 0 {
             return;
         }
         let Plan { changes, held, waiting, .. } = &self.plan;
@@ -293,7 +294,19 @@ impl<'a> Drawing<'a> {
         let undecided = held.iter().map(|held| &held.tag).chain(waiting.iter().map(|waiting| &waiting.tag));
         let kept: BTreeSet<&TagName> = against.chain(undecided).collect();
         let in_scope = self.sides.pins.keys().filter(|tag| self.rules.selection.includes(tag));
-        self.plan.unpinned = in_scope.filter(|tag| !kept.contains(tag)).cloned().collect();
+        let (unpinned, overtaken) =
+            in_scope.filter(|tag| !kept.contains(tag)).cloned().partition(|tag| self.agrees(tag));
+        (self.plan.unpinned, self.plan.overtaken) = (unpinned, overtaken);
+    }
+
+    /// Whether the source has of a pinned name what was put back.
+    fn agrees(&self, tag: &TagName) -> bool {
+        let put_back = self.sides.pins.get(tag).and_then(|pin| pin.value.as_ref());
+        match self.sides.source.get(tag) {
+            None => put_back.is_none(),
+            Some(Ok(source)) => put_back.is_some() && self.wanted(tag, source).resolved.value() == put_back,
+            Some(Err(_)) => false,
+        }
     }
 
     fn hold(&mut self, claim: &Claim<'_>, kind: HoldKind, reason: &str, hint: &str) {

@@ -15,6 +15,8 @@ use crate::tag::{TagName, Target};
 pub struct Facts<'a> {
     /// Whose plan it is; part of the plan id.
     pub pair: &'a Pair,
+    /// The remote's tag space; part of the plan id.
+    pub space: &'a str,
     /// The job's policy.
     pub policy: Policy,
     /// The job's budgets.
@@ -77,6 +79,9 @@ pub struct Guarded {
     pub stopped: Vec<Stopped>,
     /// The ids that a person had released, and that are now among what may go ahead.
     pub released: Vec<String>,
+    /// Whether every change that could stop was seen by the guards: otherwise what was parked before is neither confirmed nor
+    /// ended by this plan.
+    pub conclusive: bool,
     /// How many changes of the drawn plan would destroy a value that is not ours, let through or not.
     pub foreign: usize,
 }
@@ -123,7 +128,7 @@ pub fn guard(mut plan: Plan, facts: &Facts<'_>) -> Guarded {
         if parked.is_empty() {
             continue;
         }
-        let set = identify(&changes, &parked, by, facts.pair);
+        let set = identify(&changes, &parked, by, facts);
         if facts.released.contains(&set.plan) {
             for change in changes.iter_mut().filter(|change| parked.contains_key(&change.tag)) {
                 change.cause = change.cause.approved();
@@ -145,12 +150,16 @@ pub fn guard(mut plan: Plan, facts: &Facts<'_>) -> Guarded {
         plan.held[before..].iter_mut().for_each(|held| held.dismissed = dismissed);
         stopped.push(Stopped { set, dismissed });
     }
-    if vanished(&plan) && stopped.iter().any(|stopped| stopped.set.by == ParkedBy::Guard) {
-        // A remote that may be half there says nothing about what is gone from both sides, either.
+    let trusted = plan.in_scope > 0 && (!vanished(&plan) || !released.is_empty());
+    if !trusted {
+        // A side that may be half there says nothing about what is gone from both, nor that an undo has become needless.
         notes.clear();
+        plan.unpinned.clear();
+        plan.overtaken.clear();
     }
     plan.held.sort_by(|one, other| one.tag.cmp(&other.tag));
-    Guarded { approved: ApprovedPlan { changes, notes }, plan, stopped, released, foreign }
+    let conclusive = facts.read_only.is_none() && plan.in_scope > 0;
+    Guarded { approved: ApprovedPlan { changes, notes }, plan, stopped, released, conclusive, foreign }
 }
 
 /// Moves the changes that have a reason to stop from the plan to what is held.
@@ -265,31 +274,22 @@ fn park_blocked(going: &[&PlannedChange], changes: &[PlannedChange], parking: &m
     }
 }
 
-/// Names a set of parked changes by its content.
-fn identify(changes: &[PlannedChange], parked: &BTreeMap<TagName, String>, by: ParkedBy, pair: &Pair) -> ParkedSet {
-    let mut lines: Vec<String> = changes
-        .iter()
-        .filter(|change| parked.contains_key(&change.tag))
-        .map(|change| {
-            let value =
-                |value: Option<&crate::tag::Value>| value.map_or_else(|| "-".to_owned(), crate::tag::Value::to_record);
-            format!(
-                "{} {} {} {} {}",
-                change.action.word(),
-                change.tag,
-                change.remote_name,
-                value(change.old.as_ref()),
-                value(change.new.as_ref())
-            )
-        })
-        .collect();
+/// Names a set of parked changes by its content, and by whose they are: the same changes of another pair, another tag space
+/// or another reason are another question.
+fn identify(
+    changes: &[PlannedChange],
+    parked: &BTreeMap<TagName, String>,
+    by: ParkedBy,
+    facts: &Facts<'_>,
+) -> ParkedSet {
+    let mut lines: Vec<String> =
+        changes.iter().filter(|change| parked.contains_key(&change.tag)).map(PlannedChange::line).collect();
     lines.sort();
     let count = u32::try_from(lines.len()).unwrap_or(u32::MAX);
     let changes = lines.join("\n");
-    let Pair { job, repository, remote } = pair;
-    // What guards parked and what was undone may be the same changes, and still be two questions.
-    let by_word = by.word();
-    let digest = Sha256::digest(format!("{job}\n{repository}\n{remote}\n{by_word}\n{changes}"));
+    let Pair { job, repository, remote } = facts.pair;
+    let (space, by_word) = (facts.space, by.word());
+    let digest = Sha256::digest(format!("{job}\n{repository}\n{remote}\n{space}\n{by_word}\n{changes}"));
     let plan = digest.iter().take(6).fold(String::new(), |mut hex, byte| {
         // Writing to a string cannot fail.
         let _infallible = write!(hex, "{byte:02x}");

@@ -93,6 +93,8 @@ pub enum HoldKind {
     Undone,
     /// It is not any more what the run left that is to be undone.
     MovedOn,
+    /// The configuration leaves out by now what is to be undone.
+    OutOfScope,
     /// Both sides say different things.
     #[serde(untagged)]
     Conflict(Conflict),

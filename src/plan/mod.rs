@@ -28,7 +28,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::ledger::{self, Action, Note};
+use crate::ledger::{self, Action, Note, ParkedSet};
 use crate::tag::{Attachment, TagId, TagName, Value};
 
 /// What a job may do to its remotes.
@@ -161,6 +161,11 @@ impl Plan {
 }
 
 impl PlannedChange {
+    /// The line that stands for it in a parked set.
+    pub fn line(&self) -> String {
+        ParkedSet::line(self.action, &self.tag, &self.remote_name, self.old.as_ref(), self.new.as_ref())
+    }
+
     fn into_held(self, kind: HoldKind, reason: String, hint: &str) -> Held {
         Held {
             tag: self.tag,
@@ -193,8 +198,11 @@ pub struct Plan {
     pub held: Vec<Held>,
     /// Heals by itself on a later pass, sorted by source name.
     pub waiting: Vec<Waiting>,
-    /// Names put back by `undo` with which the source now agrees, or with which nothing is left to protect.
+    /// Names put back by `undo` with which the source now agrees.
     pub unpinned: Vec<TagName>,
+    /// Names put back by `undo` where both sides agree on something else: the pin protects nothing any more, unless the remote
+    /// still shows what was there before the undo.
+    pub overtaken: Vec<TagName>,
     /// How many names the source has in scope, readable ones only.
     pub in_scope: u32,
     /// How many names are ours.

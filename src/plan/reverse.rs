@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::draw::{Sides, clear_the_way};
 use super::judge::{Subject, obstacle};
 use super::{
@@ -9,11 +11,13 @@ use super::{
 };
 use crate::ledger::{Action, HistoryEntry, Outcome, Ownership, Pair};
 use crate::provider::Annotations;
-use crate::tag::{TagName, Value};
+use crate::tag::{Annotation, TagName, Value};
 
 /// What a run did to one name of a remote, from its first write to its last.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Effect {
+    /// When the first of its writes ended.
+    pub time: Timestamp,
     /// The source's name.
     pub tag: TagName,
     /// The remote's name.
@@ -40,6 +44,7 @@ pub fn effects(history: &[HistoryEntry]) -> BTreeMap<Pair, Vec<Effect>> {
         };
         let of_pair = effects.entry(&entry.pair).or_default();
         let effect = of_pair.entry(&entry.remote_name).or_insert_with(|| Effect {
+            time: entry.time,
             tag: entry.tag.clone(),
             remote_name: entry.remote_name.clone(),
             before: entry.old.clone(),
@@ -54,14 +59,23 @@ pub fn effects(history: &[HistoryEntry]) -> BTreeMap<Pair, Vec<Effect>> {
 
 /// Draws the plan that puts these effects back. What is no longer at the value that the run left is held; what is back
 /// already asks for nothing. The policy has no say, since a person asks; what the job and the remote protect stays protected.
-pub fn reverse(effects: &[Effect], sides: Sides<'_>, rules: &Rules, remote_rules: RemoteRules<'_>) -> Plan {
+///
+/// `bound` is when the source and the tag space of today were first seen together: what was written before that was written
+/// elsewhere.
+pub fn reverse(
+    effects: &[Effect],
+    bound: Option<Timestamp>,
+    sides: Sides<'_>,
+    rules: &Rules,
+    remote_rules: RemoteRules<'_>,
+) -> Plan {
     let mut plan = Plan::default();
     for (tag, read) in sides.source.iter() {
         plan.in_scope += u32::from(read.is_ok() && rules.selection.includes(tag));
     }
     plan.owned = u32::try_from(sides.records.len()).unwrap_or(u32::MAX);
     for effect in effects {
-        put_back(effect, sides, rules, remote_rules, &mut plan);
+        put_back(effect, bound, sides, rules, remote_rules, &mut plan);
     }
     clear_the_way(&mut plan, sides.remote, remote_rules);
     plan.changes.sort_by(|one, other| one.tag.cmp(&other.tag));
@@ -70,8 +84,15 @@ pub fn reverse(effects: &[Effect], sides: Sides<'_>, rules: &Rules, remote_rules
     plan
 }
 
-fn put_back(effect: &Effect, sides: Sides<'_>, rules: &Rules, remote_rules: RemoteRules<'_>, plan: &mut Plan) {
-    let Effect { tag, remote_name, before, message, after } = effect;
+fn put_back(
+    effect: &Effect,
+    bound: Option<Timestamp>,
+    sides: Sides<'_>,
+    rules: &Rules,
+    remote_rules: RemoteRules<'_>,
+    plan: &mut Plan,
+) {
+    let Effect { time, tag, remote_name, before, message, after } = effect;
     let subject = Subject {
         tag,
         aliases: &[],
@@ -85,8 +106,10 @@ fn put_back(effect: &Effect, sides: Sides<'_>, rules: &Rules, remote_rules: Remo
         open: sides.open.contains(tag),
     };
     let there = subject.remote.and_then(|there| there.value.as_ref().ok());
-    let in_shape = |value: &Value| reshape(value, None, there, remote_rules.compare_annotations);
-    let (before, after) = (before.as_ref().map(in_shape), after.as_ref().map(in_shape));
+    let compares = remote_rules.compare_annotations;
+    let in_shape = |value: &Value| reshape(value, None, there, compares);
+    let (before, after) =
+        (before.as_ref().map(|value| as_remembered(value, message, there, compares)), after.as_ref().map(in_shape));
     let mut hold = |kind, reason: String, hint: &str| {
         plan.held.push(Held {
             tag: tag.clone(),
@@ -100,6 +123,14 @@ fn put_back(effect: &Effect, sides: Sides<'_>, rules: &Rules, remote_rules: Remo
             dismissed: false,
         });
     };
+    if bound.is_none_or(|bound| *time < bound) {
+        let reason = "it was written before the source and the tag space of today were first seen together";
+        return hold(HoldKind::Conflict(Conflict::NotOurs), reason.to_owned(), "put it back on the remote by hand");
+    }
+    if !rules.selection.includes(tag) || remote_rules.mapping.to_remote(tag).as_ref() != Ok(remote_name) {
+        let reason = "the configuration leaves it out by now, or calls it otherwise on the remote";
+        return hold(HoldKind::OutOfScope, reason.to_owned(), "put it back on the remote by hand, or include it again");
+    }
     if remote_rules.only_reads(remote_name) {
         let reason = "its name on the remote is one that `target` reads from by now, and such tags are only read";
         return hold(HoldKind::Inexpressible, reason.to_owned(), "put it back on the remote by hand");
@@ -129,7 +160,9 @@ fn put_back(effect: &Effect, sides: Sides<'_>, rules: &Rules, remote_rules: Remo
         (Some(_), _, None) => Action::Delete,
     };
     let ours = subject.record.is_some_and(|record| {
-        record.ownership == Ownership::Created && after.as_ref() == Some(&in_shape(&record.value))
+        record.ownership == Ownership::Created
+            && record.remote_name == *remote_name
+            && after.as_ref() == Some(&in_shape(&record.value))
     });
     if action != Action::Create && !ours {
         let (_, hint) = Conflict::NotOurs.explain();
@@ -167,4 +200,15 @@ fn put_back(effect: &Effect, sides: Sides<'_>, rules: &Rules, remote_rules: Remo
         undone: None,
         blockers: Vec::new(),
     });
+}
+
+/// A value of the history in the shape that is compared today. What was kept without its annotation had the message that the
+/// history keeps beside it.
+fn as_remembered(value: &Value, message: &Option<String>, there: Option<&Value>, compares: bool) -> Value {
+    match (compares, &value.annotation) {
+        (true, Annotation::NotCompared) if there.is_none_or(|there| there.target != value.target) => {
+            Value { target: value.target.clone(), annotation: Annotation::of_message(message.as_deref()) }
+        }
+        _ => reshape(value, None, there, compares),
+    }
 }

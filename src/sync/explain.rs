@@ -10,11 +10,11 @@ use super::remote_rules;
 use crate::config::{JobSettings, RemoteSettings, RemoteTemplate, Repository, Source as ConfigSource};
 use crate::http::{Pool, Transport};
 use crate::ledger::{
-    Action, Decision, LedgerFault, LedgerRead, Matter, NameState, Ownership, Pair, Parked, RecordChange,
+    Action, Decision, LedgerFault, LedgerRead, Matter, NameState, Ownership, Pair, Parked, Record, RecordChange,
 };
 use crate::plan::{
     Evidence, HoldKind, Judgement, RemoteRules, Resolved, Rule, Rules, Subject, Unplaceable, Wanted, Witness, judge,
-    resolve, standing,
+    reshape, resolve, standing,
 };
 use crate::provider::{Connection, Fact, Fault};
 use crate::report::{Conclusion, Explanation, FactReport, Presence, RuleReport, SideReport};
@@ -65,8 +65,9 @@ pub async fn explain(
     let resolved = near.tag.as_ref().ok().and_then(Option::as_ref);
     let resolved = resolved.map(|found| resolve(tag, found, remote_rules, &looked));
     let wanted = resolved.as_ref();
+    let record = memory.record.as_ref().filter(|record| name.as_ref() == Ok(&record.remote_name));
     let answer =
-        Answer { question, settings: &settings, remote_rules, memory: &memory, near: &near, far: &far, wanted };
+        Answer { question, settings: &settings, remote_rules, memory: &memory, record, near: &near, far: &far, wanted };
     let (rules, verdict) = answer.judge(name.as_ref());
     Ok(Explanation {
         job: pair.job,
@@ -92,7 +93,7 @@ pub async fn explain(
     })
 }
 
-/// The names in the source and in the ledger that the asked-for one may be a slip of, and those that a remote calls so.
+/// The names in the source, of which the asked-for one may be a slip.
 pub async fn names_like(repository: &Repository) -> Vec<TagName> {
     let source = LocalSource::new(&repository.path);
     let read = source.read_tags(Messages::Skip).await;
@@ -348,6 +349,8 @@ struct Answer<'a> {
     settings: &'a RemoteSettings,
     remote_rules: RemoteRules<'a>,
     memory: &'a NameState,
+    /// What was last agreed, if that was under the name that the tag has on the remote today.
+    record: Option<&'a Record>,
     near: &'a Near,
     far: &'a Far,
     /// What the source's tag should be on the remote.
@@ -385,11 +388,18 @@ impl Answer<'_> {
         let remote_name = match remote_name {
             Ok(remote_name) => remote_name,
             Err(Unplaceable { reason, hint }) => {
-                return Verdict::new(Conclusion::Held, Some(reason.clone()), *hint);
+                // On the remote such a name is as good as not there; only a source tag of this name is held.
+                let absent = matches!(self.near.tag, Ok(None));
+                let word = if absent { Conclusion::OutOfScope } else { Conclusion::Held };
+                return Verdict::new(word, Some(reason.clone()), *hint);
             }
         };
         let rivals = &self.near.rivals;
         heard.asked(Rule::NamesMeet, !rivals.is_empty());
+        if let ([heir], Ok(None), Some(_)) = (rivals.as_slice(), &self.near.tag, self.record) {
+            let reason = format!("the source dropped it, and `{heir}` takes over its place on the remote");
+            return Verdict::new(Conclusion::Forget, Some(reason), "the next pass hands its record over");
+        }
         if !rivals.is_empty() {
             let names: Vec<String> = rivals.iter().map(|name| format!("`{name}`")).collect();
             let reason = format!("{} would be called `{remote_name}` on the remote, too", names.join(", "));
@@ -399,7 +409,7 @@ impl Answer<'_> {
                 "change `strip_prefix` or `replace`, or exclude one by `tags`",
             );
         }
-        let assumed = self.memory.record.as_ref().map(|record| RemoteTag {
+        let assumed = self.record.map(|record| RemoteTag {
             name: remote_name.clone(),
             value: Ok(record.value.clone()),
             message: None,
@@ -419,16 +429,21 @@ impl Answer<'_> {
             },
         };
         let fault = self.near.tag.as_ref().err().map(ToString::to_string);
+        // Where neither source nor ledger know it, it may once have been any of these.
+        let aliases = match (&self.near.tag, self.record) {
+            (Ok(None), None) => self.settings.mapping.to_source(remote_name),
+            _ => Vec::new(),
+        };
         let subject = Subject {
             tag,
-            aliases: &[],
+            aliases: &aliases,
             remote_name,
             source: match (&self.near.tag, self.wanted) {
                 (Ok(Some(tag)), Some(resolved)) => Some(Ok(Wanted { tag, resolved: resolved.clone() })),
                 (Ok(_), _) => None,
                 (Err(_), _) => fault.as_deref().map(Err),
             },
-            record: self.memory.record.as_ref().filter(|record| record.remote_name == *remote_name),
+            record: self.record,
             remote,
             refusal: None,
             pin: self.memory.pin.as_ref(),
@@ -521,22 +536,27 @@ impl Answer<'_> {
                     Action::Move => Conclusion::Move,
                     Action::Delete => Conclusion::Delete,
                 };
-                match self.memory.parked.first() {
-                    Some(parked) => {
-                        heard.asked(Rule::Guards, true);
-                        self.parked(word, parked)
-                    }
-                    None => {
-                        heard.asked(Rule::Guards, false);
-                        let next = if change.undone.is_some() {
-                            "the next pass holds it, because a person put it back"
-                        } else if change.action == Action::Create {
-                            "the next pass creates it"
-                        } else {
-                            "the next pass does it, if no guard stops it: budgets count over the whole plan, which `tagsyncd plan` draws"
-                        };
-                        Verdict::new(word, cause, next)
-                    }
+                let line = change.line();
+                let holds_it = |parked: &&Parked| parked.set.changes.lines().any(|other| other == line);
+                let parked = self.memory.parked.iter().find(holds_it);
+                heard.asked(Rule::Guards, parked.is_some());
+                match (parked, change.undone, &self.memory.unsettled) {
+                    (Some(parked), _, _) => self.parked(word, parked),
+                    (None, Some(run), _) => Verdict::new(
+                        Conclusion::Held,
+                        Some(format!("run {run} was undone here, and the source still asks for it")),
+                        "make the source agree; or let the next pass park it under an id that `approve` takes",
+                    ),
+                    (None, None, Some(open)) if open.matter == Matter::Held => Verdict::new(
+                        word,
+                        Some(format!("the latest pass held it: {}", open.reason)),
+                        "the next pass does it if that is mended; what only a whole plan can tell, `tagsyncd plan` draws",
+                    ),
+                    (None, None, _) => Verdict::new(
+                        word,
+                        cause,
+                        "the next pass does it, if no guard stops it and no other name is in its way: `tagsyncd plan` draws the whole",
+                    ),
                 }
             }
         }
@@ -550,6 +570,11 @@ impl Answer<'_> {
             Some((Decision::Dismissed, _)) => {
                 Verdict::new(Conclusion::Held, Some(format!("{reason}; dismissed")), parked.set.hint())
             }
+            Some((Decision::Approved, _)) if parked.release_expired(Timestamp::now()) => Verdict::new(
+                Conclusion::Held,
+                Some(format!("{reason}; approved more than 24 h ago, which no pass used in time")),
+                parked.set.hint(),
+            ),
             Some((Decision::Approved, _)) => Verdict::new(
                 word,
                 Some(format!("{reason}; approved")),
@@ -622,11 +647,12 @@ impl Answer<'_> {
     /// The row of the three-way table: equal letters are equal values.
     fn row(&self) -> String {
         let source = self.wanted.and_then(Resolved::value).cloned();
-        let record = self.memory.record.as_ref().map(|record| record.value.clone());
         let remote = match &self.far.tag {
             Some(tag) => tag.as_ref().ok().and_then(Option::as_ref).and_then(|tag| tag.value.clone().ok()),
-            None => record.clone(),
+            None => self.record.map(|record| record.value.clone()),
         };
+        let compares = self.settings.compare_annotations;
+        let record = self.record.map(|record| reshape(&record.value, source.as_ref(), remote.as_ref(), compares));
         let mut known: Vec<Value> = Vec::new();
         let letters = [source, record, remote].map(|value| match value {
             None => '-',

@@ -9,7 +9,7 @@ mod pass;
 mod probe;
 mod progress;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
@@ -20,11 +20,11 @@ use uuid::Uuid;
 
 use crate::config::{ConfigFault, JobSettings, RemoteSettings, RemoteTemplate, Repository};
 use crate::http::Pool;
-use crate::ledger::{HistoryEntry, Ledger, LedgerRead, Pair, PassEnd};
-use crate::plan::{Effect, RemoteRules, effects};
+use crate::ledger::{Ledger, LedgerRead, Pair, PassEnd};
+use crate::plan::RemoteRules;
 use crate::report::{JobReport, RemoteReport, Report, State};
 use crate::source::{LocalSource, Messages, Source, SourceFault};
-use crate::tag::{NotesRef, SourceSnapshot, TagName};
+use crate::tag::{NamePatterns, NotesRef, SourceSnapshot, TagName};
 
 pub use explain::{Question, explain, names_like};
 pub use finding::{Check, Finding, Outcome};
@@ -50,30 +50,22 @@ pub enum Mode {
 pub enum Purpose {
     /// Both sides of every pair shall agree.
     Agree,
-    /// What another run changed is put back, in the pairs where it did.
+    /// What another run changed is put back.
     Undo {
         /// That run.
         run: Uuid,
-        /// What it changed.
-        effects: BTreeMap<Pair, Vec<Effect>>,
+        /// Where it wrote, or began to.
+        pairs: BTreeSet<Pair>,
+        /// Which names; all where this is `None`.
+        tags: Option<NamePatterns>,
     },
 }
 
 impl Purpose {
-    /// To put back what a run changed, as the history tells it.
-    pub fn undo(run: Uuid, history: &[HistoryEntry]) -> Self {
-        Self::Undo { run, effects: effects(history) }
-    }
-
-    /// Whether there is nothing to do.
-    pub fn is_empty(&self) -> bool {
-        matches!(self, Self::Undo { effects, .. } if effects.is_empty())
-    }
-
     fn concerns(&self, pair: &Pair) -> bool {
         match self {
             Self::Agree => true,
-            Self::Undo { effects, .. } => effects.contains_key(pair),
+            Self::Undo { pairs, .. } => pairs.contains(pair),
         }
     }
 }

@@ -11,17 +11,19 @@ use super::{Begun, Mode, Purpose, Run, SourceSide, remote_rules};
 use crate::apply::{Applied, Writer, apply, recover};
 use crate::config::{ConfigFault, JobSettings, RemoteSettings};
 use crate::http::Transport;
-use crate::ledger::{Ledger, LedgerFault, Pair, PairState, Parked, ParkedSet, Pin};
+use crate::ledger::{HistoryQuery, Ledger, LedgerFault, Outcome, Pair, PairState, Parked, ParkedSet, Pin};
 use crate::plan::{
-    ApprovedPlan, Facts, Guarded, Plan, PlannedChange, Policy, Resolved, Rules, Sides, draw, guard, missing_targets,
-    resolve, reverse, standing,
+    ApprovedPlan, Effect, Facts, Guarded, Plan, PlannedChange, Policy, Resolved, Rules, Sides, draw, effects, guard,
+    missing_targets, resolve, reverse, standing,
 };
 use crate::provider::{Access, Connection, Fault, Identity, Provider};
 use crate::report::RemoteReport;
-use crate::tag::{RemoteSnapshot, TagName, Target};
+use crate::tag::{NamePatterns, RemoteSnapshot, TagName, Target};
 
 /// An identity is believed for this long, so that an unchanged pass is the listing alone.
 const IDENTITY_AGE: SignedDuration = SignedDuration::from_hours(1);
+/// How long a replica may still show what was there before a write.
+const REPLICA_LAG: SignedDuration = SignedDuration::from_secs(60);
 /// Missing targets that are looked for in one pass; with more, each pass looks for another part.
 const TARGETS_AT_ONCE: usize = 64;
 
@@ -97,43 +99,90 @@ impl Pass<'_> {
         self.bind(&mut state, &known, report).await?;
         let mut changes = self.recover(&mut state, report).await?;
         let remote = self.unless_stopped(self.provider.list_tags()).await?;
-        let mut plan = self.plan(&state, &remote).await?;
+        let arrived = self.arrived(&state, &remote).await?;
+        let mut plan = self.plan(&state, &remote, &arrived).await?;
         let known = if plan.is_quiet() || known.asked_now {
             known
         } else {
             // Only full agreement may rest on who answered an hour ago.
             let known = Known { identity: self.unless_stopped(self.provider.identity()).await?, asked_now: true };
             self.bind(&mut state, &known, report).await?;
-            plan = self.plan(&state, &remote).await?;
+            plan = self.plan(&state, &remote, &arrived).await?;
             known
         };
-        let decisions = Decisions::of(&state, &self.run.released);
+        let decisions = self.decisions(&state);
         let guarded = guard(plan, &self.facts(&state, &known, &decisions));
         report.take_plan(&guarded, self.run.verbose);
-        decisions.explain_refusals(&state, &guarded, report);
-        let Guarded { approved, plan, stopped, released, foreign } = guarded;
+        decisions.explain_refusals(&guarded, report);
+        let Guarded { approved, plan, stopped, released, conclusive, foreign } = guarded;
         let Mode::Sync(ledger) = &self.run.mode else {
             report.take_pending(&approved);
             return Ok(false);
         };
         self.begun.applies(approved.changes().len());
         if let Purpose::Undo { run, .. } = &self.run.purpose {
-            // Before the writes, so that whatever ends this pass, the next one does not do it all again.
-            ledger.pin(self.pair, &self.pins(*run, &approved, &state, &remote)).await?;
-            report.take_applied(apply(approved, &self.writer(ledger)).await?);
+            changes.extend(self.put_back(*run, approved, ledger, &state, &remote).await?);
+            report.take_applied(changes);
             return Ok(false);
         }
+        self.take_approvals(&released, ledger).await?;
         changes.extend(apply(approved, &self.writer(ledger)).await?);
         let overwritten = changes.iter().filter(|applied| applied.change.foreign && applied.succeeded()).count();
         report.take_applied(changes);
-        if !stopped.is_empty() || !state.parked.is_empty() {
+        if conclusive && (!stopped.is_empty() || !state.parked.is_empty()) {
             let parked: Vec<ParkedSet> = stopped.into_iter().map(|stopped| stopped.set).collect();
-            ledger.park(self.pair, &parked, &released, Timestamp::now()).await?;
+            ledger.park(self.pair, &parked, Timestamp::now()).await?;
         }
-        if !plan.unpinned.is_empty() {
-            ledger.unpin(self.pair, &plan.unpinned).await?;
+        // A replica that lags behind may still show what was there before an undo: nothing follows from that so soon.
+        let lately = Timestamp::now() - REPLICA_LAG;
+        let overtaken =
+            plan.overtaken.into_iter().filter(|tag| state.pins.get(tag).is_some_and(|pin| pin.since < lately));
+        let unpinned: Vec<TagName> = plan.unpinned.into_iter().chain(overtaken).collect();
+        if !unpinned.is_empty() {
+            ledger.unpin(self.pair, &unpinned).await?;
         }
         Ok(self.job.policy == Policy::Exact && overwritten == foreign)
+    }
+
+    /// Uses up the approvals that this pass acts on, before it does. One that a person took back meanwhile ends the pass.
+    async fn take_approvals(&self, released: &[String], ledger: &Arc<dyn Ledger>) -> Result<(), PairFault> {
+        let (with_this_run, of_ledger): (Vec<_>, Vec<_>) =
+            released.iter().cloned().partition(|plan| self.run.released.contains(plan));
+        if released.is_empty() || ledger.take_approvals(self.pair, &of_ledger, &with_this_run, Timestamp::now()).await?
+        {
+            return Ok(());
+        }
+        Err(PairFault {
+            message: format!(
+                "the approval of plan {} was taken back while this pass was under way",
+                of_ledger.join(", ")
+            ),
+            hint: Some("nothing was written; the next pass goes by what was said last".to_owned()),
+        })
+    }
+
+    /// Puts back what a run changed. Names are pinned before the writes, so that whatever ends this pass, the next one does
+    /// not do it all again; a write that was refused leaves no pin.
+    async fn put_back(
+        &self,
+        undone: Uuid,
+        approved: ApprovedPlan,
+        ledger: &Arc<dyn Ledger>,
+        state: &PairState,
+        remote: &RemoteSnapshot,
+    ) -> Result<Vec<Applied>, PairFault> {
+        let pins = self.pins(undone, &approved, state, remote);
+        // What agrees with the source now needs no former pin, either.
+        let pinned: BTreeSet<&TagName> = pins.iter().map(|(tag, _)| tag).collect();
+        let agreed = approved.changes().iter().map(|change| &change.tag).filter(|tag| !pinned.contains(tag));
+        ledger.unpin(self.pair, &agreed.cloned().collect::<Vec<_>>()).await?;
+        ledger.pin(self.pair, &pins).await?;
+        let applied = apply(approved, &self.writer(ledger)).await?;
+        let refused = applied.iter().filter(|applied| applied.outcome == Outcome::Rejected);
+        let refused = refused.map(|applied| applied.change.tag.clone());
+        let needless: Vec<TagName> = refused.filter(|tag| !state.pins.contains_key(tag)).collect();
+        ledger.unpin(self.pair, &needless).await?;
+        Ok(applied)
     }
 
     async fn read_pair(&self) -> Result<PairState, LedgerFault> {
@@ -197,21 +246,26 @@ impl Pass<'_> {
         Ok(recovered)
     }
 
-    async fn plan(&self, state: &PairState, remote: &RemoteSnapshot) -> Result<Plan, PairFault> {
-        let allows_loss = |name: &TagName| self.settings.keys.allows_loss(name);
+    /// The targets that the remote had refused for their absence, and that are there now.
+    async fn arrived(&self, state: &PairState, remote: &RemoteSnapshot) -> Result<Vec<Target>, PairFault> {
         // The last bits of a run's id are random, so every part has its turn whatever the schedule.
         let turn = usize::from(self.run.id.as_bytes()[15]);
-        let open = state.intents.iter().map(|(_, intent)| intent.tag.clone()).collect();
-        let sides = self.sides(state, remote, &open);
-        let remote_rules = remote_rules(self.settings, &allows_loss);
-        let missing = missing_targets(sides, remote_rules, TARGETS_AT_ONCE, turn);
+        let open = BTreeSet::new();
+        let rules = remote_rules(self.settings, &|_| false);
+        let missing = missing_targets(self.sides(state, remote, &open), rules, TARGETS_AT_ONCE, turn);
         let looked = join_all(missing.iter().map(|target| self.provider.has_target(target)));
         let looked = self.unless_stopped(async { Ok(looked.await) }).await?;
         // A look that failed has not found anything; that is no reason to give up on the rest.
         let found = missing.into_iter().zip(looked).filter(|(_, found)| matches!(found, Ok(true)));
-        let arrived: Vec<Target> = found.map(|(target, _)| target).collect();
-        let refusals = standing(&state.refusals, &arrived, Timestamp::now());
-        let sides = Sides { refusals: &refusals, ..sides };
+        Ok(found.map(|(target, _)| target).collect())
+    }
+
+    async fn plan(&self, state: &PairState, remote: &RemoteSnapshot, arrived: &[Target]) -> Result<Plan, PairFault> {
+        let allows_loss = |name: &TagName| self.settings.keys.allows_loss(name);
+        let open = state.intents.iter().map(|(_, intent)| intent.tag.clone()).collect();
+        let remote_rules = remote_rules(self.settings, &allows_loss);
+        let refusals = standing(&state.refusals, arrived, Timestamp::now());
+        let sides = Sides { refusals: &refusals, ..self.sides(state, remote, &open) };
         let job = self.job;
         let rules = Rules {
             policy: job.policy,
@@ -221,11 +275,22 @@ impl Pass<'_> {
         };
         Ok(match &self.run.purpose {
             Purpose::Agree => draw(sides, &rules, remote_rules),
-            Purpose::Undo { effects, .. } => {
-                let effects = effects.get(self.pair).map(Vec::as_slice).unwrap_or_default();
-                reverse(effects, sides, &rules, remote_rules)
+            Purpose::Undo { run, tags, .. } => {
+                let effects = self.effects(*run, tags.as_ref()).await?;
+                reverse(&effects, state.bound, sides, &rules, remote_rules)
             }
         })
+    }
+
+    /// What a run did here, as the history tells it once its interrupted writes are settled.
+    async fn effects(&self, run: Uuid, tags: Option<&NamePatterns>) -> Result<Vec<Effect>, LedgerFault> {
+        let query = HistoryQuery { run: Some(run), tags: tags.cloned(), ..HistoryQuery::default() };
+        let history = match &self.run.mode {
+            Mode::Sync(ledger) => ledger.read_history(&query).await?,
+            Mode::Plan(Some(ledger)) => ledger.read_history(&query).await?,
+            Mode::Plan(None) => Vec::new(),
+        };
+        Ok(effects(&history).remove(self.pair).unwrap_or_default())
     }
 
     fn sides<'a>(&'a self, state: &'a PairState, remote: &'a RemoteSnapshot, open: &'a BTreeSet<TagName>) -> Sides<'a> {
@@ -260,6 +325,7 @@ impl Pass<'_> {
     fn facts<'a>(&'a self, state: &PairState, known: &'a Known, decisions: &'a Decisions) -> Facts<'a> {
         Facts {
             pair: self.pair,
+            space: &known.identity.space,
             policy: self.job.policy,
             limits: self.job.limits,
             usage: state.usage,
@@ -275,6 +341,22 @@ impl Pass<'_> {
                 Purpose::Undo { run, .. } => Some(run),
             },
         }
+    }
+
+    /// What was said to the ledger, and with the command. An undo has sets of its own, which only the command releases.
+    fn decisions(&self, state: &PairState) -> Decisions {
+        let now = Timestamp::now();
+        let parked = match self.run.purpose {
+            Purpose::Agree => state.parked.clone(),
+            Purpose::Undo { .. } => Vec::new(),
+        };
+        let plans = |said: &dyn Fn(&Parked) -> bool| -> Vec<String> {
+            parked.iter().filter(|parked| said(parked)).map(|parked| parked.set.plan.clone()).collect()
+        };
+        let mut released = plans(&|parked| parked.is_released(now));
+        released.extend_from_slice(&self.run.released);
+        let dismissed = plans(&|parked| parked.is_dismissed());
+        Decisions { released, dismissed, now, parked }
     }
 
     /// A look that nobody waits for once the pass is to end. Writes never go through here.
@@ -303,26 +385,16 @@ impl Pass<'_> {
 
 /// What a person said about sets that were parked.
 struct Decisions {
+    parked: Vec<Parked>,
     released: Vec<String>,
     dismissed: Vec<String>,
     now: Timestamp,
 }
 
 impl Decisions {
-    /// What was said to the ledger, and with the command.
-    fn of(state: &PairState, with_this_run: &[String]) -> Self {
-        let now = Timestamp::now();
-        let plans = |said: &dyn Fn(&Parked) -> bool| -> Vec<String> {
-            state.parked.iter().filter(|parked| said(parked)).map(|parked| parked.set.plan.clone()).collect()
-        };
-        let mut released = plans(&|parked| parked.is_released(now));
-        released.extend_from_slice(with_this_run);
-        Self { released, dismissed: plans(&|parked| parked.is_dismissed()), now }
-    }
-
     /// Tells why an approval could not be used: what is different about the set since, or that it is too old.
-    fn explain_refusals(&self, state: &PairState, guarded: &Guarded, report: &mut RemoteReport) {
-        for parked in &state.parked {
+    fn explain_refusals(&self, guarded: &Guarded, report: &mut RemoteReport) {
+        for parked in &self.parked {
             let plan = &parked.set.plan;
             if guarded.released.contains(plan) {
                 continue;

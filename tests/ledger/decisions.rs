@@ -22,7 +22,7 @@ async fn a_decision_is_made_beside_the_lock_and_lasts_as_long_as_its_set() {
         let directory = state.directory.clone();
         async move { SqliteLedger::decide(&directory, &pair(), plan, decision, at(seconds)).await.unwrap() }
     };
-    ledger.park(&pair(), &[set("one", &["v1", "v2"])], &[], at(1)).await.unwrap();
+    ledger.park(&pair(), &[set("one", &["v1", "v2"])], at(1)).await.unwrap();
     ledger.flush().await.unwrap();
     assert!(!decide("other", Decision::Approved, 2).await, "nothing is parked under that id");
     assert!(decide("one", Decision::Dismissed, 2).await);
@@ -30,21 +30,33 @@ async fn a_decision_is_made_beside_the_lock_and_lasts_as_long_as_its_set() {
     assert_eq!(parked(&ledger).await[0].decision, Some((Decision::Approved, at(3))));
 
     // Parked again as it is, it keeps its age and the decision; replaced, it has ended, and coming back it starts anew.
-    ledger.park(&pair(), &[set("one", &["v1", "v2"])], &[], at(4)).await.unwrap();
+    ledger.park(&pair(), &[set("one", &["v1", "v2"])], at(4)).await.unwrap();
     assert_eq!((parked(&ledger).await[0].since, parked(&ledger).await[0].decision.is_some()), (at(1), true));
-    ledger.park(&pair(), &[set("two", &["v2", "v3"])], &[], at(5)).await.unwrap();
+    ledger.park(&pair(), &[set("two", &["v2", "v3"])], at(5)).await.unwrap();
     ledger.flush().await.unwrap();
     assert!(!decide("one", Decision::Approved, 6).await);
-    ledger.park(&pair(), &[set("one", &["v1", "v2"])], &["two".into()], at(7)).await.unwrap();
+    assert!(ledger.take_approvals(&pair(), &[], &["two".into()], at(7)).await.unwrap());
+    ledger.park(&pair(), &[set("one", &["v1", "v2"])], at(7)).await.unwrap();
     let again = parked(&ledger).await;
     assert_eq!((again.len(), again[0].since, again[0].decision), (1, at(7), None));
     let all = ledger.read_parked().await.unwrap();
     let two = all.iter().find(|(_, parked)| parked.set.plan == "two").unwrap();
     assert_eq!(two.1.ended, Some((ParkedEnd::Released, at(7))));
 
+    // Approvals are used up together and once; one that was taken back stops the others.
+    assert!(!ledger.take_approvals(&pair(), &["one".into()], &[], at(8)).await.unwrap(), "nobody approved it");
+    assert!(decide("one", Decision::Approved, 8).await);
+    assert!(!ledger.take_approvals(&pair(), &["one".into(), "two".into()], &[], at(9)).await.unwrap());
+    assert!(decide("one", Decision::Dismissed, 9).await);
+    assert!(!ledger.take_approvals(&pair(), &["one".into()], &[], at(9)).await.unwrap());
+    assert!(decide("one", Decision::Approved, 10).await);
+    assert!(ledger.take_approvals(&pair(), &["one".into()], &[], at(11)).await.unwrap());
+    assert!(!ledger.take_approvals(&pair(), &["one".into()], &[], at(11)).await.unwrap(), "once");
+    assert!(!decide("one", Decision::Dismissed, 12).await, "too late");
+
     // What ended long ago is not remembered for ever.
     let later = 9 * 24 * 3_600;
-    ledger.park(&pair(), &[set("one", &["v1", "v2"])], &[], at(later)).await.unwrap();
+    ledger.park(&pair(), &[set("one", &["v1", "v2"])], at(later)).await.unwrap();
     let plans: Vec<String> =
         ledger.read_parked().await.unwrap().into_iter().map(|(_, parked)| parked.set.plan).collect();
     assert_eq!(plans, ["one"]);
@@ -91,7 +103,7 @@ async fn one_name_is_told_without_the_others() {
     let identity = Identity { space: "42".into(), access: Access::Write };
     ledger.bind(&pair(), "source", &identity, at(0), false).await.unwrap();
     ledger.note(&pair(), &[put(&name("v1"), 1), put(&name("v2"), 2)], at(1)).await.unwrap();
-    ledger.park(&pair(), &[set("one", &["v1"])], &[], at(1)).await.unwrap();
+    ledger.park(&pair(), &[set("one", &["v1"])], at(1)).await.unwrap();
     ledger.pin(&pair(), &[(name("v2"), Pin { value: Some(value(2)), undone: run(), since: at(1) })]).await.unwrap();
     ledger.announce(&pair(), run(), &intent(&name("v2"), Action::Move), at(2)).await.unwrap();
     let held = Unsettled { tag: name("v1"), matter: Matter::Held, reason: "why".into(), since: at(2) };

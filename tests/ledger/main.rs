@@ -159,8 +159,8 @@ async fn everything_survives_closing_and_opening() {
         .await
         .unwrap();
     ledger.note(&other, &[put(&name("v1"), 1)], at(1)).await.unwrap();
-    ledger.park(&pair(), std::slice::from_ref(&set), &[], at(3)).await.unwrap();
-    ledger.park(&pair(), std::slice::from_ref(&set), &[], at(9)).await.unwrap();
+    ledger.park(&pair(), std::slice::from_ref(&set), at(3)).await.unwrap();
+    ledger.park(&pair(), std::slice::from_ref(&set), at(9)).await.unwrap();
     ledger.pin(&pair(), &[(odd.clone(), pin.clone())]).await.unwrap();
     let id = ledger.announce(&pair(), run(), &open, at(2)).await.unwrap();
     write(
@@ -199,7 +199,7 @@ async fn everything_survives_closing_and_opening() {
     assert_eq!(ledger.read_pair(&other, at(6)).await.unwrap().records.len(), 1);
     let unknown = Pair { job: "unknown".into(), ..pair() };
     assert!(ledger.read_pair(&unknown, at(6)).await.unwrap().records.is_empty());
-    ledger.park(&pair(), &[], &[], at(10)).await.unwrap();
+    ledger.park(&pair(), &[], at(10)).await.unwrap();
     ledger.unpin(&pair(), std::slice::from_ref(&odd)).await.unwrap();
     let read = ledger.read_pair(&pair(), at(10)).await.unwrap();
     assert!(read.parked.is_empty() && read.pins.is_empty());
@@ -440,7 +440,7 @@ async fn intents_announced_together_share_flushes() {
     assert!(ledger.commits() - before <= 2);
     let before = ledger.commits();
     drop(ledger.read_pair(&pair(), at(3)).await.unwrap());
-    ledger.park(&pair(), &[], &[], at(6)).await.unwrap();
+    ledger.park(&pair(), &[], at(6)).await.unwrap();
     ledger.end_pass(&pair(), &pass(at(3), true, None), false).await.unwrap();
     assert!(ledger.commits() - before <= 1, "a pass without changes is one commit");
 }

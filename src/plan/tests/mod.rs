@@ -115,6 +115,7 @@ fn pair() -> Pair {
 fn facts(pair: &Pair, usage: Usage) -> Facts<'_> {
     Facts {
         pair,
+        space: "gitlab:1",
         policy: Policy::Mirror,
         limits: Limits::default(),
         usage,

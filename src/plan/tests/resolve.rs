@@ -370,7 +370,13 @@ fn undo_puts_digests_back_and_leaves_alone_what_is_only_read() {
         open: &NOTHING_OPEN,
         pins: &NO_PINS,
     };
-    let plan = super::super::reverse(&effects[&pair()], sides, &rules(Policy::Mirror), remote_rules(&mapping, &rule));
+    let plan = super::super::reverse(
+        &effects[&pair()],
+        Some(jiff::Timestamp::UNIX_EPOCH),
+        sides,
+        &rules(Policy::Mirror),
+        remote_rules(&mapping, &rule),
+    );
     let changes: Vec<_> =
         plan.changes.iter().map(|change| (change.tag.to_string(), change.action, change.new.clone())).collect();
     assert_eq!(changes, [("v1".to_owned(), Action::Move, Some(digest(1))), ("v2".to_owned(), Action::Delete, None)]);

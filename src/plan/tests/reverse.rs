@@ -48,7 +48,7 @@ fn reversed_under(
         compare_annotations: false,
         allows_loss: &|_| false,
     };
-    super::reverse(effects, sides, rules, remote_rules)
+    super::reverse(effects, Some(jiff::Timestamp::UNIX_EPOCH), sides, rules, remote_rules)
 }
 
 /// What a plan's changes leave in the history.
@@ -105,9 +105,10 @@ proptest! {
         }
         // A source that agrees with what was put back lets go of every pin.
         let agreed: Side = there.into_iter().collect();
+        prop_assume!(!agreed.is_empty());
         let next = with_pins(&agreed);
         prop_assert!(next.changes.iter().all(|change| change.undone.is_none()), "{:?}", next.changes);
-        let let_go: BTreeSet<&TagName> = next.unpinned.iter().collect();
+        let let_go: BTreeSet<&TagName> = next.unpinned.iter().chain(&next.overtaken).collect();
         prop_assert_eq!(let_go, pins.keys().collect::<BTreeSet<_>>());
     }
 }
@@ -143,4 +144,93 @@ fn what_moved_on_is_protected_or_is_not_ours_is_held() {
     assert_eq!(held, expected.map(|(tag, word)| (tag.to_owned(), word.to_owned())));
     assert_eq!(plan.changes.iter().map(|change| change.tag.to_string()).collect::<Vec<_>>(), ["v1"]);
     assert!(plan.changes.iter().all(|change| change.cause == Cause::Undo && change.action == Action::Delete));
+}
+
+#[test]
+fn a_listing_or_a_source_that_cannot_be_trusted_ends_no_pin() {
+    let pin = Pin { value: Some(value(1)), undone: Uuid::nil(), since: jiff::Timestamp::UNIX_EPOCH };
+    let pins = BTreeMap::from([
+        (name("gone"), pin),
+        (name("away"), Pin { value: None, undone: Uuid::nil(), since: jiff::Timestamp::UNIX_EPOCH }),
+    ]);
+    let near: Side = [("v1", 1), ("v2", 1), ("a", 1), ("a-", 1), ("a0", 1)].into();
+    let mut known = records(&near);
+    known.extend(records(&Side::from([("gone", 1)])));
+    let draw_with = |near: &Side, far: &BTreeMap<TagName, Value>| {
+        let (source, remote, refusals) = (source(near), remote(far), BTreeMap::new());
+        let sides = Sides {
+            source: &source,
+            records: &known,
+            remote: &remote,
+            refusals: &refusals,
+            open: &NOTHING_OPEN,
+            pins: &pins,
+        };
+        let mapping = NameMapping::default();
+        let remote_rules = RemoteRules {
+            capabilities: &REFS,
+            mapping: &mapping,
+            rule: &ResolveRule::Commit,
+            compare_annotations: false,
+            allows_loss: &|_| false,
+        };
+        draw(sides, &rules(Policy::Mirror), remote_rules)
+    };
+    let pair = pair();
+    let facts = facts(&pair, crate::ledger::Usage::default());
+    // The remote shows nothing of ours: `gone` seems to be gone on both sides.
+    let guarded = guard(draw_with(&near, &BTreeMap::new()), &facts);
+    assert!(guarded.plan.unpinned.is_empty() && guarded.plan.overtaken.is_empty(), "{:?}", guarded.plan);
+    assert!(guarded.approved.notes().is_empty() && guarded.approved.changes().is_empty());
+    // The source shows nothing at all: it seems to agree with what was taken away.
+    let guarded = guard(draw_with(&Side::new(), &far(&near)), &facts);
+    assert!(guarded.plan.unpinned.is_empty() && guarded.plan.overtaken.is_empty() && !guarded.conclusive);
+    // Both are there: the one that was taken away is agreed on, the other is still asked for.
+    let mut there = far(&near);
+    there.insert(name("gone"), value(1));
+    let guarded = guard(draw_with(&near, &there), &facts);
+    assert_eq!(guarded.plan.unpinned, [name("away")]);
+    assert_eq!(guarded.plan.held.iter().map(|held| held.kind).collect::<Vec<_>>(), [HoldKind::Undone]);
+}
+
+#[test]
+fn what_was_written_elsewhere_or_is_left_out_by_now_is_held() {
+    let told = [
+        entry("v1", Action::Delete, Some(1), None, Outcome::Done),
+        entry("v2", Action::Create, None, Some(1), Outcome::Done),
+    ];
+    let effects = of_pair(effects(&told));
+    let (known, far) = (records(&Side::from([("v2", 1)])), far(&Side::from([("v2", 1)])));
+    let (source, remote, refusals) = (source(&Side::new()), remote(&far), BTreeMap::new());
+    let sides = Sides {
+        source: &source,
+        records: &known,
+        remote: &remote,
+        refusals: &refusals,
+        open: &NOTHING_OPEN,
+        pins: &NO_PINS,
+    };
+    let held_with = |bound: Option<jiff::Timestamp>, mapping: &NameMapping, rules: &Rules| {
+        let remote_rules = RemoteRules {
+            capabilities: &REFS,
+            mapping,
+            rule: &ResolveRule::Commit,
+            compare_annotations: false,
+            allows_loss: &|_| false,
+        };
+        let plan = super::reverse(&effects, bound, sides, rules, remote_rules);
+        (plan.held.iter().map(|held| held.kind).collect::<Vec<_>>(), plan.changes.len())
+    };
+    let (plain, now) = (NameMapping::default(), jiff::Timestamp::UNIX_EPOCH);
+    let mirror = rules(Policy::Mirror);
+    assert_eq!(held_with(Some(now), &plain, &mirror), (vec![], 2));
+    let later = now + jiff::SignedDuration::from_secs(1);
+    for bound in [None, Some(later)] {
+        assert_eq!(held_with(bound, &plain, &mirror), (vec![HoldKind::Conflict(Conflict::NotOurs); 2], 0));
+    }
+    let renamed = NameMapping { add_prefix: "r-".into(), ..NameMapping::default() };
+    assert_eq!(held_with(Some(now), &renamed, &mirror), (vec![HoldKind::OutOfScope; 2], 0));
+    let mut narrow = rules(Policy::Mirror);
+    narrow.selection.patterns = NamePatterns::new(["x*"]).unwrap();
+    assert_eq!(held_with(Some(now), &plain, &narrow), (vec![HoldKind::OutOfScope; 2], 0));
 }

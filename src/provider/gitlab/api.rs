@@ -239,3 +239,17 @@ impl Provider for GitLab {
         Err(Fault::new(FaultKind::Unsupported, format!("GitLab cannot move the tag {name}, only delete and create it")))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_of_another_kind_is_no_commit() {
+        let digest = format!("sha256:{}", "0123456789abcdef".repeat(4));
+        let target = crate::tag::TargetKind::Digest.parse(&digest).unwrap();
+        let fault = commit_of(&target).unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Unsupported);
+        assert_eq!(fault.message, "GitLab's tags point at commits, and sha256:0123456789ab is a manifest digest");
+    }
+}
