@@ -19,7 +19,7 @@ use tagsyncd::provider::{Connection, Deletes, FaultKind, NewTag, Provider, Remot
 use tagsyncd::tag::{TagName, Value};
 
 fn name(name: &str) -> TagName {
-    TagName::new(name).unwrap()
+    TagName::new(name).expect("what a test needs is there")
 }
 
 fn new_tag(tag: &str, n: usize) -> NewTag {
@@ -39,16 +39,17 @@ fn open_registry(tags: &[(&str, usize)]) -> FakeRegistry {
 }
 
 fn keys(fake: &FakeRegistry) -> oci::Keys {
-    oci::Keys::new(fake.url().parse().unwrap(), "team/app").unwrap()
+    oci::Keys::new(fake.url().parse().expect("what a test needs is there"), "team/app")
+        .expect("what a test needs is there")
 }
 
 async fn connect(keys: oci::Keys) -> Arc<dyn Provider> {
-    keys.connect(connection()).await.unwrap()
+    keys.connect(connection()).await.expect("what a test needs is there")
 }
 
 /// A login, with the folder that its password's file is in.
 fn login(keys: oci::Keys) -> (tempfile::TempDir, oci::Keys) {
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("what a test needs is there");
     let file = folder.path().join("password");
     private_file(&file, "secret");
     let keys = keys.with_login("robot", SecretSource::File(file));
@@ -254,12 +255,15 @@ async fn vercel(tags: &[(&str, usize)]) -> (FakeVercel, Arc<dyn Provider>, tempf
     let mut world = RegistryWorld::with_manifests(3);
     tags.iter().for_each(|(name, n)| world.tag(name, *n));
     let fake = FakeVercel::start(world);
-    let folder = tempfile::tempdir().unwrap();
+    let folder = tempfile::tempdir().expect("what a test needs is there");
     let file = folder.path().join("token");
     private_file(&file, "secret");
-    let (url, registry) = (fake.url().parse().unwrap(), fake.registry.url().parse().unwrap());
+    let (url, registry) = (
+        fake.url().parse().expect("what a test needs is there"),
+        fake.registry.url().parse().expect("what a test needs is there"),
+    );
     let keys = vercel::Keys::new(url, registry, PROJECT, TEAM, REPOSITORY, IMAGE, SecretSource::File(file));
-    let provider = keys.connect(connection()).await.unwrap();
+    let provider = keys.connect(connection()).await.expect("what a test needs is there");
     (fake, provider, folder)
 }
 
@@ -440,7 +444,8 @@ impl World {
     }
 
     fn far(&self) -> BTreeMap<String, usize> {
-        let number = |of: String| (0..3).find(|n| digest(&manifest(*n).bytes) == of).unwrap();
+        let number =
+            |of: String| (0..3).find(|n| digest(&manifest(*n).bytes) == of).expect("what a test needs is there");
         let tags = self.registry.tags().into_iter().filter(|(name, _)| !name.starts_with("sha-"));
         tags.map(|(name, digest)| (name, number(digest))).collect()
     }
