@@ -509,3 +509,20 @@ fn a_registry_that_took_other_tags_along_is_reported() {
     assert_eq!(world.far(), BTreeMap::from([("v1".into(), 0)]));
     assert_eq!(world.registry.tags().len(), 3);
 }
+
+#[test]
+fn tags_of_one_image_go_together_without_a_false_alarm() {
+    let world = World::new("deletes = \"tag\"");
+    for tag in ["v1", "v2", "v3", "v4"] {
+        world.repository.tag(tag, &world.commits[0]);
+    }
+    world.sync().expect(0);
+    world.registry.change(|registry| registry.tags.retain(|name, _| name != &format!("sha-{}", world.commits[1])));
+    for tag in ["v1", "v2", "v3"] {
+        world.repository.delete_tag(tag);
+    }
+    let after = world.sync().expect(0).remote();
+    assert_eq!(world.far(), BTreeMap::from([("v4".into(), 0)]), "{after}");
+    let writes = world.registry.writes();
+    assert_eq!(writes.iter().filter(|write| write.method == "PUT").count(), 4, "{writes:?}");
+}

@@ -23,6 +23,8 @@ pub struct Registry {
     siblings: Mutex<HashMap<Target, Vec<TagName>>>,
     /// The registry did delete more than a tag.
     untags_all: AtomicBool,
+    /// One delete at a time: each looks at the other tags, which must not be going by our own hand.
+    turn: tokio::sync::Mutex<()>,
 }
 
 impl Registry {
@@ -31,8 +33,8 @@ impl Registry {
         let host = url.host_str().unwrap_or_default();
         let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
         let space = format!("oci:{host}{port}{}#{image}", url.path().trim_end_matches('/'));
-        let (siblings, untags_all) = (Mutex::default(), AtomicBool::new(false));
-        Self { image: Image::new(client, image), space, deletes, siblings, untags_all }
+        let (siblings, untags_all, turn) = (Mutex::default(), AtomicBool::new(false), tokio::sync::Mutex::default());
+        Self { image: Image::new(client, image), space, deletes, siblings, untags_all, turn }
     }
 
     /// The other tags on a target, as last listed.
@@ -46,13 +48,23 @@ impl Registry {
         siblings.values_mut().for_each(|names| names.retain(|known| known != name));
     }
 
-    /// The registry untagged more than it was asked to. Puts back what it took along, and says what became of it.
+    /// Writes a tag, and remembers that it is one of those on its target now.
+    async fn put(&self, purpose: &'static str, new: &NewTag) -> Result<RemoteTag, Fault> {
+        let tag = self.image.put(purpose, &new.name, new.target()).await?;
+        if self.deletes {
+            self.forget(&new.name);
+            let mut siblings = self.siblings.lock().unwrap_or_else(PoisonError::into_inner);
+            siblings.entry(new.target().clone()).or_default().push(new.name.clone());
+        }
+        Ok(tag)
+    }
+
+    /// Puts back what the registry took along, and says what became of it.
     async fn put_back(&self, name: &TagName, target: &Target, siblings: &[TagName]) -> Fault {
         self.untags_all.store(true, Ordering::Relaxed);
         let mut lost = Vec::new();
         for sibling in siblings {
-            let there = matches!(self.image.sees(sibling).await, Ok(true));
-            if !there && self.image.put("put the tag back", sibling, target).await.is_err() {
+            if self.image.put("put the tag back", sibling, target).await.is_err() {
                 lost.push(sibling.to_string());
             }
         }
@@ -102,7 +114,7 @@ impl Provider for Registry {
     }
 
     async fn create_tag(&self, new: &NewTag) -> Result<RemoteTag, Fault> {
-        self.image.put("create the tag", &new.name, new.target()).await
+        self.put("create the tag", new).await
     }
 
     async fn delete_tag(&self, name: &TagName, lease: &Value) -> Result<(), Fault> {
@@ -110,6 +122,7 @@ impl Provider for Registry {
             let message = format!("the tag {name} is not deleted: `deletes` of this remote is `never`");
             return Err(Fault::new(FaultKind::Unsupported, message));
         }
+        let _turn = self.turn.lock().await;
         let siblings = self.siblings(name, &lease.target);
         if siblings.is_empty() {
             self.image.delete(name).await?;
@@ -125,15 +138,18 @@ impl Provider for Registry {
         self.image.keep(&lease.target).await?;
         self.image.delete(name).await?;
         self.forget(name);
-        let Some(sibling) = siblings.first() else { return Ok(()) };
-        match self.image.sees(sibling).await {
-            Ok(false) => Err(self.put_back(name, &lease.target, &siblings).await),
-            // The tag is gone, which is what was asked; the next listing shows what else is.
-            Ok(true) | Err(_) => Ok(()),
+        for sibling in &siblings {
+            match self.image.sees(sibling).await {
+                Ok(false) => {}
+                // One that is still there tells that the registry keeps them, and that somebody else deleted the one
+                // before. Where it cannot be told, the tag is gone, which is what was asked; the next listing shows more.
+                Ok(true) | Err(_) => return Ok(()),
+            }
         }
+        Err(self.put_back(name, &lease.target, &siblings).await)
     }
 
     async fn move_tag(&self, _name: &TagName, _lease: &Value, to: &NewTag) -> Result<RemoteTag, Fault> {
-        self.image.put("move the tag", &to.name, to.target()).await
+        self.put("move the tag", to).await
     }
 }
