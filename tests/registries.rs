@@ -510,19 +510,24 @@ fn a_registry_that_took_other_tags_along_is_reported() {
     assert_eq!(world.registry.tags().len(), 3);
 }
 
-#[test]
-fn tags_of_one_image_go_together_without_a_false_alarm() {
-    let world = World::new("deletes = \"tag\"");
-    for tag in ["v1", "v2", "v3", "v4"] {
-        world.repository.tag(tag, &world.commits[0]);
-    }
-    world.sync().expect(0);
-    world.registry.change(|registry| registry.tags.retain(|name, _| name != &format!("sha-{}", world.commits[1])));
-    for tag in ["v1", "v2", "v3"] {
-        world.repository.delete_tag(tag);
-    }
-    let after = world.sync().expect(0).remote();
-    assert_eq!(world.far(), BTreeMap::from([("v4".into(), 0)]), "{after}");
-    let writes = world.registry.writes();
-    assert_eq!(writes.iter().filter(|write| write.method == "PUT").count(), 4, "{writes:?}");
+#[tokio::test]
+async fn tags_of_one_image_go_together_without_a_false_alarm() {
+    let fake = open_registry(&[("v1", 0), ("v2", 0)]);
+    fake.server().on(When::method("HEAD"), Effect::Delay(Duration::from_millis(20)));
+    let provider = connect(keys(&fake).deleting()).await;
+    let _listed = provider.list_tags().await.unwrap();
+    let (v1, v2, value) = (name("v1"), name("v2"), Value::of(target(0)));
+    let (one, other) = tokio::join!(provider.delete_tag(&v1, &value), provider.delete_tag(&v2, &value));
+    assert_eq!((one, other), (Ok(()), Ok(())));
+    assert!(fake.tags().is_empty() && fake.writes().iter().all(|write| write.method == "DELETE"));
+}
+
+#[tokio::test]
+async fn a_tag_that_somebody_else_deleted_stays_deleted() {
+    let fake = open_registry(&[("v1", 0), ("v2", 0), ("v3", 0)]);
+    let provider = connect(keys(&fake).deleting()).await;
+    let _listed = provider.list_tags().await.unwrap();
+    fake.change(|world| world.tags.remove("v1"));
+    provider.delete_tag(&name("v2"), &Value::of(target(0))).await.unwrap();
+    assert_eq!(fake.tags().into_keys().collect::<Vec<_>>(), ["v3"]);
 }
