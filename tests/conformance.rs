@@ -11,11 +11,14 @@ use support::gitlab_subject::{Address, GitlabSubject};
 use support::memory::capabilities;
 use support::memory_subject::MemorySubject;
 use support::program::private_file;
+use support::registry::Wants;
+use support::registry_subject::{self, RegistrySubject};
+use support::vercel_subject::{self, VercelSubject};
 use support::vers_subject::VersSubject;
 use tagsyncd::config::SecretSource;
 use tagsyncd::http::{HttpSettings, Pool, Transport};
 use tagsyncd::provider::{
-    Capabilities, Connection, Deletes, Lease, Moves, Provider, RemoteKeys as _, codearts, gitlab,
+    Capabilities, Connection, Deletes, Lease, Moves, Provider, RemoteKeys as _, codearts, gitlab, oci, vercel,
 };
 use tagsyncd::tag::TargetKind;
 
@@ -146,6 +149,58 @@ async fn codearts_with_an_access_key() {
             }))
         },
         ..codearts_with_token("", Quirks::default())
+    })
+    .await;
+}
+
+/// How a provider is reached from a test, and a file with the secret of all fakes.
+fn reach() -> (Connection, tempfile::TempDir, SecretSource) {
+    let folder = tempfile::tempdir().expect("a temporary folder can be made");
+    let file = folder.path().join("secret");
+    private_file(&file, "secret");
+    let settings = HttpSettings { timeout: std::time::Duration::from_secs(5), ..HttpSettings::default() };
+    let connection =
+        Connection { transport: Transport::new(&Arc::new(Pool::new()), settings), compare_annotations: false };
+    (connection, folder, SecretSource::File(file))
+}
+
+async fn connect_registry(address: registry_subject::Address) -> Arc<dyn Provider> {
+    let (connection, _folder, secret) = reach();
+    let url = address.url.parse().expect("the fake has a URL");
+    let keys = oci::Keys::new(url, &address.image).expect("the fake's image has a name").with_login("robot", secret);
+    let keys = if address.deletes { keys.deleting() } else { keys };
+    keys.connect(connection).await.expect("the password file was just written")
+}
+
+#[tokio::test]
+async fn registries_with_tokens_and_with_logins_at_the_root_and_below_a_path() {
+    for (root, wants, deletes) in
+        [("", Wants::Token(None), true), ("/registry", Wants::Basic, true), ("", Wants::Token(None), false)]
+    {
+        conforms(RegistrySubject {
+            capabilities: if deletes { &oci::DELETING } else { &oci::DESCRIPTOR.capabilities },
+            root,
+            wants,
+            deletes,
+            connect: |address| Box::pin(connect_registry(address)),
+        })
+        .await;
+    }
+}
+
+async fn connect_vercel(address: vercel_subject::Address) -> Arc<dyn Provider> {
+    use support::vercel::{IMAGE, PROJECT, REPOSITORY, TEAM};
+    let (connection, _folder, token) = reach();
+    let [url, registry] = [address.url, address.registry].map(|url| url.parse().expect("the fake has a URL"));
+    let keys = vercel::Keys::new(url, registry, PROJECT, TEAM, REPOSITORY, IMAGE, token);
+    keys.connect(connection).await.expect("the token file was just written")
+}
+
+#[tokio::test]
+async fn vercel_with_its_registry() {
+    conforms(VercelSubject {
+        capabilities: &vercel::DESCRIPTOR.capabilities,
+        connect: |address| Box::pin(connect_vercel(address)),
     })
     .await;
 }

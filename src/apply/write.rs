@@ -242,7 +242,12 @@ impl Writer {
         match self.provider.get_tag(name).await {
             Err(read) => unsettled(fault, &format!("and reading it back failed: {read}")),
             Ok(None) if proves_nothing => ended(Outcome::Done, RecordChange::Drop),
-            Ok(None) => ended(Outcome::Already, RecordChange::Drop),
+            Ok(None) => {
+                let mut gone = ended(Outcome::Already, RecordChange::Drop);
+                // What a remote says about a deletion that it refused, and that is done, is worth reading.
+                gone.detail = (fault.kind == FaultKind::Rejected).then(|| said(fault));
+                gone
+            }
             Ok(Some(there)) if proves_nothing && there.value.as_ref() == Ok(lease) => {
                 unsettled(fault, "and no effect can be seen yet")
             }

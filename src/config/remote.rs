@@ -59,6 +59,11 @@ pub struct RemoteSettings {
 }
 
 impl RemoteSettings {
+    /// What the remote can do, with its own keys taken into account.
+    pub fn capabilities(&self) -> &'static Capabilities {
+        self.keys.capabilities().unwrap_or(&self.provider.capabilities)
+    }
+
     /// Whether tags have to be read with their messages for this remote.
     pub fn needs_messages(&self) -> bool {
         self.compare_annotations || matches!(self.rule, ResolveRule::Trailer(_))

@@ -19,6 +19,11 @@ impl NextPage {
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.as_str())
     }
+
+    /// All parameters in their order, decoded: for servers whose cursors have names of their own.
+    pub fn parameters(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
 }
 
 /// The pages that a listing has come by, so that it cannot run in a circle or for ever.

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode, percent_encode};
 use url::Url;
 
-/// All but the unreserved characters of RFC 3986, so that no two parsers can read a segment differently.
-const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// All but the unreserved characters of RFC 3986, so that no two parsers can read a segment differently. And but the
+/// colon, which any segment may hold: digests have one, and not every registry decodes (2026-11-21, all clients send it).
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
 /// Why a text cannot be one segment of a path; `None` when it can.
 ///

@@ -5,7 +5,10 @@
 
 mod capability;
 pub mod codearts;
+mod distribution;
 pub mod gitlab;
+pub mod oci;
+pub mod vercel;
 pub mod vers;
 
 use std::fmt;
@@ -22,7 +25,8 @@ pub use crate::http::{Fault, FaultKind};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
 /// Every provider, in the order in which `tagsyncd providers` shows them.
-pub const PROVIDERS: &[&Descriptor] = &[&gitlab::DESCRIPTOR, &codearts::DESCRIPTOR, &vers::DESCRIPTOR];
+pub const PROVIDERS: &[&Descriptor] =
+    &[&gitlab::DESCRIPTOR, &codearts::DESCRIPTOR, &vers::DESCRIPTOR, &vercel::DESCRIPTOR, &oci::DESCRIPTOR];
 
 /// A kind of API as data: what it is called, what it can do, how its keys are read and written.
 #[derive(Debug)]
@@ -49,6 +53,11 @@ pub fn try_find(name: &str) -> Option<&'static Descriptor> {
 pub trait RemoteKeys: fmt::Debug + Send + Sync {
     /// Says for people which tag space this is: `https://gitlab.example.com infra/core`.
     fn describe(&self) -> String;
+
+    /// What this remote can do, where its keys make that something else than what its provider can in general.
+    fn capabilities(&self) -> Option<&'static Capabilities> {
+        None
+    }
 
     /// The names that deletions and re-creations may strip of what the remote attached to them.
     fn allows_loss(&self, name: &TagName) -> bool;

@@ -227,7 +227,7 @@ impl Far {
         read_from: Option<TagName>,
         near: &Near,
     ) -> Self {
-        if (settings.provider.capabilities.names.refuses)(name).is_some() {
+        if (settings.capabilities().names.refuses)(name).is_some() {
             // Nothing can be there under such a name.
             return Self { tag: Some(Ok(None)), ..Self::default() };
         }
@@ -601,7 +601,7 @@ impl Answer<'_> {
             None if patterns.is_empty() => (None, None),
             None => (Some("no pattern matches it".to_owned()), of_job(key, None)),
         };
-        let capabilities = &self.settings.provider.capabilities;
+        let capabilities = self.settings.capabilities();
         match rule {
             Rule::Tags => by_pattern(&job.selection.patterns, "tags"),
             Rule::Protected => by_pattern(&job.protected, "protected"),

@@ -224,9 +224,9 @@ fn remote_rules<'a>(
     settings: &'a RemoteSettings,
     allows_loss: &'a (dyn Fn(&TagName) -> bool + Sync),
 ) -> RemoteRules<'a> {
-    let RemoteSettings { provider, mapping, rule, compare_annotations, .. } = settings;
+    let RemoteSettings { mapping, rule, compare_annotations, .. } = settings;
     let compare_annotations = *compare_annotations;
-    RemoteRules { capabilities: &provider.capabilities, mapping, rule, compare_annotations, allows_loss }
+    RemoteRules { capabilities: settings.capabilities(), mapping, rule, compare_annotations, allows_loss }
 }
 
 async fn read_source(repository: &Repository, needs: &Needs) -> Result<SourceSide, SourceFault> {

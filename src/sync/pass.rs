@@ -370,7 +370,7 @@ impl Pass<'_> {
     fn writer(&self, ledger: &Arc<dyn Ledger>) -> Arc<Writer> {
         Arc::new(Writer {
             provider: Arc::clone(&self.provider),
-            capabilities: &self.settings.provider.capabilities,
+            capabilities: self.settings.capabilities(),
             source: Arc::clone(&self.side.source),
             ledger: Arc::clone(ledger),
             pair: self.pair.clone(),

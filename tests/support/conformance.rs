@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tagsyncd::provider::{Capabilities, Deletes, Fault, FaultKind, Moves, NewTag, Provider};
+use tagsyncd::provider::{Annotations, Capabilities, Deletes, Fault, FaultKind, Moves, NewTag, Provider};
 use tagsyncd::tag::{Annotation, RemoteSnapshot, TagName, Target, Value, normalise};
 
 /// No behaviour takes longer; a provider that follows a loop is stopped here.
@@ -316,6 +316,7 @@ async fn gets_one(subject: &dyn Subject) -> Behaviour {
 }
 
 async fn compares_annotations(subject: &dyn Subject) -> Behaviour {
+    applies(subject.capabilities().annotations == Annotations::Message)?;
     let target = subject.target(0);
     let annotated = Held { target: target.clone(), message: Some("First\n\nMore".to_owned()) };
     let tags = [(name("annotated"), annotated.clone()), (name("plain"), lightweight(target.clone()))];
@@ -366,6 +367,7 @@ async fn creates_lightweight(subject: &dyn Subject) -> Behaviour {
 }
 
 async fn creates_annotated(subject: &dyn Subject) -> Behaviour {
+    applies(subject.capabilities().annotations == Annotations::Message)?;
     let stage = subject.start(&[], true).await;
     let tag = name("v1");
     let message = "First line\n\nSecond: \"quoted\" & <b>é</b> 100% +1\n";

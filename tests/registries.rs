@@ -1,0 +1,533 @@
+//! Image tags in registries: the fakes, the providers at their edges, the keys, and whole passes.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use support::program::{Ended, Program, private_file};
+use support::registry::{FakeRegistry, Quirks, RegistryWorld, TagDeletes, Wants, digest, manifest};
+use support::registry_subject::target;
+use support::repository::SampleRepository;
+use support::server::{Effect, Reply, When};
+use support::vercel::{FakeVercel, IMAGE, PROJECT, REPOSITORY, TEAM};
+use tagsyncd::config::{SecretSource, Settings, load};
+use tagsyncd::http::{HttpSettings, Pool, Transport};
+use tagsyncd::provider::{Connection, Deletes, FaultKind, NewTag, Provider, RemoteKeys as _, oci, vercel};
+use tagsyncd::tag::{TagName, Value};
+
+fn name(name: &str) -> TagName {
+    TagName::new(name).expect("what a test needs is there")
+}
+
+fn new_tag(tag: &str, n: usize) -> NewTag {
+    NewTag { name: name(tag), value: Value::of(target(n)), message: None }
+}
+
+fn connection() -> Connection {
+    let settings = HttpSettings { timeout: Duration::from_secs(5), ..HttpSettings::default() };
+    Connection { transport: Transport::new(&Arc::new(Pool::new()), settings), compare_annotations: false }
+}
+
+/// A registry with three manifests and these tags, that wants nothing of those who ask.
+fn open_registry(tags: &[(&str, usize)]) -> FakeRegistry {
+    let mut world = RegistryWorld { wants: Wants::Nothing, ..RegistryWorld::with_manifests(3) };
+    tags.iter().for_each(|(name, n)| world.tag(name, *n));
+    FakeRegistry::start(world)
+}
+
+fn keys(fake: &FakeRegistry) -> oci::Keys {
+    oci::Keys::new(fake.url().parse().expect("what a test needs is there"), "team/app")
+        .expect("what a test needs is there")
+}
+
+async fn connect(keys: oci::Keys) -> Arc<dyn Provider> {
+    keys.connect(connection()).await.expect("what a test needs is there")
+}
+
+/// A login, with the folder that its password's file is in.
+fn login(keys: oci::Keys) -> (tempfile::TempDir, oci::Keys) {
+    let folder = tempfile::tempdir().expect("what a test needs is there");
+    let file = folder.path().join("password");
+    private_file(&file, "secret");
+    let keys = keys.with_login("robot", SecretSource::File(file));
+    (folder, keys)
+}
+
+#[tokio::test]
+async fn many_tags_on_one_manifest_take_one_fetch_and_arrive_byte_for_byte() {
+    let fake = open_registry(&[]);
+    let provider = connect(keys(&fake)).await;
+    for tag in ["v1", "v1.0", "v1.0.0", "latest"] {
+        provider.create_tag(&new_tag(tag, 1)).await.unwrap();
+    }
+    provider.move_tag(&name("latest"), &Value::of(target(1)), &new_tag("latest", 2)).await.unwrap();
+    let record = fake.server().record();
+    assert_eq!((record.count("GET manifest"), record.count("PUT tag"), record.total()), (2, 5, 7));
+    let second = digest(&manifest(2).bytes);
+    assert_eq!(fake.tags()["latest"], second);
+    assert_eq!(fake.tags()["v1.0.0"], digest(&manifest(1).bytes));
+}
+
+#[tokio::test]
+async fn a_listing_asks_for_each_digest_and_no_more_than_eight_at_once() {
+    let tags: Vec<(String, usize)> = (0..250).map(|at| (format!("v{at:03}"), at % 3)).collect();
+    let fake = open_registry(&tags.iter().map(|(tag, n)| (tag.as_str(), *n)).collect::<Vec<_>>());
+    fake.server().on(When::method("HEAD"), Effect::Delay(Duration::from_millis(2)));
+    let snapshot = connect(keys(&fake)).await.list_tags().await.unwrap();
+    assert_eq!(snapshot.tags().len(), 250);
+    let record = fake.server().record();
+    // Three pages by `Link`: the last has none, which is the end.
+    assert_eq!((record.count("GET list"), record.count("HEAD tag"), record.total()), (3, 250, 253));
+    assert!((2..=8).contains(&record.most_in_flight), "{}", record.most_in_flight);
+}
+
+#[tokio::test]
+async fn a_registry_that_names_no_next_page_is_asked_until_nothing_follows() {
+    let fake = open_registry(&[("v1", 0), ("v2", 1), ("v3", 2)]);
+    fake.change(|world| world.quirks = Quirks { no_link: true, page_cap: 2, ..Quirks::default() });
+    let provider = connect(keys(&fake)).await;
+    assert_eq!(provider.list_tags().await.unwrap().tags().len(), 3);
+    assert_eq!(fake.server().record().count("GET list"), 3);
+    // An empty image, in both forms.
+    fake.change(|world| world.tags.clear());
+    for null_tags in [false, true] {
+        fake.change(|world| world.quirks.null_tags = null_tags);
+        assert!(provider.list_tags().await.unwrap().tags().is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_listed_without_a_manifest_is_unknown_and_not_absent() {
+    let fake = open_registry(&[("v1", 0)]);
+    fake.change(|world| world.quirks.dangling = vec!["gone".into()]);
+    let snapshot = connect(keys(&fake)).await.list_tags().await.unwrap();
+    assert!(snapshot.get(&name("gone")).unwrap().value.is_err());
+    assert!(snapshot.get(&name("v1")).unwrap().value.is_ok());
+}
+
+#[tokio::test]
+async fn answers_that_are_no_listing_are_faults() {
+    for (reply, kind) in [
+        (Reply::text(200, "v1\nv2"), FaultKind::Unreadable),
+        (Reply::json(200, &serde_json::json!({ "name": "team/app" })), FaultKind::Unreadable),
+        (Reply::json(200, &serde_json::json!({ "tags": ["../x"] })), FaultKind::Unreadable),
+        (Reply::json(200, &serde_json::json!({ "tags": ["a", "a"] })), FaultKind::Unreadable),
+        (Reply::json(200, &serde_json::json!({ "tags": [1] })), FaultKind::Unreadable),
+        (Reply::html(200), FaultKind::Unreadable),
+        (Reply::text(404, "404 page not found"), FaultKind::NotFound),
+        (Reply::json(403, &serde_json::json!({ "errors": [{ "code": "DENIED" }] })), FaultKind::Forbidden),
+        (Reply::json(401, &serde_json::json!({ "errors": [{ "code": "DENIED" }] })), FaultKind::Forbidden),
+        (Reply::json(404, &serde_json::json!({ "errors": [{ "code": "NAME_UNKNOWN" }] })), FaultKind::NotFound),
+        (Reply::json(400, &serde_json::json!({ "errors": [{ "code": "TOOMANYREQUESTS" }] })), FaultKind::Throttled),
+    ] {
+        let fake = open_registry(&[("v1", 0)]);
+        fake.server().on(When::method("GET").path_end("/tags/list"), Effect::Answer(reply.clone()));
+        let fault = connect(keys(&fake)).await.list_tags().await.unwrap_err();
+        assert_eq!(fault.kind, kind, "{reply:?}: {fault}");
+    }
+}
+
+#[tokio::test]
+async fn a_404_is_absence_only_where_the_image_is_shown() {
+    let fake = open_registry(&[("v1", 0)]);
+    let provider = connect(keys(&fake)).await;
+    assert_eq!(provider.get_tag(&name("v2")).await.unwrap(), None);
+    assert!(!provider.has_target(&target(7)).await.unwrap());
+    fake.change(|world| world.exists = false);
+    for kind in [
+        provider.get_tag(&name("v2")).await.unwrap_err().kind,
+        provider.has_target(&target(0)).await.unwrap_err().kind,
+        provider.list_tags().await.unwrap_err().kind,
+    ] {
+        assert_eq!(kind, FaultKind::NotFound);
+    }
+}
+
+#[tokio::test]
+async fn bytes_that_are_not_those_of_the_digest_are_never_written() {
+    let fake = open_registry(&[]);
+    fake.change(|world| world.quirks.corrupts = true);
+    let fault = connect(keys(&fake)).await.create_tag(&new_tag("v1", 0)).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Rejected, "{fault}");
+    assert!(fault.message.contains("is another manifest than sha256:"), "{fault}");
+    assert!(fake.writes().is_empty());
+    // A manifest that is larger than registries have to take.
+    fake.change(|world| world.quirks.corrupts = false);
+    let large = Reply { status: 200, headers: Vec::new(), body: vec![b' '; (4 << 20) + 1].into() };
+    fake.server().on(When::method("GET").path("/manifests/"), Effect::Answer(large));
+    let fault = connect(keys(&fake)).await.create_tag(&new_tag("v1", 0)).await.unwrap_err();
+    assert!(matches!(fault.kind, FaultKind::Ambiguous), "{fault}");
+    assert!(fake.writes().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_to_a_write_that_names_another_digest_is_in_doubt() {
+    let fake = open_registry(&[]);
+    fake.change(|world| world.quirks.wrong_put_digest = true);
+    let fault = connect(keys(&fake)).await.create_tag(&new_tag("v1", 0)).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Ambiguous, "{fault}");
+}
+
+#[tokio::test]
+async fn registries_that_delete_no_tags_say_so_and_nothing_else_is_tried() {
+    for status in [400, 405] {
+        let fake = open_registry(&[("v1", 0), ("v2", 0)]);
+        fake.change(|world| world.quirks.tag_deletes = TagDeletes::Unsupported(status));
+        let provider = connect(keys(&fake).deleting()).await;
+        let _listed = provider.list_tags().await.unwrap();
+        let fault = provider.delete_tag(&name("v1"), &Value::of(target(0))).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Rejected);
+        assert!(fault.message.contains("UNSUPPORTED") && fault.hint.unwrap().contains("`deletes`"));
+        assert_eq!(fake.writes().len(), 1, "{:?}", fake.writes());
+        assert_eq!(fake.tags().len(), 2);
+    }
+    let fake = open_registry(&[("v1", 0)]);
+    let fault = connect(keys(&fake)).await.delete_tag(&name("v1"), &Value::of(target(0))).await.unwrap_err();
+    assert_eq!((fault.kind, fake.server().record().total()), (FaultKind::Unsupported, 0));
+}
+
+#[tokio::test]
+async fn tags_that_a_delete_takes_along_are_put_back_and_no_more_is_deleted() {
+    let fake = open_registry(&[("v1", 0), ("v1.0", 0), ("sha-1", 0), ("v2", 1), ("v3", 1)]);
+    fake.change(|world| world.quirks.tag_deletes = TagDeletes::UntagsAll);
+    let provider = connect(keys(&fake).deleting()).await;
+    let _listed = provider.list_tags().await.unwrap();
+    let fault = provider.delete_tag(&name("v1.0"), &Value::of(target(0))).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Rejected);
+    assert!(fault.message.contains("took other tags") && fault.message.contains("put back"), "{fault}");
+    let left = ["sha-1", "v1", "v2", "v3"].map(str::to_owned);
+    assert_eq!(fake.tags().into_keys().collect::<Vec<_>>(), left);
+    let fault = provider.delete_tag(&name("v2"), &Value::of(target(1))).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unsupported);
+    assert_eq!(fake.tags().into_keys().collect::<Vec<_>>(), left);
+}
+
+#[tokio::test]
+async fn no_delete_ever_names_a_digest() {
+    let fake = open_registry(&[("v1", 0), ("v2", 0)]);
+    let provider = connect(keys(&fake).deleting()).await;
+    let _listed = provider.list_tags().await.unwrap();
+    provider.delete_tag(&name("v1"), &Value::of(target(0))).await.unwrap();
+    provider.delete_tag(&name("v2"), &Value::of(target(0))).await.unwrap();
+    let deletes: Vec<String> = fake.writes().into_iter().map(|write| write.reference).collect();
+    assert_eq!(deletes, ["v1", "v2"]);
+    assert_eq!(fake.change(|world| world.manifests.len()), 3);
+}
+
+#[tokio::test]
+async fn a_token_server_elsewhere_gets_the_login_only_where_the_configuration_says_so() {
+    let fake = FakeRegistry::start(RegistryWorld::with_manifests(3));
+    let tokens = fake.start_token_server();
+    let (_folder, keys) = login(keys(&fake));
+    let fault = connect(keys.clone()).await.list_tags().await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unauthorized);
+    assert!(fault.hint.unwrap().contains("`realm = \"127.0.0.1:"), "{}", fault.message);
+    assert_eq!(tokens.record().total(), 0);
+    // With it, for reads and writes, also when tokens end early.
+    fake.change(|world| world.token_uses = Some(2));
+    let provider = connect(keys.with_realm(&tokens.address().to_string())).await;
+    for tag in ["v1", "v2", "v3"] {
+        provider.create_tag(&new_tag(tag, 0)).await.unwrap();
+    }
+    assert_eq!(provider.list_tags().await.unwrap().tags().len(), 3);
+    assert!(tokens.record().total() >= 3);
+}
+
+#[tokio::test]
+async fn a_registry_that_denies_says_so_whatever_the_status() {
+    for status in [401, 403] {
+        let fake = FakeRegistry::start(RegistryWorld::with_manifests(3));
+        fake.change(|world| {
+            world.users.values_mut().for_each(|user| user.actions = vec!["pull"]);
+            world.quirks.denies_with = Some(status);
+        });
+        let (_folder, keys) = login(keys(&fake));
+        let fault = connect(keys).await.create_tag(&new_tag("v1", 0)).await.unwrap_err();
+        assert_eq!(fault.kind, FaultKind::Forbidden, "{fault}");
+    }
+}
+
+/// Vercel with three manifests and these tags, and a client of it.
+async fn vercel(tags: &[(&str, usize)]) -> (FakeVercel, Arc<dyn Provider>, tempfile::TempDir) {
+    let mut world = RegistryWorld::with_manifests(3);
+    tags.iter().for_each(|(name, n)| world.tag(name, *n));
+    let fake = FakeVercel::start(world);
+    let folder = tempfile::tempdir().expect("what a test needs is there");
+    let file = folder.path().join("token");
+    private_file(&file, "secret");
+    let (url, registry) = (
+        fake.url().parse().expect("what a test needs is there"),
+        fake.registry.url().parse().expect("what a test needs is there"),
+    );
+    let keys = vercel::Keys::new(url, registry, PROJECT, TEAM, REPOSITORY, IMAGE, SecretSource::File(file));
+    let provider = keys.connect(connection()).await.expect("what a test needs is there");
+    (fake, provider, folder)
+}
+
+#[tokio::test]
+async fn vercel_lists_in_pages_and_writes_through_the_registry_without_a_challenge() {
+    let tags: Vec<(String, usize)> = (0..101).map(|at| (format!("v{at:03}"), at % 3)).collect();
+    let (fake, provider, _folder) = vercel(&tags.iter().map(|(tag, n)| (tag.as_str(), *n)).collect::<Vec<_>>()).await;
+    assert_eq!(provider.list_tags().await.unwrap().tags().len(), 101);
+    assert_eq!((fake.server().record().total(), fake.registry.server().record().total()), (2, 0));
+    // The REST API lags; the registry's answer counts.
+    fake.fall_behind(10);
+    let made = provider.create_tag(&new_tag("latest", 1)).await.unwrap();
+    assert_eq!(made.value, Ok(Value::of(target(1))));
+    let record = fake.registry.server().record();
+    assert_eq!((record.count("GET manifest"), record.count("PUT tag"), record.total()), (1, 1, 2));
+    assert!(record.requests.iter().all(|seen| seen.authorized));
+    // A registry that wants tokens is served as well.
+    fake.registry.change(|world| world.wants = Wants::Token(None));
+    provider.move_tag(&name("latest"), &Value::of(target(1)), &new_tag("latest", 2)).await.unwrap();
+    assert_eq!(fake.registry.tags()["latest"], digest(&manifest(2).bytes));
+}
+
+#[tokio::test]
+async fn vercel_says_what_an_image_is() {
+    let (_fake, provider, _folder) = vercel(&[("v1", 0), ("v2", 1)]).await;
+    let facts = async |tag: &str| {
+        let tag = provider.get_tag(&name(tag)).await.unwrap().unwrap();
+        provider.get_facts(&tag, false).await.unwrap().into_iter().map(|fact| fact.says).collect::<String>()
+    };
+    assert!(facts("v1").await.starts_with("manifest, linux/amd64, status ready, "));
+    assert!(facts("v2").await.starts_with("index, ") && !facts("v2").await.contains("status"));
+}
+
+#[tokio::test]
+async fn what_vercel_hides_or_limits_is_a_fault_and_never_absence() {
+    let (fake, provider, _folder) = vercel(&[("v1", 0)]).await;
+    assert!(provider.identity().await.unwrap().space.ends_with("#prj_1/vcr_1"));
+    fake.change(|world| world.quirks.hides_repository = true);
+    assert!(provider.identity().await.unwrap().space.ends_with("#prj_1/core"));
+    fake.change(|world| world.is_going = true);
+    for fault in [
+        provider.list_tags().await.unwrap_err(),
+        provider.get_tag(&name("v1")).await.unwrap_err(),
+        provider.get_tag(&name("v2")).await.unwrap_err(),
+    ] {
+        assert_eq!(fault.kind, FaultKind::Rejected);
+        assert!(fault.message.contains("410") && fault.hint.unwrap().contains("deletion"));
+    }
+    fake.change(|world| world.repository_id = None);
+    let fault = provider.get_tag(&name("v2")).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::NotFound);
+    assert!(fault.hint.unwrap().contains("hides"));
+}
+
+#[tokio::test]
+async fn the_limit_in_the_body_of_an_answer_is_heeded() {
+    let (fake, provider, _folder) = vercel(&[("v1", 0)]).await;
+    fake.change(|world| world.quirks.limited_for = Some(300));
+    let fault = provider.list_tags().await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Throttled);
+    let wait = fault.retry_after.unwrap();
+    assert!((Duration::from_secs(290)..=Duration::from_secs(301)).contains(&wait), "{wait:?}");
+}
+
+#[tokio::test]
+async fn vercel_never_deletes() {
+    let (fake, provider, _folder) = vercel(&[("v1", 0)]).await;
+    let fault = provider.delete_tag(&name("v1"), &Value::of(target(0))).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Unsupported);
+    assert_eq!(fake.server().record().total() + fake.registry.server().record().total(), 0);
+}
+
+/// The problems of a configuration with this remote.
+fn problems(remote: &str) -> String {
+    let text = format!(
+        "[repository.core]\npath = \"/srv/core.git\"\n[remote.there]\n{remote}\n[job.core]\nfrom = \"core\"\nto = \
+         [\"there\"]\npolicy = \"mirror\"\n"
+    );
+    Settings::parse(&text, Path::new("c.toml")).map_or_else(|fault| fault.to_string(), |_| String::new())
+}
+
+const OCI: &str = "provider = \"oci\"\ntarget = { tag = \"sha-{commit}\" }\n";
+const WHERE: &str = "registry = \"https://r.example.com\"\nimage = \"team/app\"\n";
+const VERCEL: &str = "provider = \"vercel\"\ntarget = { tag = \"sha-{commit}\" }\ntoken = { env = \"T\" }\n";
+const CORE: &str = "project = \"prj_1\"\nrepository = \"core\"\nimage = \"acme/shop/core\"\n";
+
+#[test]
+fn every_problem_of_the_keys_of_a_registry_is_told() {
+    assert_eq!(problems(&format!("{OCI}{WHERE}")), "");
+    assert_eq!(
+        problems(&format!("{OCI}{WHERE}username = \"a\"\npassword = {{ env = \"P\" }}\nrealm = \"x.y:1\"\n")),
+        ""
+    );
+    assert_eq!(problems(&format!("{OCI}{WHERE}token = {{ env = \"T\" }}\ndeletes = \"tag\"\n")), "");
+    for (more, told) in [
+        ("", &["`registry` is missing", "`image` is missing"][..]),
+        ("registry = \"r.example.com\"\nimage = \"Team/app:1\"", &["not a full http or https URL", "names a tag"]),
+        ("registry = \"http://r.example.com\"\nimage = \"a\"", &["plain HTTP"]),
+        ("username = \"a\"", &["`password` is missing"]),
+        ("password = { env = \"P\" }", &["`username` is missing"]),
+        ("username = \"a:b\"\npassword = { env = \"P\" }", &["`username` holds a colon"]),
+        ("username = \"a\"\ntoken = { env = \"T\" }", &["exclude each other"]),
+        ("password = \"hunter2\"\nusername = \"a\"", &["secret"]),
+        ("realm = \"https://auth.example.com/token\"", &["`realm` is not the name of a host"]),
+        ("deletes = \"tags\"", &["did you mean `tag`"]),
+        ("deletes = true", &["expected"]),
+        ("img = \"x\"", &["unknown key `img`"]),
+        ("annotations = \"message\"", &["keeps no annotations"]),
+    ] {
+        let shown = problems(&format!("{OCI}{more}\n"));
+        assert!(told.iter().all(|told| shown.contains(told)), "{more}: {shown}");
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+    assert!(problems("provider = \"oci\"\n").contains("`target` is missing"));
+}
+
+#[test]
+fn every_problem_of_the_keys_of_vercel_is_told() {
+    assert_eq!(problems(&format!("{VERCEL}{CORE}team = \"team_a\"\n")), "");
+    assert_eq!(problems(&format!("{VERCEL}{CORE}team = \"acme\"\nusername = \"team_a\"\n")), "");
+    assert_eq!(problems(&format!("{VERCEL}{CORE}username = \"team_a\"\n")), "");
+    for (more, told) in [
+        ("", &["`project` is missing", "`repository` is missing", "`image` is missing", "`username` is missing"][..]),
+        ("team = \"acme\"", &["`username` is missing"]),
+        ("image = \"core\"", &["has three parts"]),
+        ("project = \"a/b\"\nrepository = \"..\"", &["`project` has a slash", "`repository` cannot stand in a URL"]),
+        ("team = \"\"", &["`team` is empty"]),
+        ("username = \"a:b\"", &["`username` cannot be"]),
+        ("registry = \"vcr.vercel.com\"", &["not a full http or https URL"]),
+    ] {
+        let shown = problems(&format!("{VERCEL}{more}\n"));
+        assert!(told.iter().all(|told| shown.contains(told)), "{more}: {shown}");
+    }
+    let no_token =
+        problems(&format!("provider = \"vercel\"\ntarget = {{ trailer = \"Image\" }}\n{CORE}username = \"x\"\n"));
+    assert!(no_token.contains("`token` is missing"), "{no_token}");
+}
+
+#[test]
+fn the_example_says_what_its_remotes_are() {
+    let settings = load(Path::new("config/examples/registries.toml")).unwrap();
+    let remotes = &settings.jobs[0].to;
+    let [images, vercel] = remotes.as_slice() else { panic!("two remotes") };
+    let images = images.for_repository("core").unwrap();
+    assert_eq!(images.keys.describe(), "https://registry.example.com team/core");
+    assert_eq!(images.capabilities().deletes, Deletes::Yes);
+    assert!(matches!(images.provider.capabilities.deletes, Deletes::Never(_)));
+    let vercel = vercel.for_repository("core").unwrap();
+    assert_eq!(vercel.keys.describe(), "https://vcr.vercel.com acme/shop/core");
+    assert!(matches!(vercel.capabilities().deletes, Deletes::Never(_)));
+}
+
+/// A repository with two commits whose images are in the registry under `sha-` and the commit.
+struct World {
+    repository: SampleRepository,
+    registry: FakeRegistry,
+    program: Program,
+    commits: [String; 2],
+}
+
+impl World {
+    fn new(remote: &str) -> Self {
+        let repository = SampleRepository::bare();
+        let commits = [repository.commit("one"), repository.commit("two")];
+        let mut world = RegistryWorld::with_manifests(3);
+        commits.iter().enumerate().for_each(|(n, commit)| world.tag(&format!("sha-{commit}"), n));
+        let registry = FakeRegistry::start(world);
+        let program = Program::new();
+        program.configure(&format!(
+            "[repository.core]\npath = \"{}\"\n[remote.images]\nprovider = \"oci\"\nregistry = \"{}\"\nimage = \"team/app\"\n\
+             username = \"robot\"\npassword = {{ file = \"{}\" }}\ntarget = {{ tag = \"sha-{{commit}}\" }}\n{remote}\n\
+             [job.core]\nfrom = \"core\"\nto = [\"images\"]\npolicy = \"mirror\"\n",
+            repository.path().display(),
+            registry.url(),
+            program.path("token").display(),
+        ));
+        Self { repository, registry, program, commits }
+    }
+
+    fn far(&self) -> BTreeMap<String, usize> {
+        let number =
+            |of: String| (0..3).find(|n| digest(&manifest(*n).bytes) == of).expect("what a test needs is there");
+        let tags = self.registry.tags().into_iter().filter(|(name, _)| !name.starts_with("sha-"));
+        tags.map(|(name, digest)| (name, number(digest))).collect()
+    }
+
+    fn sync(&self) -> Ended {
+        self.program.sync(&["--exit-code"])
+    }
+}
+
+#[test]
+fn a_pass_tags_images_moves_them_in_place_and_then_has_nothing_to_do() {
+    let world = World::new("strip_prefix = \"v\"\nreplace = { \"+\" = \"_\" }");
+    world.repository.tag("v1.0.0", &world.commits[0]);
+    world.repository.tag("v1.1.0+b1", &world.commits[0]);
+    world.sync().expect(0);
+    assert_eq!(world.far(), BTreeMap::from([("1.0.0".into(), 0), ("1.1.0_b1".into(), 0)]));
+    world.repository.tag("v1.0.0", &world.commits[1]);
+    let moved = world.sync().expect(0).remote();
+    assert_eq!(moved["changes"][0]["action"], "move", "{moved}");
+    assert_eq!(world.far()["1.0.0"], 1);
+    let writes = world.registry.writes().len();
+    world.registry.server().forget();
+    let quiet = world.sync().expect(0).remote();
+    assert_eq!((quiet["state"].as_str(), world.registry.writes().len()), (Some("in_sync"), writes));
+    // A token, two pages of names, four digests.
+    let record = world.registry.server().record();
+    let counts = ["GET token", "GET list", "HEAD tag"].map(|kind| record.count(kind));
+    assert_eq!(counts, [1, 3, 4], "{:?}", record.requests);
+}
+
+#[test]
+fn deletes_are_held_unless_the_remote_allows_them() {
+    for (remote, left) in [("", 2), ("deletes = \"tag\"", 1)] {
+        let world = World::new(remote);
+        world.repository.tag("v1", &world.commits[0]);
+        world.repository.tag("v2", &world.commits[0]);
+        world.sync().expect(0);
+        world.repository.git(&["tag", "-d", "v2"]);
+        let after = world.program.sync(&[]);
+        let code = if left == 2 { 3 } else { 0 };
+        let remote = after.expect(code).remote();
+        assert_eq!(world.far().len(), left, "{remote}");
+        let sources = world.registry.tags().keys().filter(|name| name.starts_with("sha-")).count();
+        assert_eq!(sources, 2);
+        if left == 2 {
+            assert!(remote["held"][0]["reason"].as_str().unwrap().contains("`deletes`"), "{remote}");
+        }
+    }
+}
+
+#[test]
+fn a_registry_that_took_other_tags_along_is_reported() {
+    let world = World::new("deletes = \"tag\"");
+    world.repository.tag("v1", &world.commits[0]);
+    world.repository.tag("v2", &world.commits[0]);
+    world.sync().expect(0);
+    world.registry.change(|registry| registry.quirks.tag_deletes = TagDeletes::UntagsAll);
+    world.repository.git(&["tag", "-d", "v2"]);
+    let after = world.program.sync(&[]);
+    assert!(after.stdout.contains("took other tags"), "{}", after.stdout);
+    assert_eq!(world.far(), BTreeMap::from([("v1".into(), 0)]));
+    assert_eq!(world.registry.tags().len(), 3);
+}
+
+#[tokio::test]
+async fn tags_of_one_image_go_together_without_a_false_alarm() {
+    let fake = open_registry(&[("v1", 0), ("v2", 0)]);
+    fake.server().on(When::method("HEAD"), Effect::Delay(Duration::from_millis(20)));
+    let provider = connect(keys(&fake).deleting()).await;
+    let _listed = provider.list_tags().await.unwrap();
+    let (v1, v2, value) = (name("v1"), name("v2"), Value::of(target(0)));
+    let (one, other) = tokio::join!(provider.delete_tag(&v1, &value), provider.delete_tag(&v2, &value));
+    assert_eq!((one, other), (Ok(()), Ok(())));
+    assert!(fake.tags().is_empty() && fake.writes().iter().all(|write| write.method == "DELETE"));
+}
+
+#[tokio::test]
+async fn a_tag_that_somebody_else_deleted_stays_deleted() {
+    let fake = open_registry(&[("v1", 0), ("v2", 0), ("v3", 0)]);
+    let provider = connect(keys(&fake).deleting()).await;
+    let _listed = provider.list_tags().await.unwrap();
+    fake.change(|world| world.tags.remove("v1"));
+    provider.delete_tag(&name("v2"), &Value::of(target(0))).await.unwrap();
+    assert_eq!(fake.tags().into_keys().collect::<Vec<_>>(), ["v3"]);
+}
