@@ -33,15 +33,16 @@ struct CodeArtsStage {
     provider: Arc<dyn Provider>,
 }
 
-/// An oddity that is nothing but switches, and what else happens to it.
+/// An oddity that is nothing but switches, and what somebody does before the `n`-th request for a page. Where pages are
+/// counted, the fourth is the second page: two are spent on finding that out.
 macro_rules! odd {
-    ($what:literal, $due:expr, [$($switch:ident: $to:expr),*] $(, $adversary:expr)?) => {
+    ($what:literal, $due:expr, [$($switch:ident: $to:expr),*] $(, $nth:literal: $adversary:expr)?) => {
         Odd {
             what: $what,
             due: $due,
             turn: |fake| {
                 fake.change(|world| world.quirks = Quirks { $($switch: $to,)* ..Quirks::default() });
-                $(fake.adversary(listing().nth(2), $adversary);)?
+                $(fake.adversary(listing().nth($nth), $adversary);)?
             },
         }
     };
@@ -85,12 +86,12 @@ const ODDITIES: &[Odd] = &[
     odd!("the listing shows commits", Due::Whole, [lists_commits: true]),
     odd!("the listing shows names only", Due::Whole, [lists_names_only: true]),
     odd!("lightweight tags with the message of the commit", Due::Whole, [borrows_messages: true]),
-    odd!("a tag goes between two pages of rows", Due::Whole, [], goes),
-    odd!("a tag comes between two pages of rows", Due::Whole, [], comes),
-    odd!("a tag goes and another comes between two pages of rows", Due::Whole, [], goes_and_comes),
-    odd!("a tag goes between two pages by number", Due::Whole, [offset_counts_pages: true], goes),
-    odd!("a tag goes and another comes between two pages by number", Due::Whole, [offset_counts_pages: true], goes_and_comes),
-    odd!("a tag goes and another comes without an order", Due::Whole, [unordered: true], goes_and_comes),
+    odd!("a tag goes between two pages of rows", Due::Whole, [], 2: goes),
+    odd!("a tag comes between two pages of rows", Due::Whole, [], 2: comes),
+    odd!("a tag goes and another comes between two pages of rows", Due::Whole, [], 2: goes_and_comes),
+    odd!("a tag goes between two pages by number", Due::Whole, [offset_counts_pages: true], 4: goes),
+    odd!("a tag goes and another comes between two pages by number", Due::Whole, [offset_counts_pages: true], 4: goes_and_comes),
+    odd!("a tag goes and another comes without an order", Due::Whole, [unordered: true], 2: goes_and_comes),
 ];
 
 fn listing() -> When {
