@@ -1,4 +1,5 @@
-//! A first run for newcomers: a repository, a GitLab that lives for a minute on this machine, and the real program between them.
+//! A first run for newcomers: a repository, a GitLab that lives for a minute on this machine, and the real program between them;
+//! then one repository on four remotes of other kinds.
 //!
 //! `cargo run --release --example demo` makes a sample repository; with a path behind `--` it works on a copy of yours.
 //! Needs Rust and git, touches nothing outside a temporary folder, and talks to nobody but itself.
@@ -12,6 +13,7 @@ use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use support::everywhere::Everywhere;
 use support::gitlab::{FakeGitlab, GitlabWorld};
 use support::program::private_file;
 use support::repository::SampleRepository;
@@ -67,6 +69,8 @@ fn main() -> Result<()> {
         gitlab.tags("infra/core").len()
     ));
 
+    everywhere()?;
+
     println!(
         "With your own GitLab: write this to config.toml, put a token with scope `api` and role Developer into the file\n\
          (`chmod 600`), and start with `tagsyncd --config config.toml plan`, which writes nothing.\n\n{}",
@@ -76,6 +80,34 @@ fn main() -> Result<()> {
             Path::new("/etc/tagsyncd/gitlab.token")
         )
     );
+    Ok(())
+}
+
+/// The second act: one repository on four remotes of other kinds.
+fn everywhere() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let world = Everywhere::start();
+    let secret = folder.path().join("secret");
+    private_file(&secret, "secret");
+    let config = folder.path().join("config.toml");
+    std::fs::write(&config, world.configuration(&secret))?;
+    let repository = world.repository.path().to_owned();
+    let demo = Demo { repository, config, state: folder.path().join("state") };
+
+    say(
+        "Another repository, on four remotes: CodeArts Repo holds commits, Vers holds snapshots of machines, and two registries \
+         hold images. Of `v1.0.0` everything was built; of `v1.1.0` nothing was yet, so it waits.",
+    );
+    demo.run(&["--sync"]);
+
+    say(
+        "CI has built the second release: its images are there, and its tag names the snapshot. The next pass brings it along.",
+    );
+    world.build_the_second_release();
+    demo.run(&["--sync"]);
+
+    say("Again. Nothing is written anywhere.");
+    demo.run(&["--sync"]);
     Ok(())
 }
 

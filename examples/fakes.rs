@@ -10,12 +10,27 @@ mod support;
 
 use std::io::{Read as _, Write as _};
 
+use support::codearts::{CodeArtsWorld, FakeCodeArts};
 use support::gitlab::{FakeGitlab, GitlabWorld};
+use support::registry::{FakeRegistry, RegistryWorld};
+use support::vercel::FakeVercel;
 use support::vers::{FakeVers, VersWorld, snapshot_id};
 
 fn main() -> std::io::Result<()> {
     let gitlab = FakeGitlab::start(GitlabWorld::with_core());
     println!("gitlab {}", gitlab.url());
+    let codearts = FakeCodeArts::start(CodeArtsWorld::with_core());
+    println!("codearts {}", codearts.url());
+    // Images are there under the names that are given as arguments, as if they had just been built.
+    let images = || {
+        let mut world = RegistryWorld::with_manifests(3);
+        std::env::args().skip(1).enumerate().for_each(|(at, name)| world.tag(&name, at % 3));
+        world
+    };
+    let vercel = FakeVercel::start(images());
+    println!("vercel {} {}", vercel.url(), vercel.registry.url());
+    let registry = FakeRegistry::start(images());
+    println!("oci {}", registry.url());
     let vers = FakeVers::start(VersWorld::with_core());
     // With the snapshots that it has.
     println!("vers {} {} {} {}", vers.url(), snapshot_id(0), snapshot_id(1), snapshot_id(2));

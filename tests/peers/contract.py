@@ -157,6 +157,29 @@ def gitlab(tagsyncd, url, fakes):
     with_commits(walk)
 
 
+def codearts(tagsyncd, url, fakes):
+    walk = Walk(tagsyncd, "codearts", f'provider = "codearts"\nurl = "{url}"\nrepository_id = 7\ntoken = {{{{ file = "{{token}}" }}}}')
+    with_commits(walk)
+
+
+def vercel(tagsyncd, url, fakes):
+    walk = Walk(
+        tagsyncd, "vercel",
+        f'provider = "vercel"\nurl = "{url}"\nregistry = "{fakes["vercel"][1]}"\nteam = "team_a1"\nproject = "prj_1"\n'
+        'repository = "core"\nimage = "acme/shop/core"\ntoken = {{ file = "{token}" }}\ntarget = {{ tag = "sha-{{commit:12}}" }}\n'
+        'strip_prefix = "v"',
+    )
+    for at in range(3):
+        walk.tag(f"v1.{at}", 0)
+    walk.sync(0, create=3)
+    walk.sync(0, in_sync=3, create=0)
+    walk.tag("v1.0", 1)
+    walk.sync(0, move=1, in_sync=2)
+    walk.delete("v1.1")
+    walk.sync(3, held=1, in_sync=2)
+    explained(walk, "v1.0")
+
+
 def vers(tagsyncd, url, fakes):
     snapshots = fakes["vers"][1:]
     walk = Walk(
@@ -175,14 +198,21 @@ def vers(tagsyncd, url, fakes):
     explained(walk, "v0")
 
 
-WALKS = [("gitlab", "gitlab-tags.yaml", gitlab), ("vers", "vers-tags.yaml", vers)]
+WALKS = [
+    ("gitlab", "gitlab-tags.yaml", gitlab),
+    ("codearts", "huawei-tags.yaml", codearts),
+    ("vers", "vers-tags.yaml", vers),
+    ("vercel", "vercel-tags.yaml", vercel),
+]
 
 
 def main():
     prism, tagsyncd, fakes = sys.argv[1:]
-    server = subprocess.Popen([fakes], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    # The commits of every walk are the same: made of nothing but fixed words and dates.
+    built = [f"sha-{commit[:12]}" for commit in Walk(tagsyncd, "none", "").commits]
+    server = subprocess.Popen([fakes, *built], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     addresses = {}
-    while len(addresses) < len(WALKS):
+    while not {name for name, _, _ in WALKS} <= addresses.keys():
         name, *rest = server.stdout.readline().split()
         addresses[name] = rest
     checked = 0

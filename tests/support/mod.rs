@@ -8,6 +8,7 @@
 pub mod codearts;
 pub mod codearts_subject;
 pub mod conformance;
+pub mod everywhere;
 pub mod gitlab;
 pub mod gitlab_subject;
 pub mod memory;
