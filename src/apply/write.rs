@@ -143,6 +143,8 @@ impl Writer {
                 taken.detail = Some(format!("somebody else created the name in between; {}", said(&fault)));
                 return taken;
             }
+            // Unseen, only a server that refuses to overwrite may be asked to create.
+            Err(_) if !self.capabilities.create_refuses_existing => return lost(&fault),
             Ok(None) | Err(_) => {}
         }
         let restored = match self.provider.create_tag(old).await {
@@ -217,7 +219,9 @@ impl Writer {
             }
             Some(there) if old.is_none() => found_instead(&there, new),
             _ => {
-                let missing = matches!(self.provider.has_target(new.target()).await, Ok(false));
+                // A right that is missing is no target that is missing, even where the target is not shown.
+                let missing = fault.kind != FaultKind::Forbidden
+                    && matches!(self.provider.has_target(new.target()).await, Ok(false));
                 let mut rejected = ended(Outcome::Rejected, RecordChange::Keep);
                 if missing {
                     rejected.detail = Some(format!("the remote does not have {:.12} yet", new.target()));

@@ -132,10 +132,13 @@ impl Image {
         let names = self.list_names().await?;
         let tags: Vec<RemoteTag> = futures_util::stream::iter(names.found)
             .map(|name| async move {
-                let value = match self.get_value(&name).await? {
-                    Some(value) => value,
+                let value = match self.get_value(&name).await {
+                    Ok(Some(value)) => value,
                     // Gone since, or a tag without its manifest, which some registries list for ever.
-                    None => Err("it was listed, and the registry has no manifest for it".to_owned()),
+                    Ok(None) => Err("it was listed, and the registry has no manifest for it".to_owned()),
+                    // One image that may not be had, as in quarantine, says nothing about the others.
+                    Err(fault) if fault.kind == FaultKind::Rejected => Err(fault.to_string()),
+                    Err(fault) => return Err(fault),
                 };
                 Ok::<_, Fault>(tag(name, value))
             })
@@ -196,6 +199,12 @@ impl Image {
                     Cursor::Link(next)
                 }
                 (None, _) if linked => return Ok(Names { found: names, end: End::NoNextPage }),
+                // `last` goes by the order of names: without that order, "nothing follows" is no end.
+                (None, None) if !names.is_sorted() => {
+                    return Err(
+                        reply.unusable("ends a listing that is not in the order of its names, so it proves no end")
+                    );
+                }
                 (None, None) => return Ok(Names { found: names, end: End::ShortPage }),
                 (None, Some(last)) => {
                     reply.leads_to(&mut trail, &last)?;
@@ -397,10 +406,10 @@ fn absent(what: &impl std::fmt::Display) -> Fault {
     Fault::new(FaultKind::NotFound, format!("{what} is not there"))
 }
 
-/// A failed read in front of a write, in the terms of writes: whatever a server in trouble does next is in doubt.
+/// A failed read in front of a write, in the terms of writes: nothing was sent, so nothing can have happened.
 fn before_write(fault: Fault) -> Fault {
     match fault.kind {
-        FaultKind::Unreadable => Fault { kind: FaultKind::Ambiguous, ..fault },
+        FaultKind::Unreadable | FaultKind::Ambiguous => Fault { kind: FaultKind::NotSent, ..fault },
         _ => fault,
     }
 }

@@ -212,7 +212,12 @@ impl Needs {
     async fn read(&self, source: &dyn Source) -> Result<SourceSnapshot, SourceFault> {
         let mut snapshot = source.read_tags(self.messages).await?;
         for notes_ref in &self.notes {
-            let notes = source.read_notes(notes_ref, snapshot.commits().collect()).await?;
+            let commits: Vec<_> = snapshot.commits().collect();
+            // Only names that these notes lead further are unknown then; other remotes of the source need none.
+            let notes = source.read_notes(notes_ref, commits.clone()).await.unwrap_or_else(|fault| {
+                tracing::warn!(%notes_ref, error = fault.message, "Notes could not be read.");
+                commits.into_iter().map(|commit_id| (commit_id, Err(fault.to_string().into()))).collect()
+            });
             snapshot = snapshot.with_notes(notes_ref.clone(), notes);
         }
         Ok(snapshot)

@@ -111,8 +111,8 @@ def main():
         with tempfile.TemporaryDirectory() as folder:
             file = pathlib.Path(folder) / "vectors.json"
             write(vectors([*fixed(), *at_random(given.random, given.seed)]), file)
-            test = "provider::codearts::sign::tests::signatures_are_those_of_the_vendor_at_this_moment"
-            command = ["cargo", "test", "--locked", "--lib", "--", "--ignored", "--exact", test]
+            test = "provider::codearts::sign::tests::signatures_are_those_of_the_vendor"
+            command = ["cargo", "test", "--locked", "--lib", "--", "--exact", test]
             ended = subprocess.run(command, cwd=HERE.parent.parent, env={**os.environ, "TAGSYNCD_SIGNER_VECTORS": str(file)},
                                    stdout=subprocess.PIPE, text=True)
             sys.stdout.write(ended.stdout)

@@ -69,7 +69,7 @@ const ODDITIES: &[Odd] = &[
     odd!("pages smaller than asked for", Due::Whole, page_cap: 7),
     odd!("small pages without Link", Due::Whole, page_cap: 50, no_link: true),
     odd!("names backwards", Due::Whole, reversed: true),
-    odd!("names backwards without Link", Due::Whole, reversed: true, no_link: true),
+    odd!("names backwards without Link", Due::WholeOrFault, reversed: true, no_link: true),
     odd!("no digests", Due::Whole, no_digest: true),
     Odd {
         what: "a tag goes between two pages",

@@ -146,14 +146,10 @@ mod tests {
     #[test]
     fn signatures_are_those_of_the_vendor() {
         assert!(check(include_str!("../../../tests/peers/huawei_signer.json")) >= 20);
-    }
-
-    /// What `tests/peers/huawei_signer.py --check` runs, with vectors that the SDK has just made.
-    #[test]
-    #[ignore = "needs the vendor's SDK; see tests/peers/huawei_signer.py"]
-    fn signatures_are_those_of_the_vendor_at_this_moment() {
-        let file = std::env::var_os("TAGSYNCD_SIGNER_VECTORS").expect("the caller names a file of vectors");
-        assert!(check(&std::fs::read_to_string(file).unwrap()) > 0);
+        // `tests/peers/huawei_signer.py --check` brings more, which the SDK has just made.
+        if let Some(file) = std::env::var_os("TAGSYNCD_SIGNER_VECTORS") {
+            assert!(check(&std::fs::read_to_string(file).unwrap()) > 0);
+        }
     }
 
     #[test]

@@ -264,12 +264,11 @@ impl Refusal {
             // Chinese has no spaces between words.
             parts.any(|part| all.contains(&part)) || all.iter().any(|word| !word.is_ascii() && words.contains(word))
         };
-        if mentions(things) {
-            Lacking::Thing
-        } else if mentions(&["repository", "project", "仓库", "项目"]) {
-            Lacking::Surroundings
-        } else {
-            Lacking::Untold
+        match (mentions(things), mentions(&["repository", "project", "仓库", "项目"])) {
+            (true, false) => Lacking::Thing,
+            (false, true) => Lacking::Surroundings,
+            // "The repository does not exist or you may not read its tags" speaks of both.
+            (true, true) | (false, false) => Lacking::Untold,
         }
     }
 }
@@ -446,7 +445,8 @@ mod tests {
     fn an_absent_tag_is_told_from_an_absent_repository() {
         let lacking = |json: &str| refusal(json.as_bytes()).lacking(&["tag", "tags", "标签"]);
         for (json, due) in [
-            (r#"{"error_code":"CH.1","error_msg":"The tag does not exist in the repository"}"#, Lacking::Thing),
+            (r#"{"error_code":"CH.1","error_msg":"The tag does not exist"}"#, Lacking::Thing),
+            (r#"{"error_code":"CH.1","error_msg":"The tag does not exist in the repository"}"#, Lacking::Untold),
             (r#"{"error_code":"CH.1","error_msg":"标签不存在"}"#, Lacking::Thing),
             (
                 r#"{"error_code":"CH.00402000","error_msg":"The repository of the tag does not exist"}"#,

@@ -121,6 +121,14 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
     };
     let realm = match written.realm {
         None => Some(None),
+        Some(realm) if matches!(login, Some(Login::Token(_))) => {
+            problems.push(
+                realm.span(),
+                "`realm` has no part in it: a `token` goes to the registry as it is",
+                Some(forms),
+            );
+            None
+        }
         Some(realm) => match realm_of(realm.get_ref()) {
             Some(host) => Some(Some(host)),
             None => {

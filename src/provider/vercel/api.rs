@@ -129,6 +129,8 @@ impl Provider for Vercel {
         } else {
             self.expect(reply, 200)?.json::<WireRepository>("a repository")?.repository.id
         };
+        // Tags are read there and written here: a login or a name that is wrong shows before the first write.
+        self.image.prove_shown("reach the registry").await?;
         let space = format!("vercel:{}#{}/{id}", self.server, self.place.project);
         // What the token may do is shown nowhere.
         Ok(Identity { space, access: Access::Untold })
@@ -139,11 +141,9 @@ impl Provider for Vercel {
     }
 
     async fn get_tag(&self, name: &TagName) -> Result<Option<RemoteTag>, Fault> {
-        if let Some((reply, tag)) = self.try_find_wire("read the tag", name).await? {
-            return self.tag(&reply, tag).map(Some);
-        }
-        self.prove_shown("read the tag").await?;
-        Ok(None)
+        // Not from the REST API, which may show a write only later: what is written is written through the registry, so a
+        // look before it has to see what is there.
+        self.image.get_tag(name).await
     }
 
     async fn get_facts(&self, tag: &RemoteTag, _signed: bool) -> Result<Vec<Fact>, Fault> {
@@ -156,11 +156,9 @@ impl Provider for Vercel {
         if self.image.try_find_target(target).await?.is_some() {
             return Ok(true);
         }
-        self.prove_shown("read the manifest").await?;
+        self.image.prove_shown("read the manifest").await?;
         Ok(false)
     }
-
-    // The REST API may show what was written only later; the registry's own answer is the truth.
 
     async fn create_tag(&self, new: &NewTag) -> Result<RemoteTag, Fault> {
         self.image.put("create the tag", &new.name, new.target()).await
