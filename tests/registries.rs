@@ -542,3 +542,13 @@ async fn a_tag_that_somebody_else_deleted_stays_deleted() {
     provider.delete_tag(&name("v2"), &Value::of(target(0))).await.unwrap();
     assert_eq!(fake.tags().into_keys().collect::<Vec<_>>(), ["v3"]);
 }
+
+#[tokio::test]
+async fn a_sibling_that_somebody_else_deleted_in_between_does_not_come_back() {
+    let fake = open_registry(&[("v1", 0), ("w1", 0)]);
+    let provider = connect(keys(&fake).deleting()).await;
+    provider.list_tags().await.unwrap();
+    fake.change(|world| world.tags.remove("w1"));
+    provider.delete_tag(&name("v1"), &Value::of(target(0))).await.unwrap();
+    assert_eq!(fake.tags(), std::collections::BTreeMap::new());
+}

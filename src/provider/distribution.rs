@@ -235,6 +235,12 @@ impl Image {
         expect(reply, &[200]).map(|_| Some(()))
     }
 
+    /// Whether a tag points at this now; asked in front of a write.
+    pub(super) async fn points_at(&self, name: &TagName, target: &Target) -> Result<bool, Fault> {
+        let value = self.get_value(name).await.map_err(before_write)?;
+        Ok(value.is_some_and(|value| value.is_ok_and(|value| value.target == *target)))
+    }
+
     /// What a tag points at; the inner error is why that cannot be told. `None` after a 404.
     async fn get_value(&self, name: &TagName) -> Result<Option<Result<Value, String>>, Fault> {
         let segments = self.segments(["manifests", text(name)?]);

@@ -123,7 +123,13 @@ impl Provider for Registry {
             return Err(Fault::new(FaultKind::Unsupported, message));
         }
         let _turn = self.turn.lock().await;
-        let siblings = self.siblings(name, &lease.target);
+        // Those that are on it now: what somebody else deleted or moved since the listing is not to come back.
+        let mut siblings = Vec::new();
+        for sibling in self.siblings(name, &lease.target) {
+            if self.image.points_at(&sibling, &lease.target).await? {
+                siblings.push(sibling);
+            }
+        }
         if siblings.is_empty() {
             self.image.delete(name).await?;
             self.forget(name);
