@@ -33,7 +33,7 @@ pub use fault::{Fault, FaultKind};
 pub use gate::Rate;
 pub use observed::{Channel, ClockSkew, Observed, Reach};
 pub use paging::{NextPage, Trail};
-pub use path::refuses as path_refuses;
+pub use path::{refuses as path_refuses, server_of};
 pub use registry::RegistryCredentials;
 pub use reply::Reply;
 pub use token::{ExchangedToken, Token};

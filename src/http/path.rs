@@ -59,6 +59,12 @@ pub(super) fn build(base: &Url, segments: &[&str], query: &[(&str, &str)]) -> Re
     }
 }
 
+/// What of a base URL names the server, whatever the scheme: host, port unless it is the usual one, path prefix.
+pub fn server_of(base: &Url) -> String {
+    let port = base.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}{port}{}", base.host_str().unwrap_or_default(), base.path().trim_end_matches('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -129,12 +129,18 @@ pub enum End {
     ShortPage,
 }
 
+/// More tags than any repository has.
+const MOST: usize = 1_000_000;
+
 /// A listing that contradicts itself, so nothing can be concluded from it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ListingFault {
     /// Pages moved while they were read, or a server repeats a page.
     #[error("the listing named `{0}` twice")]
     Repeated(TagName),
+    /// No repository has so many tags; a server that never ends would fill our memory.
+    #[error("the listing brought more than {MOST} tags")]
+    Endless,
     /// The server said how many there are, and it was another number.
     #[error("the listing brought {found} tags where the server promised {promised}")]
     Short {
@@ -164,6 +170,9 @@ impl Listing {
         for tag in tags {
             if !self.is_new(&tag.name) {
                 return Err(ListingFault::Repeated(tag.name));
+            }
+            if self.tags.len() >= MOST {
+                return Err(ListingFault::Endless);
             }
             self.tags.push(tag);
         }

@@ -9,7 +9,7 @@ use super::list::Memory;
 use super::wire::{
     Lacking, Refusal, WireCommit, WireNewTag, WireRepository, WireTag, meaning, meaning_of_failed, refusal,
 };
-use crate::http::{Client, Reply, Transport};
+use crate::http::{Client, Reply, Transport, server_of};
 use crate::provider::{Access, Fact, Fault, FaultKind, Identity, NewTag, Provider};
 use crate::tag::{CommitId, RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
@@ -29,9 +29,7 @@ pub struct CodeArts {
 impl CodeArts {
     /// `client` speaks to the server under `url`.
     pub(super) fn new(client: Client, transport: &Transport, url: &Url, id: u32, compare_annotations: bool) -> Self {
-        let host = url.host_str().unwrap_or_default();
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let server = format!("{host}{port}{}", url.path().trim_end_matches('/'));
+        let server = server_of(url);
         let memory = transport.remembered(&format!("codearts {server}#{id}"));
         Self { client, compare_annotations, memory, id, repository: id.to_string(), server }
     }

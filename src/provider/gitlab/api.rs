@@ -5,7 +5,7 @@ use url::Url;
 
 use super::LONGEST_NAME;
 use super::wire::{Refusal, WireCommit, WireNewTag, WireProject, WireSignature, WireTag, WireToken, refusal, role};
-use crate::http::{Client, Reply};
+use crate::http::{Client, Reply, server_of};
 use crate::provider::{Access, Fact, Fault, FaultKind, Identity, NewTag, Provider};
 use crate::tag::{CommitId, RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
@@ -27,9 +27,7 @@ pub struct GitLab {
 impl GitLab {
     /// `client` speaks to the API under `url`.
     pub(super) fn new(client: Client, url: &Url, project: String, anonymous: bool, compare_annotations: bool) -> Self {
-        let host = url.host_str().unwrap_or_default();
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let server = format!("{host}{port}{}", url.path().trim_end_matches('/'));
+        let server = server_of(url);
         Self { client, project, compare_annotations, anonymous, server }
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use async_trait::async_trait;
 use url::Url;
 
-use crate::http::Client;
+use crate::http::{Client, server_of};
 use crate::provider::distribution::Image;
 use crate::provider::{Access, Fault, FaultKind, Identity, NewTag, Provider};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
@@ -30,9 +30,7 @@ pub struct Registry {
 impl Registry {
     /// `client` speaks to the registry under `url`.
     pub(super) fn new(client: Client, url: &Url, image: &str, deletes: bool) -> Self {
-        let host = url.host_str().unwrap_or_default();
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let space = format!("oci:{host}{port}{}#{image}", url.path().trim_end_matches('/'));
+        let space = format!("oci:{}#{image}", server_of(url));
         let (siblings, untags_all, turn) = (Mutex::default(), AtomicBool::new(false), tokio::sync::Mutex::default());
         Self { image: Image::new(client, image), space, deletes, siblings, untags_all, turn }
     }

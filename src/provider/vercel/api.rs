@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use url::Url;
 
 use super::wire::{WireOne, WirePage, WireRepository, WireTag, refusal};
-use crate::http::{Client, Reply, Request};
+use crate::http::{Client, Reply, Request, server_of};
 use crate::provider::distribution::{Image, refuses_name};
 use crate::provider::{Access, Fact, Fault, FaultKind, Identity, NewTag, Provider};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
@@ -35,9 +35,7 @@ pub struct Vercel {
 impl Vercel {
     /// `rest` speaks to the API under `url`, `image` is the same repository in the registry.
     pub(super) fn new(rest: Client, url: &Url, place: Place, image: Image) -> Self {
-        let host = url.host_str().unwrap_or_default();
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let server = format!("{host}{port}{}", url.path().trim_end_matches('/'));
+        let server = server_of(url);
         Self { rest, place, image, server }
     }
 

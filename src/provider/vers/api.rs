@@ -7,7 +7,7 @@ use url::Url;
 use uuid::Uuid;
 
 use super::wire::{WireChange, WireCommits, WireCreated, WireNewTag, WireRepository, WireTag, WireTags, refusal};
-use crate::http::{Client, Reply};
+use crate::http::{Client, Reply, server_of};
 use crate::provider::{Access, Fact, Fault, FaultKind, Identity, NewTag, Provider};
 use crate::tag::{Annotation, End, Listing, RemoteSnapshot, RemoteTag, TagName, Target, TargetKind, Value};
 use crate::text::excerpt;
@@ -38,9 +38,7 @@ pub struct Vers {
 impl Vers {
     /// `client` speaks to the API under `url`.
     pub(super) fn new(client: Client, url: &Url, repository: String, compare_annotations: bool) -> Self {
-        let host = url.host_str().unwrap_or_default();
-        let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-        let server = format!("{host}{port}{}", url.path().trim_end_matches('/'));
+        let server = server_of(url);
         Self { client, repository, compare_annotations, server }
     }
 
