@@ -1,325 +1,19 @@
-//! Why one name of one pair stands as it does: both sides and the memory are asked about this name only, and then the
-//! same rules as in a pass.
+//! The rules, asked in the order of a pass until one decides, and what follows in words.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use super::remote_rules;
-use crate::config::{JobSettings, RemoteSettings, RemoteTemplate, Repository, Source as ConfigSource};
-use crate::http::{Pool, Transport};
-use crate::ledger::{
-    Action, Decision, LedgerFault, LedgerRead, Matter, NameState, Ownership, Pair, Parked, Record, RecordChange,
-};
+use super::Question;
+use super::sides::{Far, Near};
+use crate::config::RemoteSettings;
+use crate::ledger::{Action, Decision, Matter, NameState, Parked, Record, RecordChange};
 use crate::plan::{
-    Evidence, HoldKind, Judgement, RemoteRules, Resolved, Rule, Rules, Subject, Unplaceable, Wanted, Witness, judge,
-    reshape, resolve, standing,
+    HoldKind, Judgement, RemoteRules, Resolved, Rule, Rules, Subject, Unplaceable, Wanted, Witness, judge, reshape,
+    standing,
 };
-use crate::provider::{Connection, Fact, Fault};
-use crate::report::{Conclusion, Explanation, FactReport, Presence, RuleReport, SideReport};
-use crate::source::{AnnotatedTag, LocalSource, Messages, Source, SourceFault};
-use crate::tag::{
-    Attachment, CommitId, NamePatterns, Notes, NotesRef, Peeled, RemoteTag, SourceTag, TagName, Target, Value,
-};
-
-/// What the question is about.
-pub struct Question<'a> {
-    /// The job.
-    pub job: &'a JobSettings,
-    /// One of its repositories.
-    pub repository: &'a Repository,
-    /// One of its remotes.
-    pub remote: &'a RemoteTemplate,
-    /// The tag, by its name in the source.
-    pub tag: &'a TagName,
-    /// The file that holds the rules.
-    pub file: &'a ConfigSource,
-}
-
-/// Answers the question. `pool` is what the remote is asked through; without one it is not asked.
-pub async fn explain(
-    question: &Question<'_>,
-    ledger: Option<&dyn LedgerRead>,
-    pool: Option<&Arc<Pool>>,
-) -> Result<Explanation, LedgerFault> {
-    let Question { job, repository, remote, tag, .. } = question;
-    let pair = Pair { job: job.name.clone(), repository: repository.name.clone(), remote: remote.name.clone() };
-    let memory = match ledger {
-        Some(ledger) => ledger.read_name(&pair, tag).await?,
-        None => NameState::default(),
-    };
-    let settings = match remote.for_repository(&repository.name) {
-        Ok(settings) => settings,
-        Err(fault) => return Ok(unusable(&pair, tag, fault.to_string())),
-    };
-    let near = Near::read(&repository.path, tag, &settings).await;
-    let allows_loss = |name: &TagName| settings.keys.allows_loss(name);
-    let remote_rules = remote_rules(&settings, &allows_loss);
-    let name = remote_rules.place(tag);
-    let far = match (&name, pool) {
-        (Ok(name), Some(pool)) => Far::read(&settings, pool, name, near.read_from(tag, &settings), &near).await,
-        (Ok(_) | Err(_), _) => Far::default(),
-    };
-    let looked = Looked { near: &near, far: &far };
-    let resolved = near.tag.as_ref().ok().and_then(Option::as_ref);
-    let resolved = resolved.map(|found| resolve(tag, found, remote_rules, &looked));
-    let wanted = resolved.as_ref();
-    let record = memory.record.as_ref().filter(|record| name.as_ref() == Ok(&record.remote_name));
-    let answer =
-        Answer { question, settings: &settings, remote_rules, memory: &memory, record, near: &near, far: &far, wanted };
-    let (rules, verdict) = answer.judge(name.as_ref());
-    Ok(Explanation {
-        job: pair.job,
-        repository: pair.repository,
-        remote: pair.remote,
-        place: settings.keys.describe(),
-        tag: (*tag).clone(),
-        name: name.ok(),
-        source: near.report(resolved.as_ref()),
-        record: record_report(&memory),
-        there: far.report(),
-        facts: far.facts.iter().map(|Fact { what, says }| FactReport { what, says: says.clone() }).collect(),
-        rules,
-        verdict: verdict.word,
-        reason: verdict.reason,
-        next: verdict.next,
-        incomplete: near.tag.is_err()
-            || matches!(near.notes, Some(Err(_)))
-            || matches!(far.tag, Some(Err(_)))
-            || matches!(far.read_from, Some(Err(_))),
-        remembers_nothing: memory.record.is_none() && memory.unsettled.is_none() && memory.pin.is_none(),
-        is_anothers: matches!(near.tag, Ok(None)) && memory.record.is_none() && !near.rivals.is_empty(),
-    })
-}
-
-/// The names in the source, of which the asked-for one may be a slip.
-pub async fn names_like(repository: &Repository) -> Vec<TagName> {
-    let source = LocalSource::new(&repository.path);
-    let read = source.read_tags(Messages::Skip).await;
-    read.map(|snapshot| snapshot.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default()
-}
-
-fn unusable(pair: &Pair, tag: &TagName, fault: String) -> Explanation {
-    let side = || SideReport { presence: Presence::NotAsked, value: None, remarks: Vec::new() };
-    Explanation {
-        job: pair.job.clone(),
-        repository: pair.repository.clone(),
-        remote: pair.remote.clone(),
-        place: String::new(),
-        tag: tag.clone(),
-        name: None,
-        source: side(),
-        record: side(),
-        there: side(),
-        facts: Vec::new(),
-        rules: Vec::new(),
-        verdict: Conclusion::Unknown,
-        reason: Some(fault),
-        next: "correct the remote's configuration".to_owned(),
-        incomplete: true,
-        remembers_nothing: false,
-        is_anothers: false,
-    }
-}
-
-/// The source's side of the name.
-struct Near {
-    tag: Result<Option<SourceTag>, SourceFault>,
-    /// Its tag object, where it is an annotated one that can be read.
-    annotated: Option<AnnotatedTag>,
-    /// The note on its commit, where the remote's rule asks for it.
-    notes: Option<Result<Notes, SourceFault>>,
-    /// Other names of the source that have the same name on the remote.
-    rivals: Vec<TagName>,
-}
-
-impl Near {
-    async fn read(path: &std::path::Path, name: &TagName, settings: &RemoteSettings) -> Self {
-        let source = LocalSource::new(path);
-        let mut tag = source.read_tag(name).await;
-        let mut annotated = None;
-        if let Ok(Some(tag)) = &mut tag
-            && let Some(tag_id) = tag.tag_id
-        {
-            annotated = source.read_annotation(tag_id).await.ok();
-            if settings.needs_messages() {
-                tag.message = annotated.as_ref().map(|annotated| annotated.message.clone().into_boxed_str());
-            }
-        }
-        let mut notes = None;
-        if let (Ok(Some(SourceTag { peeled: Peeled::Commit(commit_id), .. })), Some(notes_ref)) =
-            (&tag, settings.rule.notes_ref())
-        {
-            notes = Some(source.read_notes(notes_ref, vec![*commit_id]).await);
-        }
-        let mut rivals = Vec::new();
-        if let Ok(mapped) = settings.mapping.to_remote(name)
-            && (mapped != *name || settings.mapping.to_source(&mapped) != [mapped.clone()])
-            && let Ok(all) = source.read_tags(Messages::Skip).await
-        {
-            let names = all.iter().map(|(other, _)| other);
-            rivals.extend(
-                names
-                    .filter(|other| *other != name && settings.mapping.to_remote(other) == Ok(mapped.clone()))
-                    .cloned(),
-            );
-        }
-        Self { tag, annotated, notes, rivals }
-    }
-
-    /// The tag on the remote that the rule reads from.
-    fn read_from(&self, name: &TagName, settings: &RemoteSettings) -> Option<TagName> {
-        let template = settings.rule.reads_from()?;
-        let commit_id = match self.tag.as_ref().ok()?.as_ref()?.peeled {
-            Peeled::Commit(commit_id) => Some(commit_id),
-            Peeled::Tree(_) | Peeled::Blob(_) => None,
-        };
-        template.name_for(name, commit_id).ok()
-    }
-
-    fn report(&self, resolved: Option<&Resolved>) -> SideReport {
-        let tag = match &self.tag {
-            Ok(Some(tag)) => tag,
-            Ok(None) => return SideReport { presence: Presence::Absent, value: None, remarks: Vec::new() },
-            Err(fault) => {
-                let remarks = vec![fault.to_string()];
-                return SideReport { presence: Presence::Unknown, value: None, remarks };
-            }
-        };
-        let value = resolved.and_then(Resolved::value).cloned();
-        let mut remarks = Vec::new();
-        match tag.peeled {
-            Peeled::Commit(_) => {}
-            Peeled::Tree(id) => remarks.push(format!("points at the tree {id}")),
-            Peeled::Blob(id) => remarks.push(format!("points at the blob {id}")),
-        }
-        match tag.tag_id {
-            Some(tag_id) => remarks.push(format!("annotated, tag object {tag_id}")),
-            None => remarks.push("lightweight".to_owned()),
-        }
-        if let Some(annotated) = &self.annotated {
-            remarks.extend(annotated.nested.then(|| "a tag of a tag".to_owned()));
-            remarks.extend(
-                annotated
-                    .signature
-                    .map(|kind| format!("signed ({kind}), which tagsyncd recognises and does not verify")),
-            );
-        }
-        SideReport { presence: Presence::There, value, remarks }
-    }
-}
-
-/// The remote's side of the name; `None` where it was not asked.
-#[derive(Default)]
-struct Far {
-    tag: Option<Result<Option<RemoteTag>, Fault>>,
-    /// The tag that the remote's rule reads from.
-    read_from: Option<Result<Option<RemoteTag>, Fault>>,
-    facts: Vec<Fact>,
-}
-
-impl Far {
-    async fn read(
-        settings: &RemoteSettings,
-        pool: &Arc<Pool>,
-        name: &TagName,
-        read_from: Option<TagName>,
-        near: &Near,
-    ) -> Self {
-        if (settings.capabilities().names.refuses)(name).is_some() {
-            // Nothing can be there under such a name.
-            return Self { tag: Some(Ok(None)), ..Self::default() };
-        }
-        let transport = Transport::new(pool, settings.http.clone());
-        let connection = Connection { transport, compare_annotations: settings.compare_annotations };
-        let asked = async {
-            let provider = settings.keys.connect(connection).await?;
-            let tag = provider.get_tag(name).await?;
-            let signed = near.annotated.as_ref().is_some_and(|annotated| annotated.signature.is_some());
-            let facts = match &tag {
-                Some(tag) => provider.get_facts(tag, signed).await.unwrap_or_else(|fault| {
-                    vec![Fact { what: "more about it", says: format!("could not be read: {fault}") }]
-                }),
-                None => Vec::new(),
-            };
-            let read_from = match read_from {
-                Some(name) => Some(provider.get_tag(&name).await),
-                None => None,
-            };
-            Ok((tag, read_from, facts))
-        };
-        match asked.await {
-            Ok((tag, read_from, facts)) => Self { tag: Some(Ok(tag)), read_from, facts },
-            Err(fault) => Self { tag: Some(Err(fault)), ..Self::default() },
-        }
-    }
-
-    fn report(&self) -> SideReport {
-        let side = |presence, value, remarks| SideReport { presence, value, remarks };
-        match &self.tag {
-            None => side(Presence::NotAsked, None, Vec::new()),
-            Some(Ok(None)) => side(Presence::Absent, None, Vec::new()),
-            Some(Err(fault)) => side(Presence::Unknown, None, vec![fault.to_string()]),
-            Some(Ok(Some(tag))) => {
-                let mut remarks = Vec::new();
-                remarks.extend(tag.value.as_ref().err().cloned());
-                remarks.extend(tag.protected.then(|| "protected there".to_owned()));
-                remarks.extend(tag.attachment.map(|attachment| match attachment {
-                    Attachment::Release => "a Release is attached".to_owned(),
-                    Attachment::Hidden => "whether a Release is attached is not shown".to_owned(),
-                }));
-                side(Presence::There, tag.value.as_ref().ok().cloned(), remarks)
-            }
-        }
-    }
-}
-
-/// What both sides showed to the rule about targets.
-struct Looked<'a> {
-    near: &'a Near,
-    far: &'a Far,
-}
-
-impl Evidence for Looked<'_> {
-    fn target_of(&self, _: &TagName) -> Option<Result<&Target, String>> {
-        match &self.far.read_from {
-            None => Some(Err("the remote was not asked".to_owned())),
-            Some(Err(fault)) => Some(Err(fault.to_string())),
-            Some(Ok(found)) => {
-                let value = found.as_ref()?.value.as_ref();
-                Some(value.map(|value| &value.target).map_err(Clone::clone))
-            }
-        }
-    }
-
-    fn note(&self, _: &NotesRef, commit_id: CommitId) -> Option<Result<&str, String>> {
-        match &self.near.notes {
-            None => Some(Err("it was not read".to_owned())),
-            Some(Err(fault)) => Some(Err(fault.to_string())),
-            Some(Ok(notes)) => Some(notes.get(&commit_id)?.as_deref().map_err(|reason| reason.to_string())),
-        }
-    }
-}
-
-fn record_report(memory: &NameState) -> SideReport {
-    let mut remarks = Vec::new();
-    if let Some(pin) = &memory.pin {
-        let to = pin.value.as_ref().map_or("absent".to_owned(), |value| format!("{value:.12}"));
-        remarks.push(format!("put back to {to} by undoing run {}, at {:.0}", pin.undone, pin.since));
-    }
-    match &memory.record {
-        None => SideReport { presence: Presence::Absent, value: None, remarks },
-        Some(record) => {
-            let how = match record.ownership {
-                Ownership::Created => "written by tagsyncd",
-                Ownership::Adopted => "found equal and adopted",
-            };
-            remarks.insert(0, how.to_owned());
-            SideReport { presence: Presence::There, value: Some(record.value.clone()), remarks }
-        }
-    }
-}
+use crate::report::{Conclusion, RuleReport};
+use crate::tag::{NamePatterns, RemoteTag, TagName, Value};
 
 /// The rules as they are asked.
 #[derive(Default)]
@@ -332,10 +26,10 @@ impl Witness for Heard {
 }
 
 /// What follows, in words.
-struct Verdict {
-    word: Conclusion,
-    reason: Option<String>,
-    next: String,
+pub(super) struct Verdict {
+    pub(super) word: Conclusion,
+    pub(super) reason: Option<String>,
+    pub(super) next: String,
 }
 
 impl Verdict {
@@ -344,21 +38,21 @@ impl Verdict {
     }
 }
 
-struct Answer<'a> {
-    question: &'a Question<'a>,
-    settings: &'a RemoteSettings,
-    remote_rules: RemoteRules<'a>,
-    memory: &'a NameState,
+pub(super) struct Answer<'a> {
+    pub(super) question: &'a Question<'a>,
+    pub(super) settings: &'a RemoteSettings,
+    pub(super) remote_rules: RemoteRules<'a>,
+    pub(super) memory: &'a NameState,
     /// What was last agreed, if that was under the name that the tag has on the remote today.
-    record: Option<&'a Record>,
-    near: &'a Near,
-    far: &'a Far,
+    pub(super) record: Option<&'a Record>,
+    pub(super) near: &'a Near,
+    pub(super) far: &'a Far,
     /// What the source's tag should be on the remote.
-    wanted: Option<&'a Resolved>,
+    pub(super) wanted: Option<&'a Resolved>,
 }
 
 impl Answer<'_> {
-    fn judge(&self, remote_name: Result<&TagName, &Unplaceable>) -> (Vec<RuleReport>, Verdict) {
+    pub(super) fn judge(&self, remote_name: Result<&TagName, &Unplaceable>) -> (Vec<RuleReport>, Verdict) {
         let mut heard = Heard::default();
         let verdict = self.ask(remote_name, &mut heard);
         (heard.0.into_iter().map(|(rule, applies)| self.report(rule, applies)).collect(), verdict)
