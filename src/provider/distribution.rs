@@ -423,7 +423,7 @@ fn before_write(fault: Fault) -> Fault {
 /// The digest of these bytes, as nearly every registry writes it.
 fn sha256(bytes: &[u8]) -> ManifestDigest {
     let hex: String = Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hex}").parse().unwrap_or_else(|_| unreachable!("a digest was just written"))
+    format!("sha256:{hex}").parse().expect("it was just written in the form of a digest")
 }
 
 /// Whether this is the digest of these bytes, by the algorithm that it names.
