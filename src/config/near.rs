@@ -6,10 +6,16 @@ pub(crate) fn nearest<'a>(written: &str, expected: impl IntoIterator<Item = &'a 
     if written.len() > 64 {
         return None;
     }
+    let length = written.chars().count();
     expected
         .into_iter()
-        .map(|word| (strsim::damerau_levenshtein(written, word), word))
-        .filter(|&(distance, word)| distance <= (word.chars().count() / 3).max(1))
+        .filter_map(|word| {
+            let its_length = word.chars().count();
+            let most = (its_length / 3).max(1);
+            // Words that differ more in length differ by more than that: of a hundred thousand names, most need no comparison.
+            let distance = (its_length.abs_diff(length) <= most).then(|| strsim::osa_distance(written, word))?;
+            (distance <= most).then_some((distance, word))
+        })
         .min()
         .map(|(_, word)| word)
 }
