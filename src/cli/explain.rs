@@ -93,9 +93,9 @@ async fn unknown_tag(tag: &TagName, repositories: &[Repository], remotes: &[&Rem
                     .hint(format!("that is what `{meant}` is called on `{}`: ask for `{meant}`", remote.name));
             }
         }
-        names.extend(found.iter().map(ToString::to_string));
+        names.extend(found);
     }
-    match nearest(&tag.to_string(), names.iter().map(String::as_str)) {
+    match nearest(&tag.to_string(), names.iter().filter_map(TagName::as_str)) {
         Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
         None => failure.hint("`tagsyncd plan -v` lists every name"),
     }

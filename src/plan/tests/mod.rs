@@ -48,6 +48,29 @@ static ONLY_V: LazyLock<NamePatterns> = LazyLock::new(|| NamePatterns::new(["v*"
 static NO_PINS: BTreeMap<TagName, Pin> = BTreeMap::new();
 static NOTHING_OPEN: BTreeSet<TagName> = BTreeSet::new();
 
+static NO_REFUSALS: BTreeMap<TagName, crate::ledger::Refusal> = BTreeMap::new();
+static PLAIN: LazyLock<NameMapping> = LazyLock::new(NameMapping::default);
+
+/// Sides of which nothing else is known.
+fn sides_of<'a>(
+    source: &'a SourceSnapshot,
+    records: &'a BTreeMap<TagName, Record>,
+    remote: &'a RemoteSnapshot,
+) -> Sides<'a> {
+    Sides { source, records, remote, refusals: &NO_REFUSALS, open: &NOTHING_OPEN, pins: &NO_PINS }
+}
+
+/// A remote that holds git refs under the names that the source gives them.
+fn on_refs() -> RemoteRules<'static> {
+    RemoteRules {
+        capabilities: &REFS,
+        mapping: &PLAIN,
+        rule: &ResolveRule::Commit,
+        compare_annotations: false,
+        allows_loss: &|_| false,
+    }
+}
+
 type Side = BTreeMap<&'static str, u8>;
 
 fn source(tags: &BTreeMap<&str, u8>) -> SourceSnapshot {
@@ -88,23 +111,9 @@ fn rules(policy: Policy) -> Rules {
 }
 
 fn plan_of(near: &Side, known: &BTreeMap<TagName, Record>, far: &BTreeMap<TagName, Value>, rules: &Rules) -> Plan {
-    let (source, remote, refusals) = (source(near), remote(far), BTreeMap::new());
-    let sides = Sides {
-        source: &source,
-        records: known,
-        remote: &remote,
-        refusals: &refusals,
-        open: &NOTHING_OPEN,
-        pins: &NO_PINS,
-    };
-    let mapping = NameMapping::default();
-    let remote_rules = RemoteRules {
-        capabilities: &REFS,
-        mapping: &mapping,
-        rule: &ResolveRule::Commit,
-        compare_annotations: false,
-        allows_loss: &|_| false,
-    };
+    let (source, remote) = (source(near), remote(far));
+    let sides = sides_of(&source, known, &remote);
+    let remote_rules = on_refs();
     draw(sides, rules, remote_rules)
 }
 
@@ -270,25 +279,11 @@ proptest! {
 #[test]
 fn names_that_meet_on_the_remote_are_all_held() {
     let near = Side::from([("v1", 1), ("v2", 2)]);
-    let (source, remote, records, refusals) =
-        (source(&near), remote(&BTreeMap::new()), BTreeMap::new(), BTreeMap::new());
-    let sides = Sides {
-        source: &source,
-        records: &records,
-        remote: &remote,
-        refusals: &refusals,
-        open: &NOTHING_OPEN,
-        pins: &NO_PINS,
-    };
+    let (source, remote, records) = (source(&near), remote(&BTreeMap::new()), BTreeMap::new());
+    let sides = sides_of(&source, &records, &remote);
     let draw_with = |replace: Vec<(String, String)>| {
         let mapping = NameMapping { replace, ..NameMapping::default() };
-        let remote_rules = RemoteRules {
-            capabilities: &REFS,
-            mapping: &mapping,
-            rule: &ResolveRule::Commit,
-            compare_annotations: false,
-            allows_loss: &|_| false,
-        };
+        let remote_rules = RemoteRules { mapping: &mapping, ..on_refs() };
         draw(sides, &rules(Policy::Mirror), remote_rules)
     };
     let plan = draw_with(vec![("1".into(), "2".into())]);
@@ -301,25 +296,12 @@ fn names_that_meet_on_the_remote_are_all_held() {
 
 #[test]
 fn a_remote_name_that_could_stand_for_a_held_one_is_held() {
-    let (source, refusals, records) = (source(&Side::from([("x", 1)])), BTreeMap::new(), BTreeMap::new());
+    let (source, records) = (source(&Side::from([("x", 1)])), BTreeMap::new());
     let there = BTreeMap::from([(name("release-1"), value(1)), (name("1.0"), value(1)), (name("x"), value(1))]);
     let remote = remote(&there);
-    let sides = Sides {
-        source: &source,
-        records: &records,
-        remote: &remote,
-        refusals: &refusals,
-        open: &NOTHING_OPEN,
-        pins: &NO_PINS,
-    };
+    let sides = sides_of(&source, &records, &remote);
     let mapping = NameMapping { strip_prefix: "v".into(), ..NameMapping::default() };
-    let remote_rules = RemoteRules {
-        capabilities: &REFS,
-        mapping: &mapping,
-        rule: &ResolveRule::Commit,
-        compare_annotations: false,
-        allows_loss: &|_| false,
-    };
+    let remote_rules = RemoteRules { mapping: &mapping, ..on_refs() };
     let mut exact = rules(Policy::Exact);
     exact.protected = NamePatterns::new(["release-*"]).unwrap();
     exact.immutable = NamePatterns::new(["1.*"]).unwrap();
@@ -348,23 +330,10 @@ fn what_the_remote_protects_or_would_lose_is_held() {
         ])
         .unwrap();
     let remote = listing.finish(End::NoNextPage, Some(3)).unwrap();
-    let (source, refusals, mapping) = (source(&near), BTreeMap::new(), NameMapping::default());
-    let sides = Sides {
-        source: &source,
-        records: &known,
-        remote: &remote,
-        refusals: &refusals,
-        open: &NOTHING_OPEN,
-        pins: &NO_PINS,
-    };
+    let (source, mapping) = (source(&near), NameMapping::default());
+    let sides = sides_of(&source, &known, &remote);
     let draw_with = |allows_loss: &(dyn Fn(&TagName) -> bool + Sync)| {
-        let remote_rules = RemoteRules {
-            capabilities: &REFS,
-            mapping: &mapping,
-            rule: &ResolveRule::Commit,
-            compare_annotations: false,
-            allows_loss,
-        };
+        let remote_rules = RemoteRules { mapping: &mapping, allows_loss, ..on_refs() };
         draw(sides, &rules(Policy::Mirror), remote_rules)
     };
     let plan = draw_with(&|_| false);
@@ -383,23 +352,10 @@ fn unknown_on_either_side_holds_in_every_policy() {
     listing.page([remote_tag(name("v1"), value(1)), unknown]).unwrap();
     let remote = listing.finish(End::SingleResponse, None).unwrap();
     let known = records(&Side::from([("v1", 1), ("v2", 1)]));
-    let (refusals, mapping) = (BTreeMap::new(), NameMapping::default());
+    let mapping = NameMapping::default();
     for policy in [Policy::CreateOnly, Policy::Mirror, Policy::Exact] {
-        let sides = Sides {
-            source: &source,
-            records: &known,
-            remote: &remote,
-            refusals: &refusals,
-            open: &NOTHING_OPEN,
-            pins: &NO_PINS,
-        };
-        let remote_rules = RemoteRules {
-            capabilities: &REFS,
-            mapping: &mapping,
-            rule: &ResolveRule::Commit,
-            compare_annotations: false,
-            allows_loss: &|_| true,
-        };
+        let sides = sides_of(&source, &known, &remote);
+        let remote_rules = RemoteRules { mapping: &mapping, allows_loss: &|_| true, ..on_refs() };
         let plan = draw(sides, &rules(policy), remote_rules);
         assert_eq!(plan.held.iter().map(|held| held.kind).collect::<Vec<_>>(), [HoldKind::Unknown; 2], "{policy:?}");
         assert!(plan.changes.is_empty() && plan.notes.is_empty());

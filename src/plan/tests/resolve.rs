@@ -64,8 +64,8 @@ fn plan_with(
     rule: &ResolveRule,
     policy: Policy,
 ) -> Plan {
-    let (refusals, mapping) = (BTreeMap::new(), NameMapping::default());
-    let sides = Sides { source, records, remote, refusals: &refusals, open: &NOTHING_OPEN, pins: &NO_PINS };
+    let mapping = NameMapping::default();
+    let sides = sides_of(source, records, remote);
     draw(sides, &rules(policy), remote_rules(&mapping, rule))
 }
 
@@ -264,17 +264,10 @@ fn a_note_says_what_the_tag_becomes() {
 #[test]
 fn machines_are_found_by_their_uuid() {
     let id = "67e55044-10b1-426f-9247-bb680e5fe0c8";
-    let (refusals, mapping, rule) = (BTreeMap::new(), NameMapping::default(), by_trailer());
+    let (mapping, rule) = (NameMapping::default(), by_trailer());
     let near = annotated(&format!("v1\n\nImage: {id}\n"));
     let (known, far) = (BTreeMap::new(), far_of(&[]));
-    let sides = Sides {
-        source: &near,
-        records: &known,
-        remote: &far,
-        refusals: &refusals,
-        open: &NOTHING_OPEN,
-        pins: &NO_PINS,
-    };
+    let sides = sides_of(&near, &known, &far);
     let remote_rules = RemoteRules { capabilities: &MACHINES, ..remote_rules(&mapping, &rule) };
     let plan = draw(sides, &rules(Policy::Mirror), remote_rules);
     assert_eq!(verdict(&plan), format!("create {id}"));
@@ -323,14 +316,7 @@ fn every_missing_target_has_its_turn_and_forgotten_ones_have_none() {
     let refusals = (0..=12_u8).map(|number| (name(&names[usize::from(number)]), refusal(number))).collect();
     let far = far_of(&(1..=12).map(|number| (sha(number), number)).collect::<Vec<_>>());
     let (known, mapping, rule) = (BTreeMap::new(), NameMapping::default(), by_tag("sha-{commit}"));
-    let sides = Sides {
-        source: &near,
-        records: &known,
-        remote: &far,
-        refusals: &refusals,
-        open: &NOTHING_OPEN,
-        pins: &NO_PINS,
-    };
+    let sides = Sides { refusals: &refusals, ..sides_of(&near, &known, &far) };
     let missing = |turn| missing_targets(sides, remote_rules(&mapping, &rule), 3, turn);
     let mut asked: Vec<Target> = (0..4).flat_map(missing).collect();
     assert!((0..4).all(|turn| missing(turn).len() <= 3));
@@ -361,15 +347,8 @@ fn undo_puts_digests_back_and_leaves_alone_what_is_only_read() {
     let far = far_of(&[(name("v1"), 2), (name("v2"), 2), (name("sha-00ff"), 2)]);
     // The source's targets cannot be told, which is no reason not to undo.
     let near = source(&Side::from([("v1", 1), ("v2", 1)]));
-    let (refusals, mapping, rule) = (BTreeMap::new(), NameMapping::default(), by_tag("sha-{commit:4}"));
-    let sides = Sides {
-        source: &near,
-        records: &records,
-        remote: &far,
-        refusals: &refusals,
-        open: &NOTHING_OPEN,
-        pins: &NO_PINS,
-    };
+    let (mapping, rule) = (NameMapping::default(), by_tag("sha-{commit:4}"));
+    let sides = sides_of(&near, &records, &far);
     let plan = super::super::reverse(
         &effects[&pair()],
         Some(jiff::Timestamp::UNIX_EPOCH),

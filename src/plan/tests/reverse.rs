@@ -31,23 +31,9 @@ fn reversed_under(
     far: &BTreeMap<TagName, Value>,
     rules: &Rules,
 ) -> Plan {
-    let (source, remote, refusals) = (source(&Side::new()), remote(far), BTreeMap::new());
-    let sides = Sides {
-        source: &source,
-        records: known,
-        remote: &remote,
-        refusals: &refusals,
-        open: &NOTHING_OPEN,
-        pins: &NO_PINS,
-    };
-    let mapping = NameMapping::default();
-    let remote_rules = RemoteRules {
-        capabilities: &REFS,
-        mapping: &mapping,
-        rule: &ResolveRule::Commit,
-        compare_annotations: false,
-        allows_loss: &|_| false,
-    };
+    let (source, remote) = (source(&Side::new()), remote(far));
+    let sides = sides_of(&source, known, &remote);
+    let remote_rules = on_refs();
     super::reverse(effects, Some(jiff::Timestamp::UNIX_EPOCH), sides, rules, remote_rules)
 }
 
@@ -93,10 +79,9 @@ proptest! {
         let pin = |change: &PlannedChange| Pin { value: change.new.clone(), undone: Uuid::nil(), since: jiff::Timestamp::UNIX_EPOCH };
         let pins: BTreeMap<TagName, Pin> = undo.changes.iter().map(|change| (change.tag.clone(), pin(change))).collect();
         let with_pins = |near: &Side| {
-            let (source, remote, refusals) = (source(near), remote(&far), BTreeMap::new());
-            let sides = Sides { source: &source, records: &known, remote: &remote, refusals: &refusals, open: &NOTHING_OPEN, pins: &pins };
-            let mapping = NameMapping::default();
-            let remote_rules = RemoteRules { capabilities: &REFS, mapping: &mapping, rule: &ResolveRule::Commit, compare_annotations: false, allows_loss: &|_| false };
+            let (source, remote) = (source(near), remote(&far));
+            let sides = Sides { pins: &pins, ..sides_of(&source, &known, &remote) };
+            let remote_rules = on_refs();
             draw(sides, &rules(Policy::Mirror), remote_rules)
         };
         let next = with_pins(&near);
@@ -157,23 +142,9 @@ fn a_listing_or_a_source_that_cannot_be_trusted_ends_no_pin() {
     let mut known = records(&near);
     known.extend(records(&Side::from([("gone", 1)])));
     let draw_with = |near: &Side, far: &BTreeMap<TagName, Value>| {
-        let (source, remote, refusals) = (source(near), remote(far), BTreeMap::new());
-        let sides = Sides {
-            source: &source,
-            records: &known,
-            remote: &remote,
-            refusals: &refusals,
-            open: &NOTHING_OPEN,
-            pins: &pins,
-        };
-        let mapping = NameMapping::default();
-        let remote_rules = RemoteRules {
-            capabilities: &REFS,
-            mapping: &mapping,
-            rule: &ResolveRule::Commit,
-            compare_annotations: false,
-            allows_loss: &|_| false,
-        };
+        let (source, remote) = (source(near), remote(far));
+        let sides = Sides { pins: &pins, ..sides_of(&source, &known, &remote) };
+        let remote_rules = on_refs();
         draw(sides, &rules(Policy::Mirror), remote_rules)
     };
     let pair = pair();
@@ -201,23 +172,10 @@ fn what_was_written_elsewhere_or_is_left_out_by_now_is_held() {
     ];
     let effects = of_pair(effects(&told));
     let (known, far) = (records(&Side::from([("v2", 1)])), far(&Side::from([("v2", 1)])));
-    let (source, remote, refusals) = (source(&Side::new()), remote(&far), BTreeMap::new());
-    let sides = Sides {
-        source: &source,
-        records: &known,
-        remote: &remote,
-        refusals: &refusals,
-        open: &NOTHING_OPEN,
-        pins: &NO_PINS,
-    };
+    let (source, remote) = (source(&Side::new()), remote(&far));
+    let sides = sides_of(&source, &known, &remote);
     let held_with = |bound: Option<jiff::Timestamp>, mapping: &NameMapping, rules: &Rules| {
-        let remote_rules = RemoteRules {
-            capabilities: &REFS,
-            mapping,
-            rule: &ResolveRule::Commit,
-            compare_annotations: false,
-            allows_loss: &|_| false,
-        };
+        let remote_rules = RemoteRules { mapping, ..on_refs() };
         let plan = super::reverse(&effects, bound, sides, rules, remote_rules);
         (plan.held.iter().map(|held| held.kind).collect::<Vec<_>>(), plan.changes.len())
     };
