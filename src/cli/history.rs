@@ -223,7 +223,7 @@ fn prune(directory: &StateDirectory, before: &str, output: &Output) -> Result<Ex
     let lock = lock(directory)?;
     let removed = block_on(async { SqliteLedger::prune_history(&lock, before).await.map_err(ledger_failure) })?;
     let pruned = Pruned { version: 1, before: before.to_string(), removed };
-    output.result(&pruned, format_args!("removed {removed} changes from before {before}\n"))?;
+    output.result(&pruned, format_args!("removed {removed} changes from before {before:.0}\n"))?;
     Ok(ExitCode::Done)
 }
 
@@ -238,14 +238,15 @@ fn is_plain(glob: &str) -> bool {
     !glob.contains(['*', '?', '[', ']', '{', '}', '\\', '!'])
 }
 
-/// `2026-11-20T18:00:00Z`, `2026-11-20` (its begin in UTC), or how long ago: `24h`, `90m`.
+/// `2026-11-20T18:00:00Z`, `2026-11-20` (its begin in UTC), or how long ago: `24h`, `90m`, `30d`.
 fn moment(text: &str, now: Timestamp) -> Result<Timestamp, Failure> {
     let absolute = || text.parse::<Timestamp>().ok();
     let day = || Some(text.parse::<Date>().ok()?.to_zoned(TimeZone::UTC).ok()?.timestamp());
-    let ago = || now.checked_sub(text.parse::<SignedDuration>().ok()?.abs()).ok();
+    let days = || SignedDuration::from_hours(24).checked_mul(text.strip_suffix('d')?.parse().ok()?);
+    let ago = || now.checked_sub(days().or_else(|| text.parse::<SignedDuration>().ok())?.abs()).ok();
     absolute().or_else(day).or_else(ago).ok_or_else(|| {
         Failure::usage(format!("`{}` is no time", Printable::new(text)))
-            .hint("write `2026-11-20T18:00:00Z`, `2026-11-20`, or how long ago: `24h`")
+            .hint("write `2026-11-20T18:00:00Z`, `2026-11-20`, or how long ago: `24h`, `30d`")
     })
 }
 
@@ -305,11 +306,12 @@ mod tests {
             ("2026-11-20T18:00:00+02:00", "2026-11-20T16:00:00Z"),
             ("2026-11-20", "2026-11-20T00:00:00Z"),
             ("24h", "2026-11-20T12:00:00Z"),
+            ("30d", "2026-10-22T12:00:00Z"),
             ("90m", "2026-11-21T10:30:00Z"),
         ] {
             assert_eq!(moment(text, now).unwrap(), meant.parse::<Timestamp>().unwrap(), "{text}");
         }
-        for wrong in ["", "yesterday", "2026-13-01", "-"] {
+        for wrong in ["", "yesterday", "2026-13-01", "-", "d", "9999999999d"] {
             assert!(moment(wrong, now).is_err(), "{wrong}");
         }
     }

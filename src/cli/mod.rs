@@ -138,7 +138,7 @@ struct HistoryOptions {
     #[arg(long, value_name = "GLOB")]
     tag: Option<String>,
 
-    /// Only what ended at this time or later: 2026-11-20T18:00:00Z, 2026-11-20, or 24h
+    /// Only what ended at this time or later: 2026-11-20T18:00:00Z, 2026-11-20, 24h or 30d
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
 
