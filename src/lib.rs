@@ -22,6 +22,8 @@ pub mod config;
 pub mod tag;
 
 pub mod http;
+pub mod wire;
+
 pub mod provider;
 pub mod source;
 

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use support::codearts::{ErrorForm, Quirks};
 use support::codearts_subject::CodeArtsSubject;
 use support::conformance::{Subject, run};
+use support::git_http::{self, Manners};
+use support::git_subject::{self, GitSubject};
 use support::gitlab_subject::{Address, GitlabSubject};
 use support::memory::capabilities;
 use support::memory_subject::MemorySubject;
@@ -18,7 +20,7 @@ use support::vers_subject::VersSubject;
 use tagsyncd::config::SecretSource;
 use tagsyncd::http::{HttpSettings, Pool, Transport};
 use tagsyncd::provider::{
-    Capabilities, Connection, Deletes, Lease, Moves, Provider, RemoteKeys as _, codearts, gitlab, oci, vercel,
+    Capabilities, Connection, Deletes, Lease, Moves, Provider, RemoteKeys as _, codearts, git, gitlab, oci, vercel,
 };
 use tagsyncd::tag::TargetKind;
 
@@ -74,6 +76,7 @@ async fn connect_gitlab(address: Address) -> Arc<dyn Provider> {
     let connection = Connection {
         transport: Transport::new(&Arc::new(Pool::new()), settings),
         compare_annotations: address.compare_annotations,
+        objects: None,
     };
     keys.connect(connection).await.expect("the token file was just written")
 }
@@ -104,7 +107,7 @@ async fn connect_codearts(
     let keys = codearts::Keys::new(url, 7, proof(SecretSource::File(file))).expect("seven is a number");
     let settings = HttpSettings { timeout: std::time::Duration::from_secs(5), ..HttpSettings::default() };
     let transport = Transport::new(&Arc::new(Pool::new()), settings);
-    keys.connect(Connection { transport, compare_annotations }).await.expect("the file was just written")
+    keys.connect(Connection { transport, compare_annotations, objects: None }).await.expect("the file was just written")
 }
 
 fn codearts_with_token(root: &'static str, quirks: Quirks) -> CodeArtsSubject {
@@ -160,7 +163,7 @@ fn reach() -> (Connection, tempfile::TempDir, SecretSource) {
     private_file(&file, "secret");
     let settings = HttpSettings { timeout: std::time::Duration::from_secs(5), ..HttpSettings::default() };
     let connection =
-        Connection { transport: Transport::new(&Arc::new(Pool::new()), settings), compare_annotations: false };
+        Connection { transport: Transport::new(&Arc::new(Pool::new()), settings), compare_annotations: false, objects: None };
     (connection, folder, SecretSource::File(file))
 }
 
@@ -223,6 +226,36 @@ async fn codearts_with_a_password() {
         ..codearts_with_token("", Quirks::default())
     })
     .await;
+}
+
+async fn connect_git(address: git_subject::Address) -> Arc<dyn Provider> {
+    let (connection, _folder, password) = reach();
+    let url = address.url.parse().expect("the server has a URL");
+    let keys = git::Keys::new(url).with_login(git_http::USER, password);
+    let connection = Connection { objects: address.objects, ..connection };
+    keys.connect(connection).await.expect("the password file was just written")
+}
+
+fn git_subject(options: &[&str], manners: Manners) -> GitSubject {
+    let connect: git_subject::Connect = |address| Box::pin(connect_git(address));
+    GitSubject::new(&git::DESCRIPTOR.capabilities, options, manners, connect)
+}
+
+#[tokio::test]
+async fn git_at_the_root_and_below_a_path() {
+    for path in ["/core.git", "/a/path/core"] {
+        conforms(git_subject(&[], Manners { path: path.to_owned(), ..Manners::default() })).await;
+    }
+}
+
+#[tokio::test]
+async fn git_with_packed_bodies() {
+    conforms(git_subject(&[], Manners { packs: true, ..Manners::default() })).await;
+}
+
+#[tokio::test]
+async fn git_with_ids_by_sha_256() {
+    conforms(git_subject(&["--object-format=sha256"], Manners::default())).await;
 }
 
 #[tokio::test]

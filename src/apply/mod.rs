@@ -166,6 +166,7 @@ impl Writer {
             }
             FaultKind::Forbidden
             | FaultKind::NotFound
+            | FaultKind::TargetMissing
             | FaultKind::Rejected
             | FaultKind::Ambiguous
             | FaultKind::Unreadable

@@ -407,7 +407,7 @@ enum Proof {
 fn proof(fault: &Fault) -> Proof {
     match fault.kind {
         FaultKind::NotSent | FaultKind::Throttled | FaultKind::Unauthorized | FaultKind::Unsupported => Proof::NoEffect,
-        FaultKind::Forbidden | FaultKind::NotFound | FaultKind::Rejected => Proof::Refusal,
+        FaultKind::Forbidden | FaultKind::NotFound | FaultKind::TargetMissing | FaultKind::Rejected => Proof::Refusal,
         FaultKind::Ambiguous | FaultKind::Unreadable => Proof::Nothing,
     }
 }

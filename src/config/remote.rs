@@ -144,10 +144,11 @@ pub(super) fn read(name: &str, table: Table<'_>, repository: &str, problems: &mu
         add_prefix: common.add_prefix.unwrap_or_default(),
     };
     let descriptor = descriptor?;
-    let capabilities = &descriptor.capabilities;
+    let keys = (descriptor.read)(own.allowing_http(http.allow_http), problems);
+    // What a remote can do may depend on its own keys.
+    let capabilities = keys.as_ref().and_then(|keys| keys.capabilities()).unwrap_or(&descriptor.capabilities);
     let rule = resolve::rule(common.target, capabilities.target, &span, problems);
     let compare_annotations = common.annotations.is_some_and(|written| compares(&written, capabilities, problems));
-    let keys = (descriptor.read)(own.allowing_http(http.allow_http), problems);
     if keys.is_none() && problems.len() == before {
         problems.push(span, format!("the keys of this `{}` remote could not be read", descriptor.name), None);
     }
@@ -167,6 +168,11 @@ fn compares(written: &Spanned<WrittenAnnotations>, capabilities: &Capabilities, 
     match (written.get_ref(), capabilities.annotations) {
         (WrittenAnnotations::Ignore, _) => false,
         (WrittenAnnotations::Message, Annotations::Message) => true,
+        (WrittenAnnotations::Message, Annotations::Whole) => {
+            let message = "this remote keeps annotated tags byte for byte, and that is what is compared";
+            problems.push_showing(written.span(), message, Some("leave `annotations` out"));
+            false
+        }
         (WrittenAnnotations::Message, Annotations::None) => {
             let message = "this remote keeps no annotations that could be compared";
             problems.push_showing(written.span(), message, Some("leave `annotations` out"));
@@ -273,6 +279,8 @@ mod tests {
             (Annotations::Message, WrittenAnnotations::Ignore, false, 0),
             (Annotations::None, WrittenAnnotations::Ignore, false, 0),
             (Annotations::None, WrittenAnnotations::Message, false, 1),
+            (Annotations::Whole, WrittenAnnotations::Ignore, false, 0),
+            (Annotations::Whole, WrittenAnnotations::Message, false, 1),
         ] {
             let names = crate::provider::NameRules { are_refs: false, ..of.names };
             let capabilities = Capabilities { annotations, names, ..*of };

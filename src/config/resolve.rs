@@ -20,8 +20,8 @@ pub(super) fn rule(
     problems: &mut Problems,
 ) -> Option<ResolveRule> {
     match (kind, written) {
-        (TargetKind::Commit, None) => Some(ResolveRule::Commit),
-        (TargetKind::Commit, Some(written)) => {
+        (TargetKind::Commit | TargetKind::Object, None) => Some(ResolveRule::Commit),
+        (TargetKind::Commit | TargetKind::Object, Some(written)) => {
             problems.push(written.span(), "`target` serves remotes whose targets are not git objects", None);
             None
         }

@@ -84,7 +84,7 @@ fn remote_of(descriptor: &Descriptor, generator: &mut SchemaGenerator) -> Schema
             }
         }
     }
-    let takes_target = descriptor.capabilities.target != TargetKind::Commit;
+    let takes_target = !matches!(descriptor.capabilities.target, TargetKind::Commit | TargetKind::Object);
     if let Some(Value::Object(properties)) = schema.get_mut("properties")
         && !takes_target
     {

@@ -25,6 +25,15 @@ const BODY_LIMIT: usize = 10 * 1024 * 1024;
 /// The longest silence within a body.
 const IDLE: Duration = Duration::from_secs(15);
 
+/// Takes the body of a success as it arrives, so that it is never held as a whole.
+pub trait Sink: Send + Sync {
+    /// A body begins. What an earlier try brought does not count any more.
+    fn begin(&mut self);
+
+    /// The next part of it; `false` when no more is wanted, and then the rest is not read.
+    fn take(&mut self, part: &[u8]) -> bool;
+}
+
 /// One API under one base URL with one credential. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -49,6 +58,12 @@ impl Client {
         base.set_fragment(None);
         let (http, gate) = transport.open(&base, credential.fingerprint()).await?;
         Ok(Self { http, gate, transport: transport.clone(), base, credential })
+    }
+
+    /// The same, with another base: for an API that moved. `None` when that is on another origin, where the credential must
+    /// not go.
+    pub fn moved_to(&self, base: Url) -> Option<Self> {
+        (base.origin() == self.base.origin()).then(|| Self { base, ..self.clone() })
     }
 
     /// A `GET`. `purpose` completes "could not …" in errors; each segment is one part of the path, as plain text.
@@ -107,6 +122,8 @@ impl Client {
             url: None,
             query: Vec::new(),
             accept: "application/json",
+            headers: Vec::new(),
+            effect: None,
             body: None,
             limit: BODY_LIMIT,
         }
@@ -114,7 +131,7 @@ impl Client {
 
     /// Sends until there is an answer to keep, or no more reason to try. The outer error is as in
     /// [`attempt`](Self::attempt), or a credential that cannot be obtained.
-    async fn send(&self, call: &mut Call) -> Result<Result<Reply, Trouble>, Fault> {
+    async fn send(&self, call: &mut Call<'_>) -> Result<Result<Reply, Trouble>, Fault> {
         let mut pauses = retry::pauses();
         let mut paused = Duration::ZERO;
         let mut renewed = None;
@@ -155,9 +172,9 @@ impl Client {
 
     /// Sends once, with `renewed` or with what the credential gives. The outer error is a gate that stays closed too
     /// long to wait for, or a credential that cannot be obtained: in both cases nothing was sent.
-    async fn attempt(&self, call: &mut Call, renewed: Option<Authorization>) -> Result<Result<Reply, Trouble>, Fault> {
+    async fn attempt(&self, call: &mut Call<'_>, renewed: Option<Authorization>) -> Result<Result<Reply, Trouble>, Fault> {
         let purpose = call.question.purpose;
-        let given = async |call: &Call| {
+        let given = async |call: &Call<'_>| {
             self.credential.authorize(&call.ask()).await.map_err(|fault| unauthorized(purpose, fault))
         };
         let authorization = match renewed {
@@ -165,7 +182,7 @@ impl Client {
             None => given(call).await?,
         };
         call.question.authorization = authorization;
-        let enter = async |call: &Call| self.gate.enter().await.map_err(|left| closed(&call.question, left));
+        let enter = async |call: &Call<'_>| self.gate.enter().await.map_err(|left| closed(&call.question, left));
         let fresh = !call.question.authorization.is_stale();
         let mut slot = enter(call).await?;
         // The queue was long. To obtain another one takes turns, too, so this one goes to somebody else. Once: what
@@ -178,11 +195,10 @@ impl Client {
         if let Some(signed) = self.credential.sign(&call.ask()).map_err(|fault| unauthorized(purpose, fault))? {
             call.question.authorization = signed;
         }
-        let call = &*call;
-        let (method, question) = (&call.method, &call.question);
         let began = Instant::now();
         self.transport.count();
         let outcome = self.exchange(call).await;
+        let (method, question) = (&call.method, &call.question);
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let path = question.url.path();
         match &outcome {
@@ -215,8 +231,8 @@ impl Client {
         Ok(outcome)
     }
 
-    async fn exchange(&self, call: &Call) -> Result<Reply, Trouble> {
-        let Call { method, question, headers, body, limit } = call;
+    async fn exchange(&self, call: &mut Call<'_>) -> Result<Reply, Trouble> {
+        let Call { method, question, headers, body, limit, sink } = call;
         let timeout = self.transport.settings.timeout;
         let trouble = |fault: reqwest::Error| Trouble::of(&fault, timeout);
         let mut request =
@@ -230,17 +246,28 @@ impl Client {
         let sent = Timestamp::now();
         let mut response = request.send().await.map_err(trouble)?;
         self.transport.observe(|observed| observed.answered(response.headers(), sent, Timestamp::now()));
-        let mut bytes = Vec::new();
+        let mut sink = sink.as_deref_mut().filter(|_| response.status() == StatusCode::OK);
+        if let Some(sink) = &mut sink {
+            sink.begin();
+        }
+        let (mut bytes, mut count) = (Vec::new(), 0);
         loop {
             let chunk = match tokio::time::timeout(IDLE, response.chunk()).await {
                 Ok(chunk) => chunk.map_err(trouble)?,
                 Err(_) => return Err(Trouble::Broken(format!("nothing came for {IDLE:?}"))),
             };
             let Some(chunk) = chunk else { break };
-            if bytes.len() + chunk.len() > *limit {
+            count += chunk.len();
+            if count > *limit {
                 return Err(Trouble::TooMuch(*limit));
             }
-            bytes.extend_from_slice(&chunk);
+            let Some(sink) = &mut sink else {
+                bytes.extend_from_slice(&chunk);
+                continue;
+            };
+            if !sink.take(&chunk) {
+                break;
+            }
         }
         let status = response.status();
         let headers = std::mem::take(response.headers_mut());
@@ -255,17 +282,18 @@ impl Client {
 }
 
 /// A request as it is sent, maybe more than once.
-#[derive(Debug)]
-struct Call {
+struct Call<'a> {
     method: Method,
     question: Question,
     /// Those that are the same each time.
     headers: HeaderMap,
     body: Option<Bytes>,
     limit: usize,
+    /// Takes the body of a success.
+    sink: Option<&'a mut dyn Sink>,
 }
 
-impl Call {
+impl Call<'_> {
     fn ask(&self) -> Ask<'_> {
         Ask {
             method: self.method.as_str(),
@@ -286,6 +314,9 @@ pub struct Request<'a> {
     url: Option<Url>,
     query: Vec<(&'a str, &'a str)>,
     accept: &'a str,
+    headers: Vec<(&'static str, &'a str)>,
+    /// Where the method does not tell.
+    effect: Option<Effect>,
     /// With its content type.
     body: Option<(&'a str, Bytes)>,
     limit: usize,
@@ -312,6 +343,19 @@ impl<'a> Request<'a> {
         Self { accept: kinds, ..self }
     }
 
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: &'static str, value: &'a str) -> Self {
+        self.headers.push((name, value));
+        self
+    }
+
+    /// Says that this changes nothing, whatever its method: it may be sent again, and never has an effect in doubt.
+    #[must_use]
+    pub fn reading(self) -> Self {
+        Self { effect: Some(Effect::Read), ..self }
+    }
+
     /// Sends a value as JSON.
     pub fn json(self, value: &impl Serialize) -> Result<Self, Fault> {
         let body = serde_json::to_vec(value)
@@ -334,28 +378,35 @@ impl<'a> Request<'a> {
     /// Sends it, with repetitions where they are safe. Any complete answer is a [`Reply`], whatever its status; a fault
     /// means that there is none.
     pub async fn send(self) -> Result<Reply, Fault> {
-        let (question, outcome) = self.outcome().await?;
+        let (question, outcome) = self.outcome(None).await?;
+        outcome.map_err(|trouble| refused(&question, &trouble))
+    }
+
+    /// As [`send`](Self::send), with the body of a success (status 200) given to the sink; the reply has none then. What the
+    /// sink took before a fault is what arrived before it.
+    pub async fn send_into(self, sink: &mut dyn Sink) -> Result<Reply, Fault> {
+        let (question, outcome) = self.outcome(Some(sink)).await?;
         outcome.map_err(|trouble| refused(&question, &trouble))
     }
 
     /// As [`send`](Self::send), for a question that can be asked in smaller parts: `None` when the answer was longer
     /// than we are willing to read.
     pub async fn send_part(self) -> Result<Option<Reply>, Fault> {
-        match self.outcome().await? {
+        match self.outcome(None).await? {
             (_, Ok(reply)) => Ok(Some(reply)),
             (_, Err(Trouble::TooMuch(_))) => Ok(None),
             (question, Err(trouble)) => Err(refused(&question, &trouble)),
         }
     }
 
-    async fn outcome(self) -> Result<(Question, Result<Reply, Trouble>), Fault> {
-        let Self { client, method, purpose, segments, url, query, accept, body, limit } = self;
+    async fn outcome(self, sink: Option<&mut dyn Sink>) -> Result<(Question, Result<Reply, Trouble>), Fault> {
+        let Self { client, method, purpose, segments, url, query, accept, headers: more, effect, body, limit } = self;
         let unsent = |reason: &str| Fault::new(FaultKind::NotSent, format!("could not {purpose}: {reason}"));
         let url = match url {
             Some(url) => url,
             None => path::build(&client.base, segments, &query).map_err(|reason| unsent(&reason))?,
         };
-        let effect = Effect::of(&method);
+        let effect = effect.unwrap_or_else(|| Effect::of(&method));
         let authorization = client.credential.fixed();
         let question = Question { purpose, effect, url, base: client.base.clone(), authorization };
         let mut headers = HeaderMap::new();
@@ -367,6 +418,9 @@ impl<'a> Request<'a> {
             Ok(())
         };
         insert(ACCEPT, accept)?;
+        for (name, value) in more {
+            insert(HeaderName::from_static(name), value)?;
+        }
         let body = match body {
             Some((content_type, body)) => {
                 insert(CONTENT_TYPE, content_type)?;
@@ -374,7 +428,7 @@ impl<'a> Request<'a> {
             }
             None => None,
         };
-        let mut call = Call { method, question, headers, body, limit };
+        let mut call = Call { method, question, headers, body, limit, sink };
         let outcome = client.send(&mut call).await?;
         Ok((call.question, outcome))
     }

@@ -197,6 +197,7 @@ pub(super) fn unauthorized(purpose: &str, fault: Fault) -> Fault {
         FaultKind::Unauthorized | FaultKind::Forbidden | FaultKind::Throttled => fault.kind,
         FaultKind::NotSent
         | FaultKind::NotFound
+        | FaultKind::TargetMissing
         | FaultKind::Rejected
         | FaultKind::Ambiguous
         | FaultKind::Unreadable

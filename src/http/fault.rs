@@ -15,6 +15,8 @@ pub enum FaultKind {
     Forbidden,
     /// The tag space, or the tag that a write was about, is not there or not visible (404).
     NotFound,
+    /// The server understood and refused, because it does not have what the tag would point at.
+    TargetMissing,
     /// The server understood and refused (any other 4xx).
     Rejected,
     /// The request may have had its effect: timed out after sending, cut reply, 5xx, unreadable success.

@@ -3,8 +3,8 @@
 //! Nothing here knows what a tag is. What always holds:
 //!
 //! - A credential goes to the configured origin only: no redirect is followed, no URL from an answer is ever requested.
-//!   The one exception is a registry's token server, and that only on its own origin or on a host that the configuration
-//!   names.
+//!   There are two exceptions: a registry's token server, and that only on its own origin or on a host that the
+//!   configuration names; and a git repository that moved, and that only within its origin.
 //! - A credential stands in no error and no log; server texts are cleaned of it before anybody sees them.
 //! - A write is sent a second time only when the first provably had no effect.
 //! - A token is obtained once for all who wait for it; a request that it does not get through is sent once more at most.
@@ -27,7 +27,7 @@ mod transport;
 mod trouble;
 
 pub use auth::Authorization;
-pub use client::{Client, Request};
+pub use client::{Client, Request, Sink};
 pub use credentials::{Ask, Credential, SignedRequests};
 pub use fault::{Fault, FaultKind};
 pub use gate::Rate;

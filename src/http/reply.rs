@@ -176,6 +176,13 @@ impl Reply {
         }
     }
 
+    /// Where a redirect leads, if that is on the origin that was asked. Whether anything is asked there is for the caller.
+    pub fn moved_within_origin(&self) -> Option<Url> {
+        let target = self.question.url.join(self.headers.get(LOCATION)?.to_str().ok()?).ok()?;
+        let plain = target.username().is_empty() && target.password().is_none();
+        (self.status.is_redirection() && plain && target.origin() == self.question.url.origin()).then_some(target)
+    }
+
     fn shown(&self) -> String {
         if self.body.is_empty() { "it is empty".into() } else { format!("`{}`", self.question.quote(&self.body)) }
     }

@@ -277,7 +277,8 @@ pub fn judge(
         },
         message: match capabilities.annotations {
             Annotations::Message => wanted.and_then(|wanted| wanted.tag.tag_id),
-            Annotations::None => None,
+            // The whole object goes there, not its message.
+            Annotations::None | Annotations::Whole => None,
         }
         .map_or(CarriedMessage::None, CarriedMessage::Of),
         undone,

@@ -55,6 +55,7 @@ impl Evidence for Sides<'_> {
 pub fn resolve(name: &TagName, tag: &SourceTag, remote_rules: RemoteRules<'_>, evidence: &impl Evidence) -> Resolved {
     let RemoteRules { capabilities, compare_annotations, rule, .. } = remote_rules;
     let target = match rule {
+        ResolveRule::Commit if capabilities.target == TargetKind::Object => Ok(own_object(tag)),
         ResolveRule::Commit => own_commit(tag),
         ResolveRule::Tag(template) => match template.name_for(name, commit_of(tag)) {
             Ok(named) => by_tag(&named, capabilities.target, evidence),
@@ -94,6 +95,15 @@ fn commit_of(tag: &SourceTag) -> Option<CommitId> {
         Peeled::Commit(commit_id) => Some(commit_id),
         Peeled::Tree(_) | Peeled::Blob(_) => None,
     }
+}
+
+/// What the ref holds: the tag object, or without one whatever it points at.
+fn own_object(tag: &SourceTag) -> Target {
+    let peeled = match tag.peeled {
+        Peeled::Commit(commit_id) => commit_id.into(),
+        Peeled::Tree(id) | Peeled::Blob(id) => id,
+    };
+    Target::Object(tag.tag_id.map_or(peeled, Into::into))
 }
 
 fn own_commit(tag: &SourceTag) -> Result<Target, Resolved> {

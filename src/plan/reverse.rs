@@ -194,7 +194,7 @@ fn put_back(
         namesakes: Vec::new(),
         message: match remote_rules.capabilities.annotations {
             Annotations::Message => message.clone(),
-            Annotations::None => None,
+            Annotations::None | Annotations::Whole => None,
         }
         .map_or(CarriedMessage::None, CarriedMessage::Text),
         undone: None,

@@ -69,6 +69,8 @@ pub enum Annotations {
     Message,
     /// There is nothing to keep them in: all tags are the same kind of thing there.
     None,
+    /// The tag object itself goes there, with tagger, date and signature, byte for byte.
+    Whole,
 }
 
 impl fmt::Display for Annotations {
@@ -76,6 +78,7 @@ impl fmt::Display for Annotations {
         match self {
             Self::Message => f.write_str("message only"),
             Self::None => f.write_str("none"),
+            Self::Whole => f.write_str("byte for byte"),
         }
     }
 }

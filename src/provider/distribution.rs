@@ -402,7 +402,7 @@ fn text(name: &TagName) -> Result<&str, Fault> {
 fn digest_of(target: &Target) -> Result<&ManifestDigest, Fault> {
     match target {
         Target::Digest(digest) => Ok(digest),
-        Target::Commit(_) | Target::Snapshot(_) => {
+        Target::Commit(_) | Target::Object(_) | Target::Snapshot(_) => {
             Err(Fault::new(FaultKind::NotSent, format!("{target:.12} is no manifest that a registry could have")))
         }
     }

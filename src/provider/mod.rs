@@ -6,8 +6,10 @@
 mod capability;
 pub mod codearts;
 mod distribution;
+pub mod git;
 pub mod gitlab;
 pub mod oci;
+mod smart_http;
 pub mod vercel;
 pub mod vers;
 
@@ -23,10 +25,17 @@ use crate::config::{Problems, Table};
 use crate::http::Transport;
 pub use crate::http::{Fault, FaultKind};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
+pub use crate::wire::Objects;
 
 /// Every provider, in the order in which `tagsyncd providers` shows them.
-pub const PROVIDERS: &[&Descriptor] =
-    &[&gitlab::DESCRIPTOR, &codearts::DESCRIPTOR, &vers::DESCRIPTOR, &vercel::DESCRIPTOR, &oci::DESCRIPTOR];
+pub const PROVIDERS: &[&Descriptor] = &[
+        &gitlab::DESCRIPTOR,
+        &codearts::DESCRIPTOR,
+        &git::DESCRIPTOR,
+        &vers::DESCRIPTOR,
+        &vercel::DESCRIPTOR,
+        &oci::DESCRIPTOR,
+    ];
 
 /// A kind of API as data: what it is called, what it can do, how its keys are read and written.
 #[derive(Debug)]
@@ -73,6 +82,8 @@ pub struct Connection {
     pub transport: Transport,
     /// Whether annotations are part of the values that it reports.
     pub compare_annotations: bool,
+    /// The objects of the source, for a remote that takes tags as they are; `None` where nothing is to be written.
+    pub objects: Option<Arc<dyn Objects>>,
 }
 
 /// Who answers behind a URL, and what the credential may do there.
@@ -183,6 +194,12 @@ pub trait Provider: Send + Sync {
 
     /// Moves a tag in place. Providers that can only delete and create answer [`FaultKind::Unsupported`].
     async fn move_tag(&self, name: &TagName, lease: &Value, to: &NewTag) -> Result<RemoteTag, Fault>;
+
+    /// How many changes may go into one [`apply_batch`](Self::apply_batch); 1 where the protocol has no batch, and then each
+    /// is applied by its own method.
+    fn changes_at_once(&self) -> usize {
+        1
+    }
 
     /// Applies several changes; the answers come in their order. One by one, unless the protocol has a batch.
     async fn apply_batch(&self, changes: &[Change]) -> Vec<Result<Option<RemoteTag>, Fault>> {

@@ -1,9 +1,12 @@
 //! What a pass asks of the side that is the truth.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use super::{AnnotatedTag, Messages, Repository, SourceFault};
 use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
+use crate::wire::{Objects, TagObjects};
 
 /// The side that tags come from.
 #[async_trait]
@@ -25,6 +28,11 @@ pub trait Source: Send + Sync {
 
     /// The tag object behind an annotated tag.
     async fn read_annotation(&self, tag_id: TagId) -> Result<AnnotatedTag, SourceFault>;
+
+    /// Its objects as they are, for a remote that takes them so; `None` where there are none to be had.
+    fn objects(&self) -> Option<Arc<dyn Objects>> {
+        None
+    }
 }
 
 /// A repository on this host, opened anew for each question: no handle outlives what it was asked.
@@ -77,5 +85,25 @@ impl Source for LocalSource {
 
     async fn read_annotation(&self, tag_id: TagId) -> Result<AnnotatedTag, SourceFault> {
         self.ask(move |repository| repository.read_annotation(tag_id)).await
+    }
+
+    fn objects(&self) -> Option<Arc<dyn Objects>> {
+        Some(Arc::new(self.clone()))
+    }
+}
+
+#[async_trait]
+impl Objects for LocalSource {
+    async fn format(&self) -> Result<gix::hash::Kind, String> {
+        self.ask(|repository| Ok(repository.hash)).await.map_err(|fault| fault.to_string())
+    }
+
+    async fn read_tag_objects(&self, ids: Vec<gix::ObjectId>, limit: usize) -> Result<TagObjects, String> {
+        let read = self.ask(move |repository| repository.read_tag_objects(&ids, limit));
+        read.await.map_err(|fault| fault.to_string())
+    }
+
+    async fn end_of(&self, id: gix::ObjectId) -> Result<gix::ObjectId, String> {
+        self.ask(move |repository| repository.end_of(id)).await.map_err(|fault| fault.to_string())
     }
 }

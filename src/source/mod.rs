@@ -16,6 +16,7 @@ mod notes;
 mod objects;
 mod open;
 mod packed;
+mod raw;
 mod reference;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub use annotation::{AnnotatedTag, SignatureKind};
 pub use fault::SourceFault;
 
 use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
+use crate::wire::TagObjects;
 use objects::Objects;
 
 /// A repository that was opened and is of a kind that can be read.
@@ -93,6 +95,16 @@ impl Repository {
     /// Reads an annotated tag's own object.
     pub fn read_annotation(&self, tag_id: TagId) -> Result<AnnotatedTag, SourceFault> {
         Objects::of(&self.inner).annotation(tag_id.into()).map_err(|reason| self.fault(reason, CHECK_OBJECTS))
+    }
+
+    /// The tag objects that these ids are, and those that they lead to, with their bytes; see [`crate::wire::Objects`].
+    pub fn read_tag_objects(&self, ids: &[gix::ObjectId], limit: usize) -> Result<TagObjects, SourceFault> {
+        raw::read_tag_objects(&self.inner, ids, limit).map_err(|reason| self.fault(reason, CHECK_OBJECTS))
+    }
+
+    /// What an object is after any number of tag objects; itself where it is not there.
+    pub fn end_of(&self, id: gix::ObjectId) -> Result<gix::ObjectId, SourceFault> {
+        raw::end_of(&self.inner, id).map_err(|reason| self.fault(reason, CHECK_OBJECTS))
     }
 
     /// Where refs and objects are: the main repository's directory for a linked work tree.

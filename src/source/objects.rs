@@ -16,7 +16,7 @@ use crate::tag::{Peeled, SourceTag, TagName};
 use crate::text::excerpt;
 
 /// Tag objects pointing at tag objects, at most; real ones have two or three.
-const DEEPEST_NESTING: usize = 100;
+pub(super) const DEEPEST_NESTING: usize = 100;
 
 /// Tags that are worth a thread of their own; a thread costs about as much as a hundred look-ups.
 const TAGS_PER_THREAD: usize = 2_000;
@@ -212,6 +212,18 @@ impl Objects {
             Ok(None) => Err(format!("object {id} is missing")),
             Err(fault) => Err(format!("object {id} cannot be read: {}", reason(&fault))),
         }
+    }
+
+    /// The kind of an object; `None` where it is not there.
+    pub(super) fn try_kind(&self, id: ObjectId) -> Result<Option<Kind>, String> {
+        let header = self.0.objects.try_header(&id);
+        let header = header.map_err(|fault| format!("object {id} cannot be read: {}", reason(&fault)))?;
+        Ok(header.map(|header| header.kind()))
+    }
+
+    /// The bytes of a tag object, and what it points at.
+    pub(super) fn raw_tag(&self, id: ObjectId) -> Result<(Vec<u8>, ObjectId, Kind), String> {
+        self.tag_object(id).map(|TagObject { bytes, target, target_kind }| (bytes, target, target_kind))
     }
 
     fn tag_object(&self, id: ObjectId) -> Result<TagObject, String> {

@@ -65,7 +65,11 @@ pub(super) async fn pass(
     report.place = settings.keys.describe();
     let transport = Transport::new(&run.pool, settings.http.clone());
     begun.looks(&transport);
-    let connection = Connection { transport: transport.clone(), compare_annotations: settings.compare_annotations };
+    let connection = Connection {
+        transport: transport.clone(),
+        compare_annotations: settings.compare_annotations,
+        objects: side.source.objects(),
+    };
     let outcome = async {
         let provider = settings.keys.connect(connection).await?;
         Pass { job, side, settings: &settings, run, begun, pair, provider }.run(report).await

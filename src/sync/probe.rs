@@ -155,7 +155,8 @@ async fn ask_remotes(pairs: &[Joined]) -> Vec<(u64, Vec<Finding>)> {
 
 async fn ask(settings: &RemoteSettings, pool: &Arc<Pool>) -> (u64, Vec<Finding>) {
     let transport = Transport::new(pool, settings.http.clone());
-    let connection = Connection { transport: transport.clone(), compare_annotations: settings.compare_annotations };
+    let compare_annotations = settings.compare_annotations;
+    let connection = Connection { transport: transport.clone(), compare_annotations, objects: None };
     let answers = answers(settings, connection).await;
     (transport.requests(), answers.judge())
 }

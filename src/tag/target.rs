@@ -65,6 +65,18 @@ git_id!(CommitId);
 git_id!(ObjectId);
 git_id!(TagId);
 
+impl From<CommitId> for ObjectId {
+    fn from(id: CommitId) -> Self {
+        Self(id.0)
+    }
+}
+
+impl From<TagId> for ObjectId {
+    fn from(id: TagId) -> Self {
+        Self(id.0)
+    }
+}
+
 /// The digest of a manifest: `sha256:` and 64 digits, or `sha512:` and 128.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ManifestDigest(Digest);
@@ -147,6 +159,8 @@ impl fmt::Debug for ManifestDigest {
 pub enum TargetKind {
     /// The commit that a tag peels to; the tag object around it is the server's own.
     Commit,
+    /// What the ref itself holds: a tag object as it is, or any other object.
+    Object,
     /// A snapshot of a machine, known by a UUID (Vers calls it a commit).
     Snapshot,
     /// A manifest in a registry, known by its digest.
@@ -166,7 +180,7 @@ impl TargetKind {
     /// What a target of this kind looks like.
     fn form(self) -> &'static str {
         match self {
-            Self::Commit => "40 or 64 lower-case hexadecimal digits",
+            Self::Commit | Self::Object => "40 or 64 lower-case hexadecimal digits",
             Self::Snapshot => "a UUID in five groups, like 67e55044-10b1-426f-9247-bb680e5fe0c8",
             Self::Digest => "`sha256:` and 64 lower-case hexadecimal digits",
         }
@@ -176,6 +190,7 @@ impl TargetKind {
     pub fn parse(self, text: &str) -> Result<Target, InvalidTarget> {
         let target = match self {
             Self::Commit => text.parse().ok().map(Target::Commit),
+            Self::Object => text.parse().ok().map(Target::Object),
             Self::Snapshot => snapshot(text).map(Target::Snapshot),
             Self::Digest => text.parse().ok().map(Target::Digest),
         };
@@ -195,6 +210,7 @@ impl fmt::Display for TargetKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Commit => "git commit",
+            Self::Object => "git object",
             Self::Snapshot => "snapshot id",
             Self::Digest => "manifest digest",
         })
@@ -206,6 +222,8 @@ impl fmt::Display for TargetKind {
 pub enum Target {
     /// A commit, however many tag objects stand before it.
     Commit(CommitId),
+    /// The very object that the ref holds, so that equal values are equal byte for byte.
+    Object(ObjectId),
     /// A snapshot of a machine.
     Snapshot(Uuid),
     /// A manifest in a registry.
@@ -217,6 +235,7 @@ impl Target {
     pub fn kind(&self) -> TargetKind {
         match self {
             Self::Commit(_) => TargetKind::Commit,
+            Self::Object(_) => TargetKind::Object,
             Self::Snapshot(_) => TargetKind::Snapshot,
             Self::Digest(_) => TargetKind::Digest,
         }
@@ -229,6 +248,7 @@ impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Commit(commit_id) => fmt::Display::fmt(commit_id, f),
+            Self::Object(id) => fmt::Display::fmt(id, f),
             Self::Snapshot(id) => write!(f, "{id}"),
             Self::Digest(digest) => fmt::Display::fmt(digest, f),
         }
@@ -284,7 +304,7 @@ impl Annotation {
 
 /// What a name means on one side: two sides agree when their values are equal.
 ///
-/// As text it is lossless, and it is what the ledger keeps: `commit:ID`, `uuid:ID` or `digest:sha256:DIGITS`, then
+/// As text it is lossless, and it is what the ledger keeps: `commit:ID`, `object:ID`, `uuid:ID` or `digest:sha256:DIGITS`, then
 /// ` lightweight` or ` annotated:DIGEST` where annotations are compared.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Value {
@@ -304,6 +324,7 @@ impl Value {
     pub fn to_record(&self) -> String {
         let kind = match self.target {
             Target::Commit(_) => "commit",
+            Target::Object(_) => "object",
             Target::Snapshot(_) => "uuid",
             Target::Digest(_) => "digest",
         };
@@ -369,6 +390,7 @@ impl FromStr for Value {
         let (kind, id) = target.split_once(':').ok_or(InvalidValue)?;
         let kind = match kind {
             "commit" => TargetKind::Commit,
+            "object" => TargetKind::Object,
             "uuid" => TargetKind::Snapshot,
             "digest" => TargetKind::Digest,
             _ => return Err(InvalidValue),
@@ -437,6 +459,7 @@ mod tests {
         prop_oneof![
             any::<[u8; 20]>().prop_filter_map("zeros", |id| commit_target(&id)),
             any::<[u8; 32]>().prop_filter_map("zeros", |id| commit_target(&id)),
+            any::<[u8; 20]>().prop_filter_map("zeros", |id| object_target(&id)),
             any::<[u8; 16]>()
                 .prop_map(Uuid::from_bytes)
                 .prop_filter("zeros", |id| !id.is_nil())
@@ -446,6 +469,11 @@ mod tests {
                 Target::Digest(ManifestDigest(Digest::Sha512(Box::new(digest.try_into().unwrap()))))
             }),
         ]
+    }
+
+    fn object_target(id: &[u8]) -> Option<Target> {
+        let id = gix::ObjectId::try_from(id).ok().filter(|id| !id.is_null())?;
+        Some(Target::Object(id.into()))
     }
 
     fn commit_target(id: &[u8]) -> Option<Target> {

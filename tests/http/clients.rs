@@ -54,7 +54,7 @@ pub(crate) async fn gitlab_with(server: &Server, transport: &Transport) -> Arc<d
     }
     let written: Written = toml::from_str(&format!("token = {{ file = {:?} }}", file.to_str().unwrap())).unwrap();
     let keys = Keys::new(server.url.join("forge").unwrap(), "infra/core", Some(written.token)).unwrap();
-    let connection = Connection { transport: transport.clone(), compare_annotations: true };
+    let connection = Connection { transport: transport.clone(), compare_annotations: true, objects: None };
     keys.connect(connection).await.unwrap()
 }
 

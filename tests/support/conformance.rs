@@ -393,7 +393,7 @@ async fn refuses_existing(subject: &dyn Subject) -> Behaviour {
 async fn refuses_missing_target(subject: &dyn Subject) -> Behaviour {
     let stage = subject.start(&[], false).await;
     let outcome = stage.provider().create_tag(&new_tag(&name("v1"), subject.absent_target(), None)).await;
-    ensure_fault(outcome, &[FaultKind::Rejected, FaultKind::NotFound])?;
+    ensure_fault(outcome, &[FaultKind::Rejected, FaultKind::NotFound, FaultKind::TargetMissing])?;
     ensure(stage.tags().is_empty(), || "a tag was made all the same".to_owned())
 }
 

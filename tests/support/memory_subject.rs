@@ -33,7 +33,7 @@ impl MemorySubject {
 fn target(kind: TargetKind, n: usize) -> Target {
     let n = u32::try_from(n).expect("the suite needs few targets");
     let text = match kind {
-        TargetKind::Commit => commit_id(n),
+        TargetKind::Commit | TargetKind::Object => commit_id(n),
         TargetKind::Snapshot => format!("67e55044-10b1-426f-9247-bb68{n:08x}"),
         TargetKind::Digest => format!("sha256:{n:064x}"),
     };

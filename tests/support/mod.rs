@@ -9,6 +9,8 @@ pub mod codearts;
 pub mod codearts_subject;
 pub mod conformance;
 pub mod everywhere;
+pub mod git_http;
+pub mod git_subject;
 pub mod gitlab;
 pub mod gitlab_subject;
 pub mod memory;

@@ -410,7 +410,7 @@ impl RemoteKeys for Keys {
     }
 
     async fn connect(&self, connection: Connection) -> Result<Arc<dyn Provider>, Fault> {
-        let Connection { transport, compare_annotations } = connection;
+        let Connection { transport, compare_annotations, objects: _ } = connection;
         let credential = self.proof.credential(&transport).await?;
         let client = Client::new(&transport, self.url.clone(), credential).await?;
         Ok(Arc::new(CodeArts::new(client, &transport, &self.url, self.repository_id, compare_annotations)))

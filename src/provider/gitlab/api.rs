@@ -99,7 +99,7 @@ fn is_missing(reply: &Reply, thing: &str) -> bool {
 fn commit_of(target: &Target) -> Result<&CommitId, Fault> {
     match target {
         Target::Commit(commit_id) => Ok(commit_id),
-        Target::Snapshot(_) | Target::Digest(_) => {
+        Target::Object(_) | Target::Snapshot(_) | Target::Digest(_) => {
             let message = format!("GitLab's tags point at commits, and {target:.12} is a {}", target.kind());
             Err(Fault::new(FaultKind::Unsupported, message))
         }

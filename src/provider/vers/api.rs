@@ -140,7 +140,7 @@ fn text(name: &TagName) -> Result<&str, Fault> {
 fn commit_of(target: &Target) -> Result<&Uuid, Fault> {
     match target {
         Target::Snapshot(commit_id) => Ok(commit_id),
-        Target::Commit(_) | Target::Digest(_) => {
+        Target::Commit(_) | Target::Object(_) | Target::Digest(_) => {
             let message = format!("the tags of Vers point at snapshots, and {target:.12} is a {}", target.kind());
             Err(Fault::new(FaultKind::Unsupported, message))
         }

@@ -120,7 +120,7 @@ impl Far {
             return Self { tag: Some(Ok(None)), ..Self::default() };
         }
         let transport = Transport::new(pool, settings.http.clone());
-        let connection = Connection { transport, compare_annotations: settings.compare_annotations };
+        let connection = Connection { transport, compare_annotations: settings.compare_annotations, objects: None };
         let asked = async {
             let provider = settings.keys.connect(connection).await?;
             let tag = provider.get_tag(name).await?;

@@ -1,0 +1,35 @@
+//! git's smart HTTP protocol, as far as tags need it: list them by `ls-refs`, write them by `receive-pack`.
+//!
+//! The parts, from the inside out; each takes bytes from anybody and never panics:
+//!
+//! ```text
+//! pkt            the lines that everything travels in
+//! refs           an advertisement, or the answer of `ls-refs`  ──> tags, proven complete by its end
+//! capabilities   what a server says that it can do
+//! commands, pack the body of a push
+//! report         what became of each ref                        <── the answer to it
+//! endpoint       one repository behind a URL, over `http`
+//! ```
+//!
+//! Read in 2026-11-21's `gitprotocol-v2`, `-http`, `-pack`, `-common` and `-capabilities`
+//! (<https://git-scm.com/docs/gitprotocol-v2> and its neighbours), and tried against git's own server.
+
+mod capabilities;
+mod commands;
+mod endpoint;
+mod fault;
+mod objects;
+mod pack;
+mod pkt;
+mod refs;
+mod report;
+
+pub use capabilities::PushCapabilities;
+pub use commands::Command;
+pub use endpoint::{Endpoint, Push, Pushed};
+pub use fault::WireFault;
+pub use objects::{Objects, TagObjects};
+pub use pack::PackWriter;
+pub use pkt::{Decoder, Packet};
+pub use refs::{Advertisement, LsRefs};
+pub use report::{Fate, Report};
