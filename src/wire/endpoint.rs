@@ -305,7 +305,9 @@ impl Endpoint {
         let mut may_move = self.memory.get().moved.is_none();
         let reply = loop {
             let segments = ["info", "refs"];
-            let request = v2(client.get(purpose, &segments)).query("service", service.name());
+            let request = client.get(purpose, &segments).query("service", service.name());
+            // There is no version 2 of pushing.
+            let request = if service == Service::UploadPack { v2(request) } else { request };
             let reply = request.accept(&wanted).limit(LISTING_LIMIT).send_into(&mut sink).await?;
             let there = reply.moved_within_origin().filter(|_| may_move).and_then(|url| base_of(&url));
             let Some((base, moved)) = there.and_then(|base| Some((base.clone(), client.moved_to(base)?))) else {

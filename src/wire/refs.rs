@@ -265,13 +265,14 @@ fn advance(step: &mut Step, keep_tags: bool, said: &mut Said, packet: Packet<'_>
             said.is_v2 = true;
             *step = Step::Second;
         }
-        Step::First if line == b"version 1" => {}
+        Step::Begin | Step::First if line == b"version 1" => *step = Step::First,
         Step::Second => {
             if let Some(name) = line.strip_prefix(b"object-format=") {
                 said.format = Some(object_format(name).ok_or_else(|| unknown_format(name))?);
             }
         }
-        Step::First => {
+        // Without the name of the service in front, as git's server does it when it heard of version 2.
+        Step::Begin | Step::First => {
             let at = line.iter().position(|byte| *byte == 0);
             let (first, list) = at.map_or((line, &[][..]), |at| (&line[..at], &line[at + 1..]));
             said.capabilities = list.to_vec();
@@ -283,7 +284,7 @@ fn advance(step: &mut Step, keep_tags: bool, said: &mut Said, packet: Packet<'_>
             }
         }
         Step::Refs => advertised(keep_tags, said, line)?,
-        Step::Begin | Step::Named | Step::End => return Err(WireFault::malformed("is no advertisement of a git server")),
+        Step::Named | Step::End => return Err(WireFault::malformed("is no advertisement of a git server")),
     }
     Ok(())
 }
