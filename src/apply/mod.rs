@@ -3,8 +3,10 @@
 //! The order is creates, then moves, then deletes, so that a pass cut short has destroyed nothing it had not replaced; only a
 //! deletion that clears the way for a create (`a` for `a/b`) stands directly before it. Each write is announced in the ledger
 //! before it leaves and settled from what is then known; what a crash left open is settled first ([`recover()`]).
-//! A write that has begun is never dropped: it runs in a task of its own.
+//! A write that has begun is never dropped: it runs in a task of its own. Where the protocol takes many writes in one request,
+//! they go in that order within it.
 
+mod batch;
 mod recover;
 mod write;
 
@@ -21,9 +23,10 @@ pub use recover::recover;
 
 use crate::ledger::{Action, Ledger, LedgerFault, Outcome, Pair, RefusalKind, Settlement};
 use crate::plan::{ApprovedPlan, PlannedChange};
-use crate::provider::{Capabilities, Fault, FaultKind, Moves, Provider};
+use crate::provider::{Capabilities, Fault, FaultKind, Lease, Moves, Provider};
 use crate::source::Source;
 use crate::tag::TagName;
+use write::Written;
 
 /// Everything that a write needs besides the change itself.
 pub struct Writer {
@@ -71,6 +74,10 @@ pub async fn apply(approved: ApprovedPlan, writer: &Arc<Writer>) -> Result<Vec<A
         writer.ledger.note(&writer.pair, &notes, Timestamp::now()).await?;
     }
     let [creates, moves, deletes] = stages(changes);
+    let at_once = writer.provider.changes_at_once();
+    if at_once > 1 && writer.capabilities.lease == Lease::Server {
+        return apply_together([creates, moves, deletes], at_once, writer).await;
+    }
     let mut applied = Vec::new();
     // Without a move in place a tag is gone for a moment: one such gap at a time per remote.
     let moves_at_once = if writer.capabilities.moves == Moves::InPlace { writer.width } else { 1 };
@@ -85,8 +92,49 @@ pub async fn apply(approved: ApprovedPlan, writer: &Arc<Writer>) -> Result<Vec<A
             }
         }
     }
+    Ok(sorted(applied))
+}
+
+fn sorted(mut applied: Vec<Applied>) -> Vec<Applied> {
     applied.sort_by(|one, other| one.change.tag.cmp(&other.change.tag));
-    Ok(applied)
+    applied
+}
+
+/// Carries out the stages in parts of at most so many changes, one part after the other. What must not begin before something
+/// else has ended goes on its own, between the other creates and the rest.
+async fn apply_together(
+    [creates, moves, deletes]: [Vec<Steps>; 3],
+    at_once: usize,
+    writer: &Arc<Writer>,
+) -> Result<Vec<Applied>, LedgerFault> {
+    let (alone, chains): (Vec<_>, Vec<_>) = creates.into_iter().partition(|steps| steps.len() == 1);
+    let mut applied = Vec::new();
+    let mut waiting: Vec<PlannedChange> = alone.into_iter().flatten().collect();
+    for steps in chains {
+        applied.append(&mut in_parts(std::mem::take(&mut waiting), at_once, writer).await);
+        applied.append(&mut finished(tokio::spawn(carry_out(Arc::clone(writer), steps))).await);
+    }
+    waiting.extend(moves.into_iter().chain(deletes).flatten());
+    applied.append(&mut in_parts(waiting, at_once, writer).await);
+    Ok(sorted(applied))
+}
+
+async fn in_parts(mut changes: Vec<PlannedChange>, at_once: usize, writer: &Arc<Writer>) -> Vec<Applied> {
+    let mut applied = Vec::with_capacity(changes.len());
+    while !changes.is_empty() {
+        let rest = changes.split_off(at_once.min(changes.len()));
+        let part = std::mem::replace(&mut changes, rest);
+        applied.append(&mut finished(tokio::spawn(Arc::clone(writer).carry_out_together(part))).await);
+    }
+    applied
+}
+
+/// What a task came to; a panic in it goes on here.
+async fn finished<T>(task: tokio::task::JoinHandle<T>) -> T {
+    match task.await {
+        Ok(ended) => ended,
+        Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+    }
 }
 
 /// Changes that must follow one another; most stand alone.
@@ -184,16 +232,19 @@ impl Writer {
             return Applied::not_sent(change, reason);
         }
         match self.write(&change).await {
-            Ok(written) => {
-                let Settlement { outcome, detail, refusal, .. } = written.settlement;
-                tracing::info!(
-                    pair = %self.pair, tag = %change.tag, action = change.action.word(), outcome = outcome.word(),
-                    detail = detail.as_deref(), "Wrote a tag.",
-                );
-                let waits = refusal == Some(RefusalKind::TargetMissing);
-                Applied { change, outcome, detail, waits, degraded: written.degraded }
-            }
+            Ok(written) => self.applied(change, written),
             Err(reason) => Applied::not_sent(change, reason),
         }
+    }
+
+    /// A change with what is known at its end.
+    fn applied(&self, change: PlannedChange, written: Written) -> Applied {
+        let Settlement { outcome, detail, refusal, .. } = written.settlement;
+        tracing::info!(
+            pair = %self.pair, tag = %change.tag, action = change.action.word(), outcome = outcome.word(),
+            detail = detail.as_deref(), "Wrote a tag.",
+        );
+        let waits = refusal == Some(RefusalKind::TargetMissing);
+        Applied { change, outcome, detail, waits, degraded: written.degraded }
     }
 }

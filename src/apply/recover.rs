@@ -15,9 +15,22 @@ use crate::tag::{RemoteTag, Value};
 /// be planned for it either.
 pub async fn recover(writer: &Arc<Writer>, intents: Vec<(IntentId, Intent)>) -> Result<Vec<Applied>, Fault> {
     let mut recovered = Vec::new();
+    // What went together in one request is looked at together, too.
+    let all = if intents.len() > 1 && writer.provider.changes_at_once() > 1 {
+        Some(writer.provider.list_tags().await?)
+    } else {
+        None
+    };
     for (id, intent) in intents {
-        let there = writer.provider.get_tag(&intent.remote_name).await?;
-        let settlement = judge(writer, &intent, there.as_ref()).await;
+        let alone;
+        let there = match &all {
+            Some(all) => all.get(&intent.remote_name),
+            None => {
+                alone = writer.provider.get_tag(&intent.remote_name).await?;
+                alone.as_ref()
+            }
+        };
+        let settlement = judge(writer, &intent, there).await;
         tracing::info!(
             pair = %writer.pair, tag = %intent.tag, action = intent.action.word(), outcome = settlement.outcome.word(),
             "Settled an interrupted write.",

@@ -20,9 +20,9 @@ pub(super) struct Written {
 }
 
 /// The message that travels with a tag, and what cannot travel.
-struct Annotation {
-    message: Option<String>,
-    degraded: Option<&'static str>,
+pub(super) struct Annotation {
+    pub(super) message: Option<String>,
+    pub(super) degraded: Option<&'static str>,
 }
 
 impl Writer {
@@ -165,15 +165,7 @@ impl Writer {
     }
 
     async fn delete(&self, change: &PlannedChange, lease: &Value) -> Result<Settlement, String> {
-        // A person who undoes a creation takes away what the source still has.
-        let undoes = change.cause.undoes();
-        for name in std::iter::once(&change.tag).chain(&change.namesakes).filter(|_| !undoes) {
-            match self.source.confirm_absent(name).await {
-                Ok(true) => {}
-                Ok(false) => return Err(format!("the source has `{name}` again")),
-                Err(fault) => return Err(format!("its absence could not be confirmed: {fault}")),
-            }
-        }
+        self.confirm_absent(change).await?;
         let mut message = None;
         if self.capabilities.lease == Lease::LookBefore {
             let there = self.look(&change.remote_name).await?;
@@ -194,56 +186,106 @@ impl Writer {
         self.settle(id, settlement).await
     }
 
+    /// Looks into the source once more before a deletion; `Err` says why there must be none.
+    pub(super) async fn confirm_absent(&self, change: &PlannedChange) -> Result<(), String> {
+        // A person who undoes a creation takes away what the source still has.
+        let undoes = change.cause.undoes();
+        for name in std::iter::once(&change.tag).chain(&change.namesakes).filter(|_| !undoes) {
+            match self.source.confirm_absent(name).await {
+                Ok(true) => {}
+                Ok(false) => return Err(format!("the source has `{name}` again")),
+                Err(fault) => return Err(format!("its absence could not be confirmed: {fault}")),
+            }
+        }
+        Ok(())
+    }
+
     /// What a create or a move in place that did not simply succeed has come to.
     async fn judge(&self, new: &NewTag, old: Option<&Value>, fault: &Fault) -> Settlement {
         self.halt_on(fault);
+        if has_no_effect(fault) {
+            return not_sent(fault);
+        }
+        let there = self.provider.get_tag(&new.name).await;
+        match self.judged(new, old, fault, there.as_ref().map(Option::as_ref)) {
+            Some(settlement) => settlement,
+            None => {
+                // A right that is missing is no target that is missing, even where the target is not shown.
+                let missing = fault.kind == FaultKind::TargetMissing
+                    || fault.kind != FaultKind::Forbidden
+                        && matches!(self.provider.has_target(new.target()).await, Ok(false));
+                refused(new, fault, missing)
+            }
+        }
+    }
+
+    /// The same, once the tag was looked at. `None` when it was refused and is not there, so that only the reason is open.
+    pub(super) fn judged(
+        &self,
+        new: &NewTag,
+        old: Option<&Value>,
+        fault: &Fault,
+        there: Result<Option<&RemoteTag>, &Fault>,
+    ) -> Option<Settlement> {
         let proves_nothing = match proof(fault) {
-            Proof::NoEffect => return not_sent(fault),
+            Proof::NoEffect => return Some(not_sent(fault)),
             Proof::Nothing => true,
             Proof::Refusal => false,
         };
-        let there = match self.provider.get_tag(&new.name).await {
+        let there = match there {
             Ok(there) => there,
-            Err(read) => return unsettled(fault, &format!("and reading it back failed: {read}")),
+            Err(read) => return Some(unsettled(fault, &format!("and reading it back failed: {read}"))),
         };
         match there {
-            Some(there) if there.value.as_ref() == Ok(&new.value) => {
-                if proves_nothing {
-                    done(new, Ownership::Created)
-                } else {
-                    ended(Outcome::Already, put(new, Ownership::Adopted))
-                }
+            Some(there) if there.value.as_ref() == Ok(&new.value) => Some(if proves_nothing {
+                done(new, Ownership::Created)
+            } else {
+                ended(Outcome::Already, put(new, Ownership::Adopted))
+            }),
+            there if proves_nothing && there.map(|tag| tag.value.as_ref()) == old.map(Ok) => {
+                Some(unsettled(fault, "and no effect can be seen yet"))
             }
-            there if proves_nothing && there.as_ref().map(|tag| tag.value.as_ref()) == old.map(Ok) => {
-                unsettled(fault, "and no effect can be seen yet")
-            }
-            Some(there) if old.is_none() => found_instead(&there, new),
-            _ => {
-                // A right that is missing is no target that is missing, even where the target is not shown.
-                let missing = fault.kind != FaultKind::Forbidden
-                    && matches!(self.provider.has_target(new.target()).await, Ok(false));
-                let mut rejected = ended(Outcome::Rejected, RecordChange::Keep);
-                if missing {
-                    rejected.detail = Some(format!("the remote does not have {:.12} yet", new.target()));
-                    rejected.refusal = Some(RefusalKind::TargetMissing);
-                } else {
-                    rejected.detail = Some(said(fault));
-                    rejected.refusal = Some(RefusalKind::Policy);
-                }
-                rejected
-            }
+            Some(there) if old.is_none() => Some(found_instead(there, new)),
+            there => self.lease_was_broken(there, old),
         }
+    }
+
+    /// Why the server refused, where it compares the lease and somebody else was first: the next plan will judge.
+    fn lease_was_broken(&self, there: Option<&RemoteTag>, lease: Option<&Value>) -> Option<Settlement> {
+        let lease = lease.filter(|_| self.capabilities.lease == Lease::Server)?;
+        let detail = match there {
+            Some(tag) if tag.value.as_ref() == Ok(lease) => return None,
+            Some(_) => CHANGED,
+            None => GONE,
+        };
+        let mut rejected = ended(Outcome::Rejected, RecordChange::Keep);
+        rejected.detail = Some(detail.to_owned());
+        Some(rejected)
     }
 
     /// What a deletion that did not simply succeed has come to.
     async fn judge_deletion(&self, name: &TagName, lease: &Value, fault: &Fault) -> Settlement {
         self.halt_on(fault);
+        if has_no_effect(fault) {
+            return not_sent(fault);
+        }
+        let there = self.provider.get_tag(name).await;
+        self.judged_deletion(lease, fault, there.as_ref().map(Option::as_ref))
+    }
+
+    /// The same, once the tag was looked at.
+    pub(super) fn judged_deletion(
+        &self,
+        lease: &Value,
+        fault: &Fault,
+        there: Result<Option<&RemoteTag>, &Fault>,
+    ) -> Settlement {
         let proves_nothing = match proof(fault) {
             Proof::NoEffect => return not_sent(fault),
             Proof::Nothing => true,
             Proof::Refusal => false,
         };
-        match self.provider.get_tag(name).await {
+        match there {
             Err(read) => unsettled(fault, &format!("and reading it back failed: {read}")),
             Ok(None) if proves_nothing => ended(Outcome::Done, RecordChange::Drop),
             Ok(None) => {
@@ -255,12 +297,12 @@ impl Writer {
             Ok(Some(there)) if proves_nothing && there.value.as_ref() == Ok(lease) => {
                 unsettled(fault, "and no effect can be seen yet")
             }
-            Ok(Some(_)) => {
+            Ok(Some(there)) => self.lease_was_broken(Some(there), Some(lease)).unwrap_or_else(|| {
                 let mut rejected = ended(Outcome::Rejected, RecordChange::Keep);
                 rejected.detail = Some(said(fault));
                 rejected.refusal = Some(RefusalKind::Policy);
                 rejected
-            }
+            }),
         }
     }
 
@@ -274,7 +316,7 @@ impl Writer {
     }
 
     /// The message that a create or a move carries along.
-    async fn read_annotation(&self, change: &PlannedChange) -> Result<Annotation, String> {
+    pub(super) async fn read_annotation(&self, change: &PlannedChange) -> Result<Annotation, String> {
         let tag_id = match &change.message {
             _ if change.action == Action::Delete => return Ok(Annotation { message: None, degraded: None }),
             CarriedMessage::None => return Ok(Annotation { message: None, degraded: None }),
@@ -291,7 +333,7 @@ impl Writer {
     }
 
     /// Puts the intent on disk. Nothing is sent when that fails.
-    async fn announce(
+    pub(super) async fn announce(
         &self,
         change: &PlannedChange,
         message: Option<String>,
@@ -320,6 +362,19 @@ impl Writer {
         }
         Ok(settlement)
     }
+}
+
+/// What a write was refused for, when it was nothing that a look at the tag shows.
+pub(super) fn refused(new: &NewTag, fault: &Fault, target_is_missing: bool) -> Settlement {
+    let mut rejected = ended(Outcome::Rejected, RecordChange::Keep);
+    if target_is_missing {
+        rejected.detail = Some(format!("the remote does not have {:.12} yet", new.target()));
+        rejected.refusal = Some(RefusalKind::TargetMissing);
+    } else {
+        rejected.detail = Some(said(fault));
+        rejected.refusal = Some(RefusalKind::Policy);
+    }
+    rejected
 }
 
 pub(super) fn ended(outcome: Outcome, record: RecordChange) -> Settlement {
@@ -358,21 +413,24 @@ fn found_instead(there: &RemoteTag, new: &NewTag) -> Settlement {
     rejected
 }
 
+const CHANGED: &str = "it changed on the remote since it was listed";
+const GONE: &str = "it went from the remote since it was listed";
+
 /// Why a write that expects `lease` must not follow what was just seen.
 fn lease_broken(there: Option<&RemoteTag>, lease: &Value, change: &PlannedChange) -> Option<Settlement> {
     let detail = match there {
-        Some(tag) if tag.value.as_ref() != Ok(lease) => "it changed on the remote since it was listed",
+        Some(tag) if tag.value.as_ref() != Ok(lease) => CHANGED,
         Some(tag) if tag.protected => "the remote protects it since it was listed",
         Some(tag) if tag.attachment != change.attachment => "something was attached to it since it was listed",
         Some(_) => return None,
-        None => "it went from the remote since it was listed",
+        None => GONE,
     };
     let mut rejected = ended(Outcome::Rejected, RecordChange::Keep);
     rejected.detail = Some(detail.to_owned());
     Some(rejected)
 }
 
-fn another_than_asked() -> Fault {
+pub(super) fn another_than_asked() -> Fault {
     Fault::new(FaultKind::Ambiguous, "the remote answered with another value than the one asked for")
 }
 
@@ -410,6 +468,11 @@ fn proof(fault: &Fault) -> Proof {
         FaultKind::Forbidden | FaultKind::NotFound | FaultKind::TargetMissing | FaultKind::Rejected => Proof::Refusal,
         FaultKind::Ambiguous | FaultKind::Unreadable => Proof::Nothing,
     }
+}
+
+/// Whether a write that ended in this fault cannot have had an effect, so that there is nothing to look at.
+pub(super) fn has_no_effect(fault: &Fault) -> bool {
+    matches!(proof(fault), Proof::NoEffect)
 }
 
 /// What a fault says, with what to do about it.

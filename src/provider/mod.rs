@@ -196,7 +196,7 @@ pub trait Provider: Send + Sync {
     async fn move_tag(&self, name: &TagName, lease: &Value, to: &NewTag) -> Result<RemoteTag, Fault>;
 
     /// How many changes may go into one [`apply_batch`](Self::apply_batch); 1 where the protocol has no batch, and then each
-    /// is applied by its own method.
+    /// is applied by its own method. More than that only where the server compares leases, because nobody looks before.
     fn changes_at_once(&self) -> usize {
         1
     }

@@ -1,0 +1,199 @@
+//! Many writes in one request: the steps of one write, each taken for all of them.
+//!
+//! All intents are on disk before the request leaves, in one flush. What the answer leaves open is settled by one look at all
+//! tags instead of one at each.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt as _;
+use futures_util::future::join_all;
+
+use super::write::{Written, another_than_asked, done, ended, has_no_effect, refused};
+use super::{Applied, Writer};
+use crate::ledger::{Action, IntentId, Outcome, Ownership, RecordChange, Settlement};
+use crate::plan::PlannedChange;
+use crate::provider::{Change, Fault, FaultKind, NewTag};
+use crate::tag::{RemoteSnapshot, RemoteTag, TagName};
+
+/// How many looks into the source are under way at once.
+const LOOKS_AT_ONCE: usize = 16;
+
+/// A write that is about to leave.
+struct Ready {
+    change: PlannedChange,
+    ask: Change,
+    degraded: Option<&'static str>,
+}
+
+/// What is there, after answers that leave something open.
+enum Seen {
+    All(Result<RemoteSnapshot, Fault>),
+    One(TagName, Result<Option<RemoteTag>, Fault>),
+    /// Nobody had to look.
+    Nothing,
+}
+
+impl Seen {
+    fn get(&self, name: &TagName) -> Result<Option<&RemoteTag>, &Fault> {
+        match self {
+            Self::All(seen) => seen.as_ref().map(|seen| seen.get(name)),
+            Self::One(seen, tag) if seen == name => tag.as_ref().map(Option::as_ref),
+            Self::One(..) | Self::Nothing => Ok(None),
+        }
+    }
+}
+
+impl Writer {
+    /// Carries out changes together. Every change comes back with its outcome.
+    pub(super) async fn carry_out_together(self: Arc<Self>, changes: Vec<PlannedChange>) -> Vec<Applied> {
+        let count = changes.len();
+        let applied = match self.halted() {
+            Some(reason) => changes.into_iter().map(|change| Applied::not_sent(change, reason.clone())).collect(),
+            None => self.write_together(changes).await,
+        };
+        self.ended.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+        applied
+    }
+
+    async fn write_together(&self, changes: Vec<PlannedChange>) -> Vec<Applied> {
+        let mut applied = Vec::with_capacity(changes.len());
+        let mut prepared = futures_util::stream::iter(changes)
+            .map(|change| async {
+                let ready = self.prepare(&change).await;
+                (change, ready)
+            })
+            .buffered(LOOKS_AT_ONCE);
+        let mut ready = Vec::new();
+        while let Some((change, prepared)) = prepared.next().await {
+            match prepared {
+                Ok((ask, degraded)) => ready.push(Ready { change, ask, degraded }),
+                Err(reason) => applied.push(Applied::not_sent(change, reason)),
+            }
+        }
+        // At once, so that they share a flush.
+        let announced = join_all(ready.iter().map(|ready| {
+            let message = match &ready.ask {
+                Change::Create(new) | Change::Move { to: new, .. } => new.message.clone(),
+                Change::Delete { .. } => None,
+            };
+            self.announce(&ready.change, message, None)
+        }))
+        .await;
+        let (mut asks, mut open) = (Vec::new(), Vec::new());
+        for (Ready { change, ask, degraded }, announced) in ready.into_iter().zip(announced) {
+            match announced {
+                Ok(id) => {
+                    asks.push(ask);
+                    open.push((change, id, degraded));
+                }
+                Err(reason) => applied.push(Applied::not_sent(change, reason)),
+            }
+        }
+        let answers = self.provider.apply_batch(&asks).await;
+        let silence = || Err(Fault::new(FaultKind::Ambiguous, "the remote's answer says nothing about it"));
+        let answers: Vec<_> = asks.into_iter().zip(answers.into_iter().chain(std::iter::repeat_with(silence))).collect();
+        let seen = self.look_at_what_is_open(&answers).await;
+        let settled = answers.into_iter().zip(open).map(|((ask, answer), (change, id, degraded))| {
+            if let Err(fault) = &answer {
+                self.halt_on(fault);
+            }
+            let settlement = self.conclude(&ask, answer, &seen);
+            self.settle_one(change, id, settlement, degraded)
+        });
+        applied.extend(join_all(settled).await);
+        applied
+    }
+
+    /// What a change asks of the remote; `Err` says why it must not.
+    async fn prepare(&self, change: &PlannedChange) -> Result<(Change, Option<&'static str>), String> {
+        let annotation = self.read_annotation(change).await?;
+        let name = change.remote_name.clone();
+        let new = |value: &crate::tag::Value| NewTag { name: name.clone(), value: value.clone(), message: annotation.message.clone() };
+        let ask = match (change.action, &change.old, &change.new) {
+            (Action::Create, _, Some(value)) => Change::Create(new(value)),
+            (Action::Move, Some(lease), Some(value)) => Change::Move { lease: lease.clone(), to: new(value) },
+            (Action::Delete, Some(lease), _) => {
+                self.confirm_absent(change).await?;
+                Change::Delete { name: name.clone(), lease: lease.clone() }
+            }
+            (Action::Create, _, None) | (Action::Move | Action::Delete, _, _) => {
+                return Err("the plan names no value for it".to_owned());
+            }
+        };
+        Ok((ask, annotation.degraded))
+    }
+
+    /// One look for all that the answers leave open.
+    async fn look_at_what_is_open(&self, answers: &[(Change, Answer)]) -> Seen {
+        let mut open = answers.iter().filter(|(ask, answer)| is_open(ask, answer)).map(|(ask, _)| name_of(ask));
+        match (open.next(), open.next()) {
+            (None, _) => Seen::Nothing,
+            (Some(name), None) => Seen::One(name.clone(), self.provider.get_tag(name).await),
+            (Some(_), Some(_)) => Seen::All(self.provider.list_tags().await),
+        }
+    }
+
+    /// What one write has come to.
+    fn conclude(&self, ask: &Change, answer: Answer, seen: &Seen) -> Settlement {
+        let there = seen.get(name_of(ask));
+        match (ask, answer) {
+            (Change::Delete { .. }, Ok(_)) => ended(Outcome::Done, RecordChange::Drop),
+            (Change::Delete { lease, .. }, Err(fault)) => self.judged_deletion(lease, &fault, there),
+            (Change::Create(new) | Change::Move { to: new, .. }, Ok(made)) if shows(made.as_ref(), new) => {
+                done(new, Ownership::Created)
+            }
+            (Change::Create(new) | Change::Move { to: new, .. }, Err(fault)) if fault.kind == FaultKind::TargetMissing => {
+                refused(new, &fault, true)
+            }
+            (Change::Create(new), answer) => self.conclude_on(new, None, answer, there),
+            (Change::Move { lease, to: new }, answer) => self.conclude_on(new, Some(lease), answer, there),
+        }
+    }
+
+    fn conclude_on(
+        &self,
+        new: &NewTag,
+        lease: Option<&crate::tag::Value>,
+        answer: Answer,
+        there: Result<Option<&RemoteTag>, &Fault>,
+    ) -> Settlement {
+        let fault = answer.err().unwrap_or_else(another_than_asked);
+        self.judged(new, lease, &fault, there).unwrap_or_else(|| refused(new, &fault, false))
+    }
+
+    async fn settle_one(
+        &self,
+        change: PlannedChange,
+        id: IntentId,
+        settlement: Settlement,
+        degraded: Option<&'static str>,
+    ) -> Applied {
+        match self.settle(id, settlement).await {
+            Ok(settlement) => self.applied(change, Written { settlement, degraded }),
+            Err(reason) => Applied::not_sent(change, reason),
+        }
+    }
+}
+
+/// What a provider says about one change of a batch.
+type Answer = Result<Option<RemoteTag>, Fault>;
+
+fn name_of(ask: &Change) -> &TagName {
+    match ask {
+        Change::Create(new) | Change::Move { to: new, .. } => &new.name,
+        Change::Delete { name, .. } => name,
+    }
+}
+
+fn shows(made: Option<&RemoteTag>, new: &NewTag) -> bool {
+    made.is_some_and(|made| made.value.as_ref() == Ok(&new.value))
+}
+
+/// Whether only a look can tell what became of it.
+fn is_open(ask: &Change, answer: &Answer) -> bool {
+    match (ask, answer) {
+        (_, Err(fault)) => !has_no_effect(fault) && fault.kind != FaultKind::TargetMissing,
+        (Change::Delete { .. }, Ok(_)) => false,
+        (Change::Create(new) | Change::Move { to: new, .. }, Ok(made)) => !shows(made.as_ref(), new),
+    }
+}
