@@ -213,7 +213,9 @@ impl Remote {
         let keys = Keys::new(url, 7, proof).expect("seven is a number");
         let settings = HttpSettings { timeout: Duration::from_secs(5), ..HttpSettings::default() };
         let transport = Transport::new(&self.pool, settings);
-        keys.connect(Connection { transport, compare_annotations: true, objects: None }).await.expect("the secrets can be read")
+        keys.connect(Connection { transport, compare_annotations: true, objects: None })
+            .await
+            .expect("the secrets can be read")
     }
 
     async fn connect(&self) -> Arc<dyn Provider> {

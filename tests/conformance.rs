@@ -162,8 +162,11 @@ fn reach() -> (Connection, tempfile::TempDir, SecretSource) {
     let file = folder.path().join("secret");
     private_file(&file, "secret");
     let settings = HttpSettings { timeout: std::time::Duration::from_secs(5), ..HttpSettings::default() };
-    let connection =
-        Connection { transport: Transport::new(&Arc::new(Pool::new()), settings), compare_annotations: false, objects: None };
+    let connection = Connection {
+        transport: Transport::new(&Arc::new(Pool::new()), settings),
+        compare_annotations: false,
+        objects: None,
+    };
     (connection, folder, SecretSource::File(file))
 }
 

@@ -135,7 +135,10 @@ fn every_kind_of_tag_arrives_byte_for_byte() {
     let remote = mirror.sync().expect(0).remote();
     assert_eq!(counts(&remote), count("create", 17), "{remote}");
     let listed = |repository: &SampleRepository| {
-        repository.git_bytes(&["for-each-ref", "--format=%(objectname) %(objecttype) %(*objectname) %(refname)", "refs/tags"], b"")
+        repository.git_bytes(
+            &["for-each-ref", "--format=%(objectname) %(objecttype) %(*objectname) %(refname)", "refs/tags"],
+            b"",
+        )
     };
     assert_eq!(listed(source), listed(&mirror.server.repository));
     mirror.server.repository.git(&["fsck", "--no-dangling"]);
@@ -309,7 +312,13 @@ fn a_server_that_refuses_everything_is_not_asked_without_end() {
     let mirror = Mirror::new();
     mirror.server.hook("pre-receive", "exit 1");
     mirror.source.create_tags(400, 3);
-    mirror.server.repository.git(&["fetch", "--quiet", mirror.source.path().to_str().unwrap(), "refs/heads/*:refs/heads/*", "--no-tags"]);
+    mirror.server.repository.git(&[
+        "fetch",
+        "--quiet",
+        mirror.source.path().to_str().unwrap(),
+        "refs/heads/*:refs/heads/*",
+        "--no-tags",
+    ]);
     mirror.sync().expect(1);
     let pushes = mirror.pushes();
     assert!(mirror.server.tags().is_empty() && (64..200).contains(&pushes), "{pushes} pushes");
@@ -352,7 +361,11 @@ fn a_tag_waits_for_its_commit() {
     mirror.source.tag("release-light", &unpushed);
     let remote = mirror.sync().remote();
     assert_eq!(mirror.server.tags().len(), 3);
-    assert_eq!((remote["counts"]["create"].as_u64(), remote["waiting"].as_array().unwrap().len()), (Some(3), 2), "{remote}");
+    assert_eq!(
+        (remote["counts"]["create"].as_u64(), remote["waiting"].as_array().unwrap().len()),
+        (Some(3), 2),
+        "{remote}"
+    );
     mirror.pushes();
     // It is looked for, and not pushed in vain.
     let remote = mirror.sync().remote();

@@ -28,7 +28,11 @@ fn new_tag(tag: &str, n: usize) -> NewTag {
 
 fn connection() -> Connection {
     let settings = HttpSettings { timeout: Duration::from_secs(5), ..HttpSettings::default() };
-    Connection { transport: Transport::new(&Arc::new(Pool::new()), settings), compare_annotations: false, objects: None }
+    Connection {
+        transport: Transport::new(&Arc::new(Pool::new()), settings),
+        compare_annotations: false,
+        objects: None,
+    }
 }
 
 /// A registry with three manifests and these tags, that wants nothing of those who ask.

@@ -91,7 +91,8 @@ impl Writer {
         }
         let answers = self.provider.apply_batch(&asks).await;
         let silence = || Err(Fault::new(FaultKind::Ambiguous, "the remote's answer says nothing about it"));
-        let answers: Vec<_> = asks.into_iter().zip(answers.into_iter().chain(std::iter::repeat_with(silence))).collect();
+        let answers: Vec<_> =
+            asks.into_iter().zip(answers.into_iter().chain(std::iter::repeat_with(silence))).collect();
         let seen = self.look_at_what_is_open(&answers).await;
         let settled = answers.into_iter().zip(open).map(|((ask, answer), (change, id, degraded))| {
             if let Err(fault) = &answer {
@@ -108,7 +109,11 @@ impl Writer {
     async fn prepare(&self, change: &PlannedChange) -> Result<(Change, Option<&'static str>), String> {
         let annotation = self.read_annotation(change).await?;
         let name = change.remote_name.clone();
-        let new = |value: &crate::tag::Value| NewTag { name: name.clone(), value: value.clone(), message: annotation.message.clone() };
+        let new = |value: &crate::tag::Value| NewTag {
+            name: name.clone(),
+            value: value.clone(),
+            message: annotation.message.clone(),
+        };
         let ask = match (change.action, &change.old, &change.new) {
             (Action::Create, _, Some(value)) => Change::Create(new(value)),
             (Action::Move, Some(lease), Some(value)) => Change::Move { lease: lease.clone(), to: new(value) },
@@ -142,7 +147,9 @@ impl Writer {
             (Change::Create(new) | Change::Move { to: new, .. }, Ok(made)) if shows(made.as_ref(), new) => {
                 done(new, Ownership::Created)
             }
-            (Change::Create(new) | Change::Move { to: new, .. }, Err(fault)) if fault.kind == FaultKind::TargetMissing => {
+            (Change::Create(new) | Change::Move { to: new, .. }, Err(fault))
+                if fault.kind == FaultKind::TargetMissing =>
+            {
                 refused(new, &fault, true)
             }
             (Change::Create(new), answer) => self.conclude_on(new, None, answer, there),

@@ -78,6 +78,7 @@ fn change(intent: Intent) -> PlannedChange {
         action: intent.action,
         old: intent.old,
         new: intent.new,
+        commit: None,
         record: None,
         cause: Cause::Ordinary,
         foreign: false,

@@ -172,7 +172,11 @@ impl Client {
 
     /// Sends once, with `renewed` or with what the credential gives. The outer error is a gate that stays closed too
     /// long to wait for, or a credential that cannot be obtained: in both cases nothing was sent.
-    async fn attempt(&self, call: &mut Call<'_>, renewed: Option<Authorization>) -> Result<Result<Reply, Trouble>, Fault> {
+    async fn attempt(
+        &self,
+        call: &mut Call<'_>,
+        renewed: Option<Authorization>,
+    ) -> Result<Result<Reply, Trouble>, Fault> {
         let purpose = call.question.purpose;
         let given = async |call: &Call<'_>| {
             self.credential.authorize(&call.ask()).await.map_err(|fault| unauthorized(purpose, fault))

@@ -216,11 +216,16 @@ fn park_vanished(plan: &Plan, changes: &[&PlannedChange], parking: &mut Parking)
 
 /// Release tags that all move to one new commit are the mark of a stolen credential (CVE-2025-30066).
 fn park_many_to_one(changes: &[&PlannedChange], parking: &mut Parking) {
-    let mut by_target: BTreeMap<&Target, Vec<&PlannedChange>> = BTreeMap::new();
+    let mut by_target: BTreeMap<Target, Vec<&PlannedChange>> = BTreeMap::new();
     for change in changes.iter().filter(|change| change.action == Action::Move) {
         let Some(new) = &change.new else { continue };
         if change.old.as_ref().is_some_and(|old| old.target != new.target) {
-            by_target.entry(&new.target).or_default().push(change);
+            // Tag objects are all different, and may all lead to one commit.
+            let target = match (&new.target, change.commit) {
+                (Target::Object(_), Some(commit_id)) => Target::Commit(commit_id),
+                (target, _) => target.clone(),
+            };
+            by_target.entry(target).or_default().push(change);
         }
     }
     for (target, moves) in by_target.into_iter().filter(|(_, moves)| moves.len() > 3) {

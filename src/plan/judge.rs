@@ -10,11 +10,11 @@ use serde::Serialize;
 
 use super::{
     CarriedMessage, Cause, Conflict, HoldKind, NameRules, PlannedChange, Policy, RemoteRules, Resolved, Rules, Verdict,
-    classify, reshape,
+    carried_over, classify, reshape,
 };
 use crate::ledger::{Action, Ownership, Pin, Record, RecordChange, Refusal, RefusalKind};
 use crate::provider::{Annotations, Deletes, Moves};
-use crate::tag::{Attachment, RemoteTag, ResolveRule, SourceTag, TagName, Value};
+use crate::tag::{Attachment, CommitId, Peeled, RemoteTag, ResolveRule, SourceTag, TagName, Value};
 
 /// A name with all that is known about it.
 #[derive(Clone, Debug)]
@@ -211,8 +211,11 @@ pub fn judge(
             return Judgement::Unmanaged;
         }
     };
-    let recorded =
-        subject.record.map(|record| reshape(&record.value, source_value.as_ref(), remote_value, compare_annotations));
+    let recorded = subject.record.map(|record| {
+        let tag = wanted.map(|wanted| wanted.tag);
+        let value = carried_over(&record.value, capabilities.target, tag, source_value.as_ref(), remote_value);
+        reshape(&value, source_value.as_ref(), remote_value, compare_annotations)
+    });
     // Where nobody knows which of several names it once was, a rule for any of them holds it.
     let mut names = std::iter::once(subject.tag).chain(subject.aliases);
     let name_rules = NameRules {
@@ -263,9 +266,10 @@ pub fn judge(
         action,
         old: remote_value.cloned(),
         new,
+        commit: wanted.and_then(|wanted| commit_of(wanted.tag)),
         cause,
         foreign: action != Action::Create
-            && subject.record.map(|record| &record.value.target) != remote_value.map(|value| &value.target),
+            && recorded.as_ref().map(|value| &value.target) != remote_value.map(|value| &value.target),
         record: subject.record.map(|record| record.value.clone()),
         attachment: subject.remote.and_then(|tag| tag.attachment),
         namesakes: if action == Action::Delete {
@@ -284,6 +288,13 @@ pub fn judge(
         undone,
         blockers: Vec::new(),
     }))
+}
+
+fn commit_of(tag: &SourceTag) -> Option<CommitId> {
+    match tag.peeled {
+        Peeled::Commit(commit_id) => Some(commit_id),
+        Peeled::Tree(_) | Peeled::Blob(_) => None,
+    }
 }
 
 /// Whether this value is the one that a person put back.

@@ -21,7 +21,7 @@ pub use guard::{ApprovedPlan, Facts, Guarded, Stopped, guard};
 pub use hold::{Conflict, Held, HoldKind, Waiting};
 pub use judge::{Judgement, Rule, Subject, Wanted, Witness, judge};
 pub use refusal::{missing_targets, standing};
-pub use resolve::{Evidence, Resolved, reshape, resolve};
+pub use resolve::{Evidence, Resolved, carried_over, reshape, resolve};
 pub use reverse::{Effect, effects, reverse};
 
 use schemars::JsonSchema;
@@ -29,7 +29,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::ledger::{self, Action, Note, ParkedSet};
-use crate::tag::{Attachment, TagId, TagName, Value};
+use crate::tag::{Attachment, CommitId, TagId, TagName, Value};
 
 /// What a job may do to its remotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -135,6 +135,8 @@ pub struct PlannedChange {
     pub old: Option<Value>,
     /// What it shall have; `None` for a delete.
     pub new: Option<Value>,
+    /// The commit that the source's tag leads to, where it has one.
+    pub commit: Option<CommitId>,
     /// What was last agreed.
     pub record: Option<Value>,
     /// Why.

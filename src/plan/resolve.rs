@@ -1,7 +1,9 @@
 //! From a source tag to the value that it should have on a remote.
 
 use super::{RemoteRules, Sides};
-use crate::tag::{Annotation, CommitId, NotesRef, Peeled, ResolveRule, SourceTag, TagName, Target, TargetKind, Value};
+use crate::tag::{
+    Annotation, CommitId, NotesRef, ObjectId, Peeled, ResolveRule, SourceTag, TagName, Target, TargetKind, Value,
+};
 
 /// What a source tag should be on a remote.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,6 +147,38 @@ fn by_text(text: &str, place: &str, kind: TargetKind) -> Result<Target, Resolved
         let hint = "correct it in the source, or exclude the tag by `tags`";
         inexpressible(format!("{place} says what cannot be its target: {fault}"), hint)
     })
+}
+
+/// The recorded value in the kind of target that is compared today, because `transport` may have been changed since: a commit
+/// over an API, the ref's own object over the git protocol. Where what was agreed cannot be told in today's terms it stays as
+/// it is, and agrees with nothing.
+pub fn carried_over(
+    recorded: &Value,
+    kind: TargetKind,
+    tag: Option<&SourceTag>,
+    source: Option<&Value>,
+    remote: Option<&Value>,
+) -> Value {
+    let there = remote.map(|value| &value.target);
+    let target = match (&recorded.target, kind) {
+        (Target::Commit(commit_id), TargetKind::Object) => {
+            let itself = Target::Object((*commit_id).into());
+            let led_there = tag.is_some_and(|tag| tag.peeled == Peeled::Commit(*commit_id));
+            match source {
+                // Both sides have one object, and it leads to the commit that was agreed on.
+                Some(value) if led_there && Some(&value.target) == there => Some(value.target.clone()),
+                _ => (there == Some(&itself)).then_some(itself),
+            }
+        }
+        (Target::Object(id), TargetKind::Commit) => match tag {
+            Some(tag) if own_object(tag) == recorded.target => commit_of(tag).map(Target::Commit),
+            _ => there
+                .filter(|target| matches!(target, Target::Commit(commit_id) if ObjectId::from(*commit_id) == *id))
+                .cloned(),
+        },
+        _ => None,
+    };
+    target.map_or_else(|| recorded.clone(), |target| Value { target, annotation: recorded.annotation.clone() })
 }
 
 /// The recorded value in the shape that is compared today, because `annotations` may have been changed since.

@@ -187,6 +187,7 @@ fn put_back(
         action,
         old: there.cloned(),
         new: before,
+        commit: None,
         record: subject.record.map(|record| record.value.clone()),
         cause: Cause::Undo,
         foreign: false,

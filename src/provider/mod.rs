@@ -29,13 +29,13 @@ pub use crate::wire::Objects;
 
 /// Every provider, in the order in which `tagsyncd providers` shows them.
 pub const PROVIDERS: &[&Descriptor] = &[
-        &gitlab::DESCRIPTOR,
-        &codearts::DESCRIPTOR,
-        &git::DESCRIPTOR,
-        &vers::DESCRIPTOR,
-        &vercel::DESCRIPTOR,
-        &oci::DESCRIPTOR,
-    ];
+    &gitlab::DESCRIPTOR,
+    &codearts::DESCRIPTOR,
+    &git::DESCRIPTOR,
+    &vers::DESCRIPTOR,
+    &vercel::DESCRIPTOR,
+    &oci::DESCRIPTOR,
+];
 
 /// A kind of API as data: what it is called, what it can do, how its keys are read and written.
 #[derive(Debug)]

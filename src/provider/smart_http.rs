@@ -4,6 +4,7 @@
 //! arrive byte for byte. The server compares the old value of each ref before it changes it, and answers for each alone.
 
 mod batch;
+pub(super) mod keys;
 
 use std::sync::Arc;
 
@@ -13,7 +14,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    Access, Annotations, Capabilities, Change, Connection, Deletes, Fact, Fault, FaultKind, Lease, Moves, NameRules, NewTag,
+    Access, Annotations, Capabilities, Change, Connection, Deletes, Fact, Fault, FaultKind, Lease, Moves, NameRules,
+    NewTag,
 };
 use crate::http::{Authorization, Client};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, TargetKind, Value};

@@ -228,6 +228,13 @@ impl RemoteSnapshot {
         self.tags.binary_search_by(|tag| tag.name.cmp(name)).ok().map(|at| &self.tags[at])
     }
 
+    /// The same tags, with what deleting any of them would take along.
+    #[must_use]
+    pub fn with_attachment(mut self, attachment: Attachment) -> Self {
+        self.tags.iter_mut().for_each(|tag| tag.attachment = Some(attachment));
+        self
+    }
+
     /// How its completeness is known.
     pub fn end(&self) -> End {
         self.end

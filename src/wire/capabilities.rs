@@ -92,10 +92,7 @@ mod tests {
         let list = b"report-status report-status-v2 delete-refs side-band-64k quiet atomic ofs-delta object-format=sha256 agent=git/2.47";
         let all = PushCapabilities::read(list).unwrap();
         assert!(all.deletes && all.reports && all.format == Kind::Sha256);
-        assert_eq!(
-            all.asked(),
-            format!("report-status-v2 side-band-64k quiet object-format=sha256 agent={AGENT}")
-        );
+        assert_eq!(all.asked(), format!("report-status-v2 side-band-64k quiet object-format=sha256 agent={AGENT}"));
         let old = PushCapabilities::read(b"report-status").unwrap();
         assert!(!old.deletes && old.reports && old.format == Kind::Sha1);
         assert_eq!(old.asked(), format!("report-status agent={AGENT}"));

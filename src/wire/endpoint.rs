@@ -135,7 +135,8 @@ impl Endpoint {
 
     /// Sends a push. A fault means that there is not even the beginning of a report.
     pub async fn push(&self, push: &Push<'_>, capabilities: &PushCapabilities) -> Result<Pushed, Fault> {
-        let unsent = |why: &dyn std::fmt::Display| Fault::new(FaultKind::NotSent, format!("could not push the tags: {why}"));
+        let unsent =
+            |why: &dyn std::fmt::Display| Fault::new(FaultKind::NotSent, format!("could not push the tags: {why}"));
         let mut body = commands::write(push.commands, capabilities).map_err(|fault| unsent(&fault))?;
         // A push that only deletes must carry no pack, any other must carry one, even if there is nothing in it.
         if push.commands.iter().any(|command| command.new.is_some()) {
@@ -199,7 +200,9 @@ impl Endpoint {
                 let absent = words.contains(&id) && (words.contains("not our ref") || words.contains("not valid"));
                 if absent { Ok(Some(false)) } else { Err(unusable(&reply, &WireFault::Refused(line[4..].to_vec()))) }
             }
-            (Ok(()), Some(line)) if line.starts_with(b"acknowledgments") || line.starts_with(b"packfile") => Ok(Some(true)),
+            (Ok(()), Some(line)) if line.starts_with(b"acknowledgments") || line.starts_with(b"packfile") => {
+                Ok(Some(true))
+            }
             (Err(fault), _) => Err(unusable(&reply, &fault)),
             (Ok(()), _) => Err(unusable(&reply, &WireFault::malformed("says nothing about the object"))),
         }
@@ -271,7 +274,9 @@ impl Endpoint {
         if !is(&reply, &result_type) {
             let fault = refused(&reply);
             return match fault.kind {
-                FaultKind::Unauthorized | FaultKind::Forbidden | FaultKind::Throttled | FaultKind::NotSent => Err(fault),
+                FaultKind::Unauthorized | FaultKind::Forbidden | FaultKind::Throttled | FaultKind::NotSent => {
+                    Err(fault)
+                }
                 _ => Ok(Err(fault)),
             };
         }

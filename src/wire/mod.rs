@@ -23,6 +23,8 @@ mod pack;
 mod pkt;
 mod refs;
 mod report;
+#[cfg(test)]
+mod tests;
 
 pub use capabilities::PushCapabilities;
 pub use commands::Command;

@@ -28,7 +28,8 @@ impl<W: Write> PackWriter<W> {
     /// Begins a pack of so many objects whose ids are made like this.
     pub fn begin(to: W, count: u32, format: Kind) -> io::Result<Self> {
         // Tag objects are small and every server unpacks them: time counts more than bytes.
-        let mut pack = Self { to, hasher: hasher(format), deflate: Compress::new(Compression::fast(), true), left: count };
+        let mut pack =
+            Self { to, hasher: hasher(format), deflate: Compress::new(Compression::fast(), true), left: count };
         pack.put(b"PACK\0\0\0\x02")?;
         pack.put(&count.to_be_bytes())?;
         Ok(pack)
@@ -36,7 +37,9 @@ impl<W: Write> PackWriter<W> {
 
     /// Adds an object.
     pub fn add(&mut self, kind: gix::objs::Kind, content: &[u8]) -> io::Result<()> {
-        let Some(left) = self.left.checked_sub(1) else { return Err(io::Error::other("more objects than were announced")) };
+        let Some(left) = self.left.checked_sub(1) else {
+            return Err(io::Error::other("more objects than were announced"));
+        };
         self.left = left;
         let mut size = content.len();
         let mut byte = code(kind) << 4 | u8::try_from(size & 0x0f).unwrap_or_default();
@@ -65,7 +68,8 @@ impl<W: Write> PackWriter<W> {
         let mut out = Vec::with_capacity(content.len() / 2 + 128);
         loop {
             let before = self.deflate.total_in();
-            let status = self.deflate.compress_vec(content, &mut out, FlushCompress::Finish).map_err(io::Error::other)?;
+            let status =
+                self.deflate.compress_vec(content, &mut out, FlushCompress::Finish).map_err(io::Error::other)?;
             let taken = usize::try_from(self.deflate.total_in() - before).unwrap_or(content.len());
             content = content.get(taken..).unwrap_or_default();
             self.put(&out)?;

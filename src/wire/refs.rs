@@ -37,7 +37,8 @@ impl Tags {
         if name.len() > LONGEST_NAME {
             return Err(WireFault::malformed(format!("names a tag with more than {LONGEST_NAME} bytes")));
         }
-        let name = TagName::new(name).map_err(|fault| WireFault::malformed(format!("names an impossible tag: {fault}")))?;
+        let name =
+            TagName::new(name).map_err(|fault| WireFault::malformed(format!("names an impossible tag: {fault}")))?;
         let value = match symbolic {
             None => Ok(Value::of(Target::Object(id.into()))),
             // A write to it would change the other one, which need not even be a tag.
@@ -101,7 +102,9 @@ impl LsRefs {
                 Ok(())
             }
             Packet::Data(line) => listed(tags, peeled, line),
-            Packet::Delimiter | Packet::ResponseEnd => Err(WireFault::malformed("has sections, and a list of refs has none")),
+            Packet::Delimiter | Packet::ResponseEnd => {
+                Err(WireFault::malformed("has sections, and a list of refs has none"))
+            }
         })
     }
 

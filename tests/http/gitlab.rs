@@ -134,7 +134,8 @@ async fn the_identity_is_the_project_and_the_role() {
 
     let server = Server::start(|_, _| Answer::json(r#"{"id":42}"#)).await;
     let keys = Keys::new(server.url.clone(), "42", None).unwrap();
-    let connection = Connection { transport: transport(HttpSettings::default()), compare_annotations: false, objects: None };
+    let connection =
+        Connection { transport: transport(HttpSettings::default()), compare_annotations: false, objects: None };
     let identity = keys.connect(connection).await.unwrap().identity().await.unwrap();
     assert!(matches!(identity.access, Access::ReadOnly { found, .. } if found == "no token"));
     assert_eq!(server.seen()[0].target, "/api/v4/projects/42");

@@ -71,7 +71,9 @@ pub async fn connect(url: &str, repository: &str, token: &str, compare_annotatio
     let keys = vers::Keys::new(url, repository, SecretSource::File(file)).expect("the repository has a name");
     let settings = HttpSettings { timeout: std::time::Duration::from_secs(5), ..HttpSettings::default() };
     let transport = Transport::new(&Arc::new(Pool::new()), settings);
-    keys.connect(Connection { transport, compare_annotations, objects: None }).await.expect("the token file was just written")
+    keys.connect(Connection { transport, compare_annotations, objects: None })
+        .await
+        .expect("the token file was just written")
 }
 
 fn snapshot(n: usize) -> String {

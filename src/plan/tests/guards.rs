@@ -35,6 +35,7 @@ fn deletion(tag_name: &str) -> PlannedChange {
         action: Action::Delete,
         old: Some(value(1)),
         new: None,
+        commit: None,
         record: Some(value(1)),
         cause: Cause::Ordinary,
         foreign: false,

@@ -11,13 +11,16 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
-use super::CodeArts;
 use super::api::refused;
+use super::over_git::OverGit;
 use super::sign::{DATE, Unsigned};
 use super::wire::{WireTokenReply, token_request};
+use super::{CodeArts, OVER_GIT};
 use crate::config::{Problems, SecretSource, Table, nearest};
 use crate::http::{Authorization, Client, Credential, ExchangedToken, Reply, SignedRequests, Token, Transport};
-use crate::provider::{Connection, Fault, FaultKind, Provider, RemoteKeys};
+use crate::provider::smart_http::keys::{self as transport, API, GIT, WrittenTransport};
+use crate::provider::smart_http::{Events, SmartHttp};
+use crate::provider::{Capabilities, Connection, Fault, FaultKind, Provider, RemoteKeys};
 use crate::tag::TagName;
 
 /// Where the API answers in each region; the first word differs (2026-11-21, `codeartsrepo_region.py` of
@@ -43,9 +46,6 @@ const REGIONS: &[(&str, &str)] = &[
 
 /// How long a token is believed in whose end IAM does not tell. By the documentation it lives for 24 hours.
 const LIFE: Duration = Duration::from_secs(60 * 60);
-
-/// The only transport there is.
-const API: &str = "api";
 
 /// The keys as they stand in the file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -76,9 +76,18 @@ struct Written {
     /// A user of IAM, whose password is exchanged for tokens.
     #[schemars(with = "Option<WrittenIam>")]
     iam: Option<Spanned<WrittenIam>>,
-    /// How tags are read and written.
-    #[schemars(with = "Option<String>", extend("enum" = [API], "default" = API))]
+    /// How tags are read and written: by the REST API, which makes its own tag objects, or by the git protocol, which keeps every byte and takes the password of `iam`. Who the repository is says the API in both cases.
+    #[schemars(with = "Option<String>", extend("enum" = [API, GIT], "default" = API))]
     transport: Option<Spanned<String>>,
+    /// With `transport = "git"`: the repository, as `git clone` takes it over https.
+    #[schemars(with = "Option<String>")]
+    git_url: Option<Spanned<String>>,
+    /// With `transport = "git"`: who logs in. Default: the account's name, a slash, and the user's.
+    #[schemars(with = "Option<String>", length(min = 1))]
+    username: Option<Spanned<String>>,
+    /// With `transport = "git"`: whether every tag raises the events of the host (webhooks, pipelines), which takes a push for every three of them.
+    #[schemars(with = "Option<Events>", extend("default" = "quiet"))]
+    events: Option<Spanned<Events>>,
 }
 
 /// A number, also as text, because `{repository}` may stand in it.
@@ -149,12 +158,13 @@ pub struct Keys {
     url: Url,
     repository_id: u32,
     proof: Proof,
+    git: Option<transport::OverGit>,
 }
 
 impl Keys {
     /// The reason when there can be no such repository.
     pub fn new(url: Url, repository_id: i64, proof: Proof) -> Result<Self, String> {
-        Ok(Self { url, repository_id: check_id(repository_id)?, proof })
+        Ok(Self { url, repository_id: check_id(repository_id)?, proof, git: None })
     }
 }
 
@@ -212,7 +222,7 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
     let mut proofs = proofs.into_iter().flatten();
     const ONE: &str = "one of `token`, `access_key` with `secret_key`, and `iam`";
     let proof = match proofs.next() {
-        None => problems.required(span, "token", None, Some(ONE)),
+        None => problems.required(span.clone(), "token", None, Some(ONE)),
         Some((_, proof)) => {
             let before = problems.len();
             for (at, _) in proofs {
@@ -221,19 +231,23 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
             proof.filter(|_| problems.len() == before)
         }
     };
-    let transport = match written.transport {
-        Some(transport) if transport.get_ref() != API => {
-            let message = match transport.get_ref().as_str() {
-                "git" => "`transport = \"git\"` is not supported yet".to_owned(),
-                other => format!("there is no transport `{}`", crate::text::Printable::new(other)),
-            };
-            problems.push(transport.span(), message, Some("leave it out, or write \"api\""));
-            None
-        }
-        Some(_) | None => Some(()),
+    let Written { transport, git_url, username, events, .. } = written;
+    let git_at = transport.as_ref().filter(|transport| transport.get_ref() == GIT).map(Spanned::span);
+    let user = match &proof {
+        Some(Proof::Iam(iam)) => format!("{}/{}", iam.domain, iam.user),
+        // A problem of its own, here or below.
+        Some(Proof::Token(_) | Proof::Signature { .. }) | None => "nobody".to_owned(),
     };
-    let (url, repository_id, proof, ()) = (url?, id?, proof?, transport?);
-    Some(Arc::new(Keys { url, repository_id, proof }))
+    let hint = "the address that `git clone` takes over https, as the repository's page shows it";
+    let git =
+        WrittenTransport { transport, git_url, username, events }.read(span, Err(hint), Ok(user), allow_http, problems);
+    if let (Some(at), Some(Proof::Token(_) | Proof::Signature { .. })) = (git_at, &proof) {
+        let message = "git takes a password, and this remote has none";
+        problems.push(at, message, Some("log in by `iam`, or use `provider = \"git\"` with a password of its own"));
+        return None;
+    }
+    let (url, repository_id, proof, git) = (url?, id?, proof?, git?);
+    Some(Arc::new(Keys { url, repository_id, proof, git }))
 }
 
 pub(super) fn schema(generator: &mut SchemaGenerator) -> Schema {
@@ -405,15 +419,23 @@ impl RemoteKeys for Keys {
         format!("{} repository {}", self.url.as_str().trim_end_matches('/'), self.repository_id)
     }
 
+    fn capabilities(&self) -> Option<&'static Capabilities> {
+        self.git.as_ref().map(|_| &OVER_GIT)
+    }
+
     fn allows_loss(&self, _name: &TagName) -> bool {
         false
     }
 
     async fn connect(&self, connection: Connection) -> Result<Arc<dyn Provider>, Fault> {
-        let Connection { transport, compare_annotations, objects: _ } = connection;
-        let credential = self.proof.credential(&transport).await?;
-        let client = Client::new(&transport, self.url.clone(), credential).await?;
-        Ok(Arc::new(CodeArts::new(client, &transport, &self.url, self.repository_id, compare_annotations)))
+        let Connection { transport, compare_annotations, objects: _ } = &connection;
+        let credential = self.proof.credential(transport).await?;
+        let client = Client::new(transport, self.url.clone(), credential).await?;
+        let api = CodeArts::new(client, transport, &self.url, self.repository_id, *compare_annotations);
+        let (Some(git), Proof::Iam(iam)) = (&self.git, &self.proof) else { return Ok(Arc::new(api)) };
+        let login = Authorization::basic(&git.username, &secret(&iam.password).await?)?;
+        let remote = SmartHttp::connect(&connection, &git.url, Some(login), git.events).await?;
+        Ok(Arc::new(OverGit { api, remote }))
     }
 }
 

@@ -15,12 +15,14 @@
 mod api;
 mod keys;
 mod list;
+mod over_git;
 mod sign;
 mod wire;
 
 pub use api::CodeArts;
 pub use keys::{Iam, Keys, Proof};
 
+use super::smart_http;
 use super::{Annotations, Capabilities, Deletes, Descriptor, Lease, Moves, NameRules};
 use crate::tag::{TagName, TargetKind};
 
@@ -41,6 +43,9 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: keys::read,
     schema: keys::schema,
 };
+
+/// The same with `transport = "git"`.
+pub static OVER_GIT: Capabilities = smart_http::CAPABILITIES;
 
 /// Longer names are refused at the edge of the API (2026-11-21, the page on ShowTag).
 const LONGEST_NAME: usize = 2000;

@@ -11,6 +11,7 @@ use url::Url;
 use super::Git;
 use crate::config::{Problems, SecretSource, Table};
 use crate::http::Authorization;
+use crate::provider::smart_http::keys::refuses_user;
 use crate::provider::smart_http::{Events, SmartHttp};
 use crate::provider::{Connection, Fault, FaultKind, Provider, RemoteKeys};
 use crate::tag::TagName;
@@ -57,7 +58,11 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
         (None, None) => None,
         (Some(name), Some(password)) => {
             if let Some(reason) = refuses_user(name.get_ref()) {
-                problems.push(name.span(), format!("`username` {reason}"), Some("the name alone; the password has a key of its own"));
+                problems.push(
+                    name.span(),
+                    format!("`username` {reason}"),
+                    Some("the name alone; the password has a key of its own"),
+                );
             }
             Some((name.into_inner(), password.into_inner()))
         }
@@ -80,15 +85,6 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
 
 pub(super) fn schema(generator: &mut SchemaGenerator) -> Schema {
     Written::json_schema(generator)
-}
-
-/// Why a text cannot be a user's name in a login.
-fn refuses_user(name: &str) -> Option<&'static str> {
-    if name.is_empty() {
-        return Some("is empty");
-    }
-    name.contains(|character: char| character == ':' || character.is_control())
-        .then_some("holds a colon or a control character, which no login over HTTP can carry")
 }
 
 impl Keys {
@@ -128,20 +124,5 @@ impl RemoteKeys for Keys {
         };
         let remote = SmartHttp::connect(&connection, &self.url, authorization, self.events).await?;
         Ok(Arc::new(Git::new(remote, &self.url)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn users_have_plain_names() {
-        for good in ["git", "oauth2", "a b", "é@example.com", "tenant/user"] {
-            assert_eq!(refuses_user(good), None, "{good}");
-        }
-        for bad in ["", "a:b", "a\n"] {
-            assert!(refuses_user(bad).is_some(), "{bad:?}");
-        }
     }
 }

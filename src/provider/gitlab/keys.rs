@@ -8,10 +8,13 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
-use super::GitLab;
+use super::over_git::OverGit;
+use super::{GitLab, OVER_GIT};
 use crate::config::{Problems, SecretSource, Table};
 use crate::http::{Authorization, Client};
-use crate::provider::{Connection, Fault, FaultKind, Provider, RemoteKeys};
+use crate::provider::smart_http::keys::{self as transport, API, GIT, WrittenTransport};
+use crate::provider::smart_http::{Events, SmartHttp};
+use crate::provider::{Capabilities, Connection, Fault, FaultKind, Provider, RemoteKeys};
 use crate::tag::{NamePatterns, TagName};
 
 /// The keys as they stand in the file.
@@ -29,9 +32,18 @@ struct Written {
     /// Whether a delete or a move may destroy the Release attached to a tag; otherwise it is held.
     #[schemars(with = "Option<WrittenLoss>", extend("default" = false))]
     allow_release_loss: Option<Spanned<WrittenLoss>>,
-    /// How tags are read and written.
-    #[schemars(with = "Option<String>", extend("enum" = [API], "default" = API))]
+    /// How tags are read and written: by the REST API, which makes its own tag objects, or by the git protocol, which keeps every byte. Who the project is says the API in both cases.
+    #[schemars(with = "Option<String>", extend("enum" = [API, GIT], "default" = API))]
     transport: Option<Spanned<String>>,
+    /// With `transport = "git"`: the repository. Default: `url`, `project` and `.git`.
+    #[schemars(with = "Option<String>")]
+    git_url: Option<Spanned<String>>,
+    /// With `transport = "git"`: who logs in with the token; GitLab takes any name with most kinds of tokens.
+    #[schemars(with = "Option<String>", length(min = 1), extend("default" = USERNAME))]
+    username: Option<Spanned<String>>,
+    /// With `transport = "git"`: whether every tag raises the events of the host (webhooks, pipelines), which takes a push for every three of them.
+    #[schemars(with = "Option<Events>", extend("default" = "quiet"))]
+    events: Option<Spanned<Events>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -45,8 +57,9 @@ enum WrittenLoss {
 
 const DEFAULT_URL: &str = "https://gitlab.com";
 
-/// The only transport there is.
-const API: &str = "api";
+/// What OAuth tokens have to be called, and any other may be (2026-11-21,
+/// <https://docs.gitlab.com/api/oauth2/#access-git-over-https-with-access-token>).
+const USERNAME: &str = "oauth2";
 
 /// Which tags may lose their Release.
 #[derive(Clone, Debug, Default)]
@@ -64,6 +77,7 @@ pub struct Keys {
     project: String,
     token: Option<SecretSource>,
     release_loss: ReleaseLoss,
+    git: Option<transport::OverGit>,
 }
 
 pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn RemoteKeys>> {
@@ -71,7 +85,7 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
     let written: Written = table.read(problems);
     let url = problems.base_url(written.url.as_ref(), DEFAULT_URL, allow_http);
     let project = problems
-        .required(span, "project", written.project, Some("the project's path, `group/project`, or its number"))
+        .required(span.clone(), "project", written.project, Some("the project's path, `group/project`, or its number"))
         .and_then(|project| match check_project(project.get_ref()) {
             Ok(()) => Some(project.into_inner()),
             Err(reason) => {
@@ -88,19 +102,31 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
             loss.map_err(|reason| problems.push(at, format!("`allow_release_loss`: {reason}"), None)).ok()
         }
     };
-    let transport = match written.transport {
-        Some(transport) if transport.get_ref() != API => {
-            let message = match transport.get_ref().as_str() {
-                "git" => "`transport = \"git\"` is not supported yet".to_owned(),
-                other => format!("there is no transport `{}`", crate::text::Printable::new(other)),
-            };
-            problems.push(transport.span(), message, Some("leave it out, or write \"api\""));
-            None
+    let derived = match (&url, &project) {
+        (Some(url), Some(project)) if !project.bytes().all(|byte| byte.is_ascii_digit()) => git_url(url, project),
+        // A problem of its own already.
+        (None, _) | (_, None) => Url::parse(DEFAULT_URL).map_err(|_| ""),
+        (Some(_), Some(_)) => {
+            Err("with a number as `project` the repository's address is not known: the one that `git clone` takes")
         }
-        Some(_) | None => Some(()),
     };
-    let (url, project, release_loss, ()) = (url?, project?, release_loss?, transport?);
-    Some(Arc::new(Keys { url, project, token: written.token, release_loss }))
+    let Written { transport, git_url, username, events, .. } = written;
+    let git = WrittenTransport { transport, git_url, username, events }.read(
+        span,
+        derived,
+        Ok(USERNAME.to_owned()),
+        allow_http,
+        problems,
+    );
+    let (url, project, release_loss, git) = (url?, project?, release_loss?, git?);
+    Some(Arc::new(Keys { url, project, token: written.token, release_loss, git }))
+}
+
+/// Where the repository of a project is.
+fn git_url(server: &Url, project: &str) -> Result<Url, &'static str> {
+    let mut url = server.clone();
+    url.set_path(&format!("{}/{project}.git", server.path().trim_end_matches('/')));
+    Ok(url)
 }
 
 pub(super) fn schema(generator: &mut SchemaGenerator) -> Schema {
@@ -111,7 +137,7 @@ impl Keys {
     /// A project with everything else at its default. The reason when `project` cannot be one.
     pub fn new(url: Url, project: &str, token: Option<SecretSource>) -> Result<Self, String> {
         check_project(project).map_err(|reason| format!("`project` {reason}"))?;
-        Ok(Self { url, project: project.to_owned(), token, release_loss: ReleaseLoss::default() })
+        Ok(Self { url, project: project.to_owned(), token, release_loss: ReleaseLoss::default(), git: None })
     }
 }
 
@@ -152,6 +178,10 @@ impl RemoteKeys for Keys {
         format!("{} {}", self.url.as_str().trim_end_matches('/'), crate::text::Printable::new(&self.project))
     }
 
+    fn capabilities(&self) -> Option<&'static Capabilities> {
+        self.git.as_ref().map(|_| &OVER_GIT)
+    }
+
     fn allows_loss(&self, name: &TagName) -> bool {
         match &self.release_loss {
             ReleaseLoss::None => false,
@@ -161,21 +191,27 @@ impl RemoteKeys for Keys {
     }
 
     async fn connect(&self, connection: Connection) -> Result<Arc<dyn Provider>, Fault> {
-        let authorization = match &self.token {
+        let token = match &self.token {
             None => None,
             Some(source) => {
                 let token = source.read().await.map_err(|fault| Fault {
                     hint: fault.hint,
                     ..Fault::new(FaultKind::Unauthorized, fault.message)
                 })?;
-                Some(Authorization::bearer(&token)?)
+                Some(token)
             }
         };
+        let authorization = token.as_ref().map(Authorization::bearer).transpose()?;
         let mut base = self.url.clone();
         base.set_path(&format!("{}/api/v4", self.url.path().trim_end_matches('/')));
         let anonymous = authorization.is_none();
         let client = Client::new(&connection.transport, base, authorization).await?;
-        Ok(Arc::new(GitLab::new(client, &self.url, self.project.clone(), anonymous, connection.compare_annotations)))
+        let compares = connection.compare_annotations;
+        let api = GitLab::new(client, &self.url, self.project.clone(), anonymous, compares);
+        let Some(transport::OverGit { url, username, events }) = &self.git else { return Ok(Arc::new(api)) };
+        let login = token.as_ref().map(|token| Authorization::basic(username, token)).transpose()?;
+        let remote = SmartHttp::connect(&connection, url, login, *events).await?;
+        Ok(Arc::new(OverGit { api, remote }))
     }
 }
 
@@ -199,7 +235,7 @@ mod tests {
             let written: Written = toml::from_str(&format!("allow_release_loss = {text}")).unwrap();
             let release_loss = check_loss(written.allow_release_loss.unwrap().into_inner()).unwrap();
             let url = "https://gitlab.com".parse().unwrap();
-            let keys = Keys { url, project: "1".into(), token: None, release_loss };
+            let keys = Keys { url, project: "1".into(), token: None, release_loss, git: None };
             keys.allows_loss(&TagName::new(name).unwrap())
         };
         assert!(!allows("false", "v1") && allows("true", "v1"));

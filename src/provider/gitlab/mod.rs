@@ -13,11 +13,13 @@
 mod api;
 mod keys;
 mod list;
+mod over_git;
 mod wire;
 
 pub use api::GitLab;
 pub use keys::Keys;
 
+use super::smart_http;
 use super::{Annotations, Capabilities, Deletes, Descriptor, Lease, Moves, NameRules};
 use crate::http::path_refuses;
 use crate::tag::{TagName, TargetKind};
@@ -42,6 +44,9 @@ pub static DESCRIPTOR: Descriptor = Descriptor {
     read: keys::read,
     schema: keys::schema,
 };
+
+/// The same with `transport = "git"`.
+pub static OVER_GIT: Capabilities = smart_http::CAPABILITIES;
 
 /// Longer names fit into no path of a server's file system, and a listing of such would fill our memory.
 const LONGEST_NAME: usize = 4096;

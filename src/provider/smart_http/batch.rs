@@ -85,7 +85,8 @@ impl SmartHttp {
                 }
                 End::Failed(fault) => {
                     fill(&mut outcomes, part, &fault);
-                    let after = Fault { kind: FaultKind::NotSent, message: format!("not sent after: {fault}"), ..fault };
+                    let after =
+                        Fault { kind: FaultKind::NotSent, message: format!("not sent after: {fault}"), ..fault };
                     parts.drain(..).for_each(|part| fill(&mut outcomes, part, &after));
                 }
             }
@@ -187,7 +188,8 @@ fn refused(words: &[u8], remarks: &[u8]) -> Fault {
     let missing = lower.contains("missing necessary objects") || lower.starts_with("missing object");
     let kind = if missing { FaultKind::TargetMissing } else { FaultKind::Rejected };
     let mut message = format!("the server refused it: {}", excerpt(words, EXCERPT));
-    let said = remarks.rsplit(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
+    let said =
+        remarks.rsplit(|byte| matches!(byte, b'\n' | b'\r')).map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
     let mut said: Vec<_> = said.take(3).collect();
     said.reverse();
     if !said.is_empty() {
