@@ -139,7 +139,7 @@ fn there_is_one_credential() {
             iam("url = \"ftp://x\", domain = \"a\", user = \"b\", password = { env = \"P\" }"),
             "this is not a full http".into(),
         ),
-        (format!("{TOKEN}\ntransport = \"git\""), "9:13 `transport = \"git\"` is not supported yet".into()),
+        (format!("{TOKEN}\ntransport = \"git\""), "9:13 git takes a password, and this remote has none".into()),
         (format!("{TOKEN}\ntransport = \"ssh\""), "there is no transport `ssh`".into()),
     ] {
         let found = problems(&of(REGION, ID, &proof));

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use support::git_http::{GitServer, PASSWORD, USER, tags};
+use support::gitlab::{Commits, FakeGitlab, GitlabWorld};
 use support::program::{Ended, Program, private_file};
 use support::repository::SampleRepository;
 use support::server::{Effect, Reply, When};
@@ -289,22 +290,26 @@ fn a_tag_that_a_hook_refuses_keeps_no_other_from_arriving() {
 #[test]
 fn a_push_that_is_refused_as_a_whole_is_searched_for_the_reason() {
     let mirror = Mirror::new();
+    // Refused for a reason of its own, besides.
+    mirror.server.repository.git(&["config", "transfer.hideRefs", "refs/tags/v9"]);
     let script = r#"while read old new name; do case "$name" in refs/tags/v5|refs/tags/v11) echo "no $name" >&2; exit 1;; esac; done"#;
     mirror.server.hook("pre-receive", script);
     mirror.tag_many(16);
     let remote = mirror.sync().expect(1).remote();
     let far = mirror.server.tags();
-    assert_eq!((far.len(), far.contains_key("v5"), far.contains_key("v11")), (14, false, false), "{remote}");
+    let missing: Vec<_> = (0..16).map(|n| format!("v{n}")).filter(|name| !far.contains_key(name)).collect();
+    assert_eq!(missing, ["v5", "v9", "v11"], "{remote}");
     for change in remote["changes"].as_array().unwrap() {
         let name = change["tag"].as_str().unwrap();
         let refused = matches!(name, "v5" | "v11");
-        assert_eq!(change["outcome"], if refused { "rejected" } else { "done" }, "{change}");
+        let due = if refused || name == "v9" { "rejected" } else { "done" };
+        assert_eq!(change["outcome"], due, "{change}");
         if refused {
             let reason = change["reason"].as_str().unwrap();
             assert!(reason.contains(&format!("no refs/tags/{name}")), "{reason}");
         }
     }
-    assert!(mirror.pushes() <= 17, "the search halves");
+    assert!(mirror.pushes() <= 23, "the search halves");
 }
 
 #[test]
@@ -371,6 +376,22 @@ fn a_tag_waits_for_its_commit() {
     let remote = mirror.sync().remote();
     assert_eq!((remote["counts"]["waiting"].as_u64(), mirror.pushes()), (Some(2), 0), "{remote}");
 
+    let source = mirror.source.path().to_str().unwrap();
+    mirror.server.repository.git(&["fetch", "--quiet", "--no-tags", source, "main:main"]);
+    mirror.sync().expect(0);
+    mirror.assert_same();
+}
+
+#[test]
+fn a_tag_waits_for_its_commit_where_nobody_can_ask_for_that() {
+    let mirror = Mirror::new();
+    mirror.server.change(|manners| manners.speaks_v2 = false);
+    let unpushed = mirror.source.commit("not pushed yet");
+    mirror.source.annotate("release", &unpushed, "soon\n");
+    for _ in 0..2 {
+        assert_eq!(mirror.sync().remote()["waiting"].as_array().unwrap().len(), 1);
+        assert_eq!(mirror.pushes(), 1, "only another try can tell");
+    }
     let source = mirror.source.path().to_str().unwrap();
     mirror.server.repository.git(&["fetch", "--quiet", "--no-tags", source, "main:main"]);
     mirror.sync().expect(0);
@@ -519,4 +540,102 @@ fn concurrent_passes_and_pushes_lose_nothing() {
     assert_eq!(far.keys().filter(|name| name.starts_with("theirs-")).count(), 20);
     assert!(tags(&mirror.source).iter().all(|(name, id)| far.get(name) == Some(id)));
     mirror.server.repository.git(&["fsck", "--no-dangling"]);
+}
+
+/// A GitLab that says who its project is, and whose repository is behind a git server.
+fn gitlab_over_git(mirror: &Mirror, gitlab: &FakeGitlab, remote: &str) {
+    let more = format!("transport = \"git\"\ngit_url = \"{}\"\nusername = \"{USER}\"\n{remote}", mirror.server.url());
+    mirror.program.mirror(mirror.source.path(), &gitlab.url(), "", &more);
+}
+
+#[test]
+fn a_gitlab_takes_tags_as_they_are_and_says_by_its_api_who_it_is() {
+    let mirror = Mirror::new();
+    let gitlab = FakeGitlab::start(GitlabWorld::with_core());
+    gitlab_over_git(&mirror, &gitlab, "");
+    mirror.tag_many(4);
+    assert_eq!(counts(&mirror.sync().expect(0).remote()), count("create", 4));
+    mirror.assert_same();
+    assert_eq!((gitlab.writes().len(), gitlab.server().record().count("list")), (0, 0));
+    let remote = mirror.sync().expect(0).remote();
+    assert_eq!((counts(&remote), remote["requests"].as_u64()), (count("in_sync", 4), Some(1)));
+
+    // Nobody can tell by git whether a Release would go; a move takes none along.
+    mirror.source.delete_tag("v1");
+    mirror.source.annotate("v2", &mirror.commits[0], "moved\n");
+    let remote = mirror.sync().expect(3).remote();
+    assert_eq!(
+        (remote["counts"]["move"].as_u64(), &remote["held"][0]["verdict"]),
+        (Some(1), &"side_effect".into()),
+        "{remote}"
+    );
+    assert!(mirror.server.tags().contains_key("v1"));
+    gitlab_over_git(&mirror, &gitlab, "allow_release_loss = [\"v1\"]");
+    mirror.sync().expect(0);
+    mirror.assert_same();
+}
+
+#[test]
+fn records_outlive_a_change_of_the_transport() {
+    let mirror = Mirror::new();
+    let mut world = GitlabWorld::with_core();
+    world.project("infra/core").commits = Commits::Any;
+    let gitlab = FakeGitlab::start(world);
+    let immutable = "immutable = [\"v*\"]";
+    mirror.program.mirror(mirror.source.path(), &gitlab.url(), immutable, "");
+    mirror.source.tag("v-light", &mirror.commits[0]);
+    let same = mirror.source.annotate("v-same", &mirror.commits[1], "the same\n");
+    mirror.source.annotate("rebuilt", &mirror.commits[2], "rebuilt there\n");
+    mirror.sync().expect(0);
+    // What git shows of the same project: one tag as it is, one as the API made it.
+    let far = &mirror.server.repository;
+    far.git(&["fetch", "--quiet", mirror.source.path().to_str().unwrap(), "refs/tags/v-*:refs/tags/v-*"]);
+    far.annotate("rebuilt", &mirror.commits[2], "rebuilt there");
+    let more = format!("transport = \"git\"\ngit_url = \"{}\"\nusername = \"{USER}\"", mirror.server.url());
+    mirror.program.mirror(mirror.source.path(), &gitlab.url(), immutable, &more);
+    let remote = mirror.sync().expect(0).remote();
+    assert_eq!((remote["counts"]["move"].as_u64(), remote["counts"]["held"].as_u64()), (Some(1), Some(0)), "{remote}");
+    mirror.assert_same();
+    assert_eq!(mirror.server.tags()["v-same"], same);
+    assert_eq!(counts(&mirror.sync().expect(0).remote()), count("in_sync", 3));
+}
+
+#[test]
+fn keys_of_a_git_remote_are_checked_together() {
+    let program = Program::new();
+    program.configure(
+        r#"
+[repository.core]
+path = "/srv/git/core.git"
+[remote.far]
+provider = "git"
+url = "https://git.example.com"
+username = "a:b"
+password = { env = "PASSWORD" }
+annotations = "message"
+[remote.forge]
+provider = "gitlab"
+project = "7"
+transport = "git"
+events = "some"
+[remote.other]
+provider = "gitlab"
+project = "a/b"
+git_url = "https://git.example.com/a/b.git"
+[job.core]
+from = "core"
+to = ["far", "forge", "other"]
+policy = "mirror"
+"#,
+    );
+    let ended = program.run(&["check"]).expect(78);
+    for words in [
+        "names a server and no repository",
+        "`username` holds a colon",
+        "keeps annotated tags byte for byte",
+        "`git_url` is missing",
+        "`git_url` counts only with `transport = \"git\"`",
+    ] {
+        assert!(ended.stderr.contains(words), "{words}: {}", ended.stderr);
+    }
 }

@@ -373,7 +373,7 @@ fn the_schema_refuses_what_the_program_refuses() {
         ("paths = [\"/srv/git/*.git\"]", "paths = []"),
         ("paths = [\"/srv", "paths = [\"srv"),
         ("provider = \"gitlab\"", "provider = \"gitlub\""),
-        ("transport = \"api\"", "transport = \"git\""),
+        ("transport = \"api\"", "transport = \"ssh\""),
         ("annotations = \"message\"", "annotations = \"messages\""),
         ("concurrency = 8", "concurrency = 0"),
         ("concurrency = 8", "concurrency = 65"),

@@ -6,13 +6,15 @@ use std::path::{Path, PathBuf};
 
 /// A room and the rooms that it may name. `provider` names `config` for the vocabulary in which each provider reads its own
 /// keys: tables, problems, sources of secrets.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("text", &[]),
     ("tag", &["text"]),
     ("http", &["text"]),
-    ("provider", &["config", "http", "tag", "text"]),
+    ("wire", &["http", "tag", "text"]),
+    ("provider", &["config", "http", "tag", "text", "wire"]),
     ("config", &["http", "plan", "provider", "tag", "text"]),
-    ("source", &["tag", "text"]),
+    // For the trait through which a push takes its objects.
+    ("source", &["tag", "text", "wire"]),
     ("ledger", &["provider", "tag"]),
     ("plan", &["ledger", "provider", "tag"]),
     ("apply", &["ledger", "plan", "provider", "source", "tag"]),
@@ -22,10 +24,12 @@ const ROOMS: [(&str, &[&str]); 12] = [
 ];
 
 /// A crate that only some rooms may use.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 8] = [
     ("reqwest", &["http"]),
     ("rusqlite", &["ledger"]),
-    ("gix", &["source", "tag"]),
+    // `wire` takes ids and checksums from it, and no repository.
+    ("gix", &["source", "tag", "wire"]),
+    ("flate2", &["wire"]),
     ("clap", &["cli"]),
     ("anstyle", &["cli", "report"]),
     ("anstream", &["cli"]),

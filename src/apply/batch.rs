@@ -13,7 +13,7 @@ use super::{Applied, Writer};
 use crate::ledger::{Action, IntentId, Outcome, Ownership, RecordChange, Settlement};
 use crate::plan::PlannedChange;
 use crate::provider::{Change, Fault, FaultKind, NewTag};
-use crate::tag::{RemoteSnapshot, RemoteTag, TagName};
+use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Value};
 
 /// How many looks into the source are under way at once.
 const LOOKS_AT_ONCE: usize = 16;
@@ -109,11 +109,8 @@ impl Writer {
     async fn prepare(&self, change: &PlannedChange) -> Result<(Change, Option<&'static str>), String> {
         let annotation = self.read_annotation(change).await?;
         let name = change.remote_name.clone();
-        let new = |value: &crate::tag::Value| NewTag {
-            name: name.clone(),
-            value: value.clone(),
-            message: annotation.message.clone(),
-        };
+        let new =
+            |value: &Value| NewTag { name: name.clone(), value: value.clone(), message: annotation.message.clone() };
         let ask = match (change.action, &change.old, &change.new) {
             (Action::Create, _, Some(value)) => Change::Create(new(value)),
             (Action::Move, Some(lease), Some(value)) => Change::Move { lease: lease.clone(), to: new(value) },
@@ -160,7 +157,7 @@ impl Writer {
     fn conclude_on(
         &self,
         new: &NewTag,
-        lease: Option<&crate::tag::Value>,
+        lease: Option<&Value>,
         answer: Answer,
         there: Result<Option<&RemoteTag>, &Fault>,
     ) -> Settlement {

@@ -8,7 +8,6 @@ pub(super) mod keys;
 
 use std::sync::Arc;
 
-use gix::hash::Kind;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
@@ -19,7 +18,7 @@ use super::{
 };
 use crate::http::{Authorization, Client};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, TargetKind, Value};
-use crate::wire::{Command, Endpoint, Objects};
+use crate::wire::{Command, Endpoint, ObjectId, Objects};
 
 /// What tags over the git protocol are and can do.
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
@@ -83,7 +82,7 @@ impl SmartHttp {
     ) -> Result<Self, Fault> {
         let format = match &connection.objects {
             Some(objects) => Some(objects.format().await.map_err(|reason| Fault::new(FaultKind::NotSent, reason))?),
-            None => None::<Kind>,
+            None => None,
         };
         let anonymous = authorization.is_none();
         let client = Client::new(&connection.transport, url.clone(), authorization).await?;
@@ -202,7 +201,7 @@ fn written(new: &NewTag) -> RemoteTag {
 }
 
 /// The one kind of target that refs have.
-fn object_of(target: &Target) -> Result<gix::ObjectId, Fault> {
+fn object_of(target: &Target) -> Result<ObjectId, Fault> {
     match target {
         Target::Object(id) => Ok((*id).into()),
         Target::Commit(_) | Target::Snapshot(_) | Target::Digest(_) => {

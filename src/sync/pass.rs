@@ -16,7 +16,7 @@ use crate::plan::{
     ApprovedPlan, Effect, Facts, Guarded, Plan, PlannedChange, Policy, Resolved, Rules, Sides, draw, effects, guard,
     missing_targets, resolve, reverse, standing,
 };
-use crate::provider::{Access, Connection, Fault, Identity, Provider};
+use crate::provider::{Access, Connection, Fault, FaultKind, Identity, Provider};
 use crate::report::RemoteReport;
 use crate::tag::{NamePatterns, RemoteSnapshot, TagName, Target};
 
@@ -259,8 +259,13 @@ impl Pass<'_> {
         let missing = missing_targets(self.sides(state, remote, &open), rules, TARGETS_AT_ONCE, turn);
         let looked = join_all(missing.iter().map(|target| self.provider.has_target(target)));
         let looked = self.unless_stopped(async { Ok(looked.await) }).await?;
-        // A look that failed has not found anything; that is no reason to give up on the rest.
-        let found = missing.into_iter().zip(looked).filter(|(_, found)| matches!(found, Ok(true)));
+        // A look that failed has not found anything; that is no reason to give up on the rest. Where there is no look, only
+        // another try can tell.
+        let arrived = |found: &Result<bool, Fault>| match found {
+            Ok(found) => *found,
+            Err(fault) => fault.kind == FaultKind::Unsupported,
+        };
+        let found = missing.into_iter().zip(looked).filter(|(_, found)| arrived(found));
         Ok(found.map(|(target, _)| target).collect())
     }
 

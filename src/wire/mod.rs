@@ -26,12 +26,14 @@ mod report;
 #[cfg(test)]
 mod tests;
 
+/// An object's id, and how ids are made, as everything here has them.
+pub use gix::{ObjectId, hash::Kind as ObjectFormat};
+
 pub use capabilities::PushCapabilities;
 pub use commands::Command;
 pub use endpoint::{Endpoint, Push, Pushed};
 pub use fault::WireFault;
 pub use objects::{Objects, TagObjects};
-pub use pack::PackWriter;
 pub use pkt::{Decoder, Packet};
 pub use refs::{Advertisement, LsRefs};
 pub use report::{Fate, Report};

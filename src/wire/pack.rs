@@ -7,7 +7,7 @@ use gix::ObjectId;
 use gix::hash::{Hasher, Kind, hasher};
 
 /// Writes a pack of a number of objects that is known before.
-pub struct PackWriter<W> {
+pub(super) struct PackWriter<W> {
     to: W,
     hasher: Hasher,
     deflate: Compress,
@@ -26,7 +26,7 @@ fn code(kind: gix::objs::Kind) -> u8 {
 
 impl<W: Write> PackWriter<W> {
     /// Begins a pack of so many objects whose ids are made like this.
-    pub fn begin(to: W, count: u32, format: Kind) -> io::Result<Self> {
+    pub(super) fn begin(to: W, count: u32, format: Kind) -> io::Result<Self> {
         // Tag objects are small and every server unpacks them: time counts more than bytes.
         let mut pack =
             Self { to, hasher: hasher(format), deflate: Compress::new(Compression::fast(), true), left: count };
@@ -36,7 +36,7 @@ impl<W: Write> PackWriter<W> {
     }
 
     /// Adds an object.
-    pub fn add(&mut self, kind: gix::objs::Kind, content: &[u8]) -> io::Result<()> {
+    pub(super) fn add(&mut self, kind: gix::objs::Kind, content: &[u8]) -> io::Result<()> {
         let Some(left) = self.left.checked_sub(1) else {
             return Err(io::Error::other("more objects than were announced"));
         };
@@ -54,7 +54,7 @@ impl<W: Write> PackWriter<W> {
     }
 
     /// Ends the pack with its checksum.
-    pub fn finish(mut self) -> io::Result<W> {
+    pub(super) fn finish(mut self) -> io::Result<W> {
         if self.left != 0 {
             return Err(io::Error::other("fewer objects than were announced"));
         }

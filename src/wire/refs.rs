@@ -195,14 +195,12 @@ pub(super) struct Said {
     pub(super) format: Option<Kind>,
     /// The capabilities of v0 and v1.
     pub(super) capabilities: Vec<u8>,
-    /// The ids of all refs, where they were wanted.
-    pub(super) tips: Vec<ObjectId>,
     tags: Option<Tags>,
 }
 
 impl Said {
     fn new() -> Self {
-        Self { is_v2: false, format: None, capabilities: Vec::new(), tips: Vec::new(), tags: None }
+        Self { is_v2: false, format: None, capabilities: Vec::new(), tags: None }
     }
 
     /// The tags of an advertisement of v0 or v1.
@@ -221,7 +219,7 @@ fn unknown_format(name: &[u8]) -> WireFault {
 }
 
 impl Advertisement {
-    /// An advertisement that is about to begin. Its tags are kept where they are wanted, else the ids of all refs.
+    /// An advertisement that is about to begin, and whether its tags are wanted.
     pub fn new(keep_tags: bool) -> Self {
         Self { decoder: Decoder::new(), step: Step::Begin, keep_tags, fault: None, said: Said::new() }
     }
@@ -299,12 +297,12 @@ fn advertised(keep_tags: bool, said: &mut Said, line: &[u8]) -> Result<(), WireF
     let (hex, Some(name)) = word(line) else { return Err(WireFault::malformed("has a line that is no ref")) };
     let format = said.format.unwrap_or(Kind::Sha1);
     let id = id(hex, format)?;
-    if !keep_tags {
-        said.tips.push(id);
-        return Ok(());
-    }
     // `NAME^{}` says what the tag before it peels to.
-    if name.ends_with(b"^{}") { Ok(()) } else { said.tags.get_or_insert_with(|| Tags::new(format)).add(id, name, None) }
+    if !keep_tags || name.ends_with(b"^{}") {
+        Ok(())
+    } else {
+        said.tags.get_or_insert_with(|| Tags::new(format)).add(id, name, None)
+    }
 }
 
 impl Sink for Advertisement {

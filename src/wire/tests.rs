@@ -3,8 +3,9 @@
 use gix::hash::Kind;
 use proptest::prelude::*;
 
+use super::pack::PackWriter;
 use super::pkt::{push_flush, push_line};
-use super::{Advertisement, Command, Fate, LsRefs, PackWriter, PushCapabilities, Report, WireFault, commands};
+use super::{Advertisement, Command, Fate, LsRefs, PushCapabilities, Report, WireFault, commands};
 use crate::http::Sink;
 use crate::tag::{RemoteSnapshot, TagName};
 
@@ -106,7 +107,7 @@ fn what_did_not_come_to_its_end_is_no_listing() {
     for bad in [
         [whole.clone(), b"0000".to_vec()].concat(),
         lines(&[&format!("{ID} refs/tags/a"), &format!("{OTHER} refs/tags/a")]),
-        lines(&[&format!("{ID}")]),
+        lines(&[ID]),
         lines(&[&format!("{}0 refs/tags/a", &ID[..20])]),
         lines(&[&format!("{} refs/tags/a", "0".repeat(40))]),
         lines(&[&format!("{ID}{ID} refs/tags/a")]),
@@ -247,7 +248,7 @@ fn nearly() -> impl Strategy<Value = Vec<u8>> {
     ];
     let changes = proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..3u8), 0..6);
     (good, changes).prop_map(|(mut bytes, changes)| {
-        for (at, byte, how) in changes.into_iter().filter(|_| true) {
+        for (at, byte, how) in changes {
             if bytes.is_empty() {
                 break;
             }

@@ -233,19 +233,19 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
     };
     let Written { transport, git_url, username, events, .. } = written;
     let git_at = transport.as_ref().filter(|transport| transport.get_ref() == GIT).map(Spanned::span);
-    let user = match &proof {
-        Some(Proof::Iam(iam)) => format!("{}/{}", iam.domain, iam.user),
-        // A problem of its own, here or below.
-        Some(Proof::Token(_) | Proof::Signature { .. }) | None => "nobody".to_owned(),
-    };
-    let hint = "the address that `git clone` takes over https, as the repository's page shows it";
-    let git =
-        WrittenTransport { transport, git_url, username, events }.read(span, Err(hint), Ok(user), allow_http, problems);
     if let (Some(at), Some(Proof::Token(_) | Proof::Signature { .. })) = (git_at, &proof) {
         let message = "git takes a password, and this remote has none";
         problems.push(at, message, Some("log in by `iam`, or use `provider = \"git\"` with a password of its own"));
         return None;
     }
+    let user = match &proof {
+        Some(Proof::Iam(iam)) => format!("{}/{}", iam.domain, iam.user),
+        // A problem of its own, or nobody is to log in.
+        Some(Proof::Token(_) | Proof::Signature { .. }) | None => "nobody".to_owned(),
+    };
+    let hint = "the address that `git clone` takes over https, as the repository's page shows it";
+    let git =
+        WrittenTransport { transport, git_url, username, events }.read(span, Err(hint), Ok(user), allow_http, problems);
     let (url, repository_id, proof, git) = (url?, id?, proof?, git?);
     Some(Arc::new(Keys { url, repository_id, proof, git }))
 }

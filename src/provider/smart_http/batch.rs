@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use crate::provider::{Fault, FaultKind};
 use crate::text::excerpt;
-use crate::wire::{Command, Fate, Push, PushCapabilities, Pushed, TagObjects};
+use crate::wire::{Command, Fate, ObjectId, Push, PushCapabilities, Pushed, TagObjects};
 
 use super::SmartHttp;
 
@@ -49,7 +49,7 @@ impl SmartHttp {
             // The first part is on top.
             [middle..part.end, part.start..middle]
         };
-        let mut parts = vec![0..commands.len()];
+        let mut parts: Vec<Range<usize>> = std::iter::once(0..commands.len()).collect();
         let mut refusals = 0;
         while let Some(part) = parts.pop() {
             let objects = match self.tag_objects(&commands[part.clone()]).await {
@@ -126,9 +126,8 @@ impl SmartHttp {
     async fn judge(&self, commands: &[Command], pushed: &Pushed) -> End {
         let Pushed { report, cut } = pushed;
         let declined = |command: &Command| matches!(report.fate(&command.name), Some(Fate::Refused(words)) if words == PRE_RECEIVE);
-        let unpacked = match report.unpacked() {
-            Some(unpacked) => unpacked,
-            None => return End::Failed(cut.clone().unwrap_or_else(unreported)),
+        let Some(unpacked) = report.unpacked() else {
+            return End::Failed(cut.clone().unwrap_or_else(unreported));
         };
         let remarks = report.remarks();
         if let Err(words) = unpacked {
@@ -138,7 +137,9 @@ impl SmartHttp {
                 _ => End::Refused(fault),
             };
         }
-        if cut.is_none() && commands.iter().all(declined) {
+        // The hook before all refs declines every one that is left by then, and nothing is done.
+        let done = |command: &Command| matches!(report.fate(&command.name), Some(Fate::Done | Fate::Rewritten));
+        if cut.is_none() && commands.iter().any(declined) && !commands.iter().any(done) {
             return End::Refused(refused(PRE_RECEIVE, remarks));
         }
         // What hooks print is not said to be about this tag or that; alone, it must be.
@@ -156,7 +157,7 @@ impl SmartHttp {
     }
 
     /// A pack that cannot be unpacked may only lack what it leads to, where the server checks that much.
-    async fn explain(&self, id: gix::ObjectId, fault: Fault) -> Fault {
+    async fn explain(&self, id: ObjectId, fault: Fault) -> Fault {
         match self.has_target(&crate::tag::Target::Object(id.into())).await {
             Ok(false) => Fault { kind: FaultKind::TargetMissing, ..fault },
             Ok(true) | Err(_) => fault,
