@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::tz::TimeZone;
 use support::memory::{Call, MemoryProvider, MemoryTag, MemoryWorld, capabilities};
 use support::repository::SampleRepository;
 use tagsyncd::config::{JobSettings, RemoteSettings, RemoteTemplate, Repositories, Repository, Settings};
@@ -18,6 +19,7 @@ use tagsyncd::provider::{
     Annotations, Capabilities, Connection, Deletes, Descriptor, Fault, Lease, Moves, Provider, RemoteKeys,
 };
 use tagsyncd::report::{RemoteReport, State};
+use tagsyncd::schedule::Schedule;
 use tagsyncd::sync::{Mode, Progress, Purpose, Question, Run, explain, run};
 use tagsyncd::tag::{
     NameMapping, NamePatterns, NameTemplate, NotesRef, ResolveRule, Selection, TagName, Target, TargetKind, TrailerKey,
@@ -109,7 +111,7 @@ impl World {
             protected: NamePatterns::default(),
             limits: Limits::default(),
             delete_grace: Duration::ZERO,
-            schedule: None,
+            schedule: Schedule::parse("@hourly", TimeZone::UTC).expect("a schedule"),
             hook_secret: None,
         };
         let state = tempfile::tempdir().expect("a temporary directory");
