@@ -211,6 +211,16 @@ impl PairReport {
             known,
         }
     }
+
+    /// The names of one matter by their reason: what has one reason is said once, however many names there are.
+    pub fn names_by_reason(&self, matter: Matter) -> impl Iterator<Item = (&str, Vec<&Unsettled>)> {
+        let mut by_reason: BTreeMap<&str, Vec<&Unsettled>> = BTreeMap::new();
+        let unsettled = self.known.iter().flat_map(|known| &known.last.unsettled);
+        for open in unsettled.filter(|open| open.matter == matter) {
+            by_reason.entry(&open.reason).or_default().push(open);
+        }
+        by_reason.into_iter()
+    }
 }
 
 impl Stopped {

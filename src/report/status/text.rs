@@ -1,12 +1,11 @@
 //! How every pair stands, as text for a glance.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
 use super::{PairReport, Status, oldest};
-use crate::ledger::{Decision, Matter, Parked, Unsettled};
+use crate::ledger::{Decision, Matter, Parked};
 use crate::report::style::{self, FAILED, HEADING, HELD, WAITING, paint};
 use crate::text::Printable;
 
@@ -72,12 +71,7 @@ impl PairReport {
             [('!', HELD, Matter::Held), ('!', FAILED, Matter::Failed), ('…', WAITING, Matter::Waiting)]
         {
             let (mark, word) = (paint(style, mark), paint(style, matter.word()));
-            // What has one reason is said once, however many names there are.
-            let mut by_reason: BTreeMap<&str, Vec<&Unsettled>> = BTreeMap::new();
-            for open in known.last.unsettled.iter().filter(|open| open.matter == matter) {
-                by_reason.entry(&open.reason).or_default().push(open);
-            }
-            for (reason, open) in by_reason {
+            for (reason, open) in self.names_by_reason(matter) {
                 let reason = Printable::new(reason);
                 let since = open.iter().map(|open| open.since).min().unwrap_or(now);
                 let names: Vec<String> = open.iter().take(NAMES).map(|open| open.tag.to_string()).collect();
