@@ -33,4 +33,6 @@ pub mod apply;
 pub mod report;
 pub mod sync;
 
+pub mod service;
+
 pub mod cli;

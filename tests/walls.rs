@@ -17,7 +17,7 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("ledger", &["provider", "tag"]),
     ("plan", &["ledger", "provider", "tag"]),
     ("apply", &["ledger", "plan", "provider", "source", "tag"]),
-    ("report", &["apply", "ledger", "plan", "tag", "text"]),
+    ("report", &["apply", "http", "ledger", "plan", "tag", "text"]),
     ("sync", &["apply", "config", "http", "ledger", "plan", "provider", "report", "source", "tag", "text"]),
     ("cli", &["config", "http", "ledger", "provider", "report", "sync", "tag", "text"]),
 ];

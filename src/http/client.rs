@@ -17,7 +17,7 @@ use super::gate::Gate;
 use super::reply::Question;
 use super::retry::{self, Effect};
 use super::trouble::Trouble;
-use super::{Authorization, Credential, Fault, FaultKind, Reply, Transport, path};
+use super::{Authorization, Credential, Fault, FaultKind, Reply, Traffic, Transport, path};
 
 /// The most that one answer may bring unless a request says otherwise, counted after decompression.
 const BODY_LIMIT: usize = 10 * 1024 * 1024;
@@ -147,6 +147,7 @@ impl Client {
                 Some(pause) if pause <= retry::CEILING && paused + pause <= retry::BUDGET => {
                     tokio::time::sleep(pause).await;
                     paused += pause;
+                    self.transport.tally(Traffic::repeated);
                 }
                 Some(_) | None => return Ok(outcome),
             }
@@ -188,6 +189,7 @@ impl Client {
         match &outcome {
             Ok(reply) => {
                 tracing::debug!(%method, path, status = reply.status(), elapsed_ms, "Answered.");
+                self.transport.tally(|traffic| traffic.answered(reply.status(), &reply.headers));
                 if matches!(reply.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
                     slot.overloaded();
                     if let Some(wait) = reply.wait {
@@ -205,6 +207,7 @@ impl Client {
             }
             Err(trouble) => {
                 self.transport.observe(|observed| observed.unanswered(trouble));
+                self.transport.tally(Traffic::unanswered);
                 let cause = question.quote(trouble.words(question.host()).0.as_bytes());
                 tracing::debug!(%method, path, elapsed_ms, cause, "Not answered.");
                 if trouble.kind(question.effect) == FaultKind::NotSent {

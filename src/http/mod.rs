@@ -23,6 +23,7 @@ mod registry;
 mod reply;
 mod retry;
 mod token;
+mod traffic;
 mod transport;
 mod trouble;
 
@@ -37,4 +38,5 @@ pub use path::{refuses as path_refuses, server_of};
 pub use registry::RegistryCredentials;
 pub use reply::Reply;
 pub use token::{ExchangedToken, Token};
+pub use traffic::{Quota, Traffic};
 pub use transport::{HttpSettings, Pool, Transport, is_loopback};

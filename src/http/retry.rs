@@ -100,18 +100,20 @@ pub(super) fn asked_wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration
 /// The reset is a Unix time on GitLab and GitHub (2026-11-21, <https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/>)
 /// and a number of seconds in the IETF's draft; no server makes anybody wait thirty years, so the size tells.
 pub(super) fn exhausted(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let number = |names: [&str; 2]| -> Option<u64> {
-        names.iter().find_map(|name| headers.get(*name))?.to_str().ok()?.trim().parse().ok()
-    };
-    if number(["ratelimit-remaining", "x-ratelimit-remaining"])? != 0 {
+    if number(headers, ["ratelimit-remaining", "x-ratelimit-remaining"])? != 0 {
         return None;
     }
-    let reset = number(["ratelimit-reset", "x-ratelimit-reset"])?;
+    let reset = number(headers, ["ratelimit-reset", "x-ratelimit-reset"])?;
     if reset < 1_000_000_000 {
         return Some(Duration::from_secs(reset));
     }
     let reset = Timestamp::from_second(i64::try_from(reset).ok()?).ok()?;
     Some(until(reset, headers, now))
+}
+
+/// The number in the first of these headers that is there.
+pub(super) fn number(headers: &HeaderMap, names: [&str; 2]) -> Option<u64> {
+    names.iter().find_map(|name| headers.get(*name))?.to_str().ok()?.trim().parse().ok()
 }
 
 /// The time until an instant of the server's clock, by that clock where it tells the time.

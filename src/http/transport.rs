@@ -13,7 +13,7 @@ use url::{Host, Url};
 use super::auth::Fingerprint;
 use super::gate::{Gate, Rate};
 use super::observed::Observed;
-use super::{Fault, FaultKind};
+use super::{Fault, FaultKind, Traffic};
 
 /// The longest time to establish a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -90,12 +90,19 @@ pub struct Transport {
     pub(super) settings: HttpSettings,
     requests: Arc<AtomicU64>,
     observed: Arc<Mutex<Observed>>,
+    traffic: Arc<Mutex<Traffic>>,
 }
 
 impl Transport {
     /// A transport that has sent nothing yet.
     pub fn new(pool: &Arc<Pool>, settings: HttpSettings) -> Self {
-        Self { pool: Arc::clone(pool), settings, requests: Arc::default(), observed: Arc::default() }
+        Self {
+            pool: Arc::clone(pool),
+            settings,
+            requests: Arc::default(),
+            observed: Arc::default(),
+            traffic: Arc::default(),
+        }
     }
 
     /// How many requests have left through this transport, repetitions included.
@@ -106,6 +113,11 @@ impl Transport {
     /// What the requests showed about the way to the server.
     pub fn observed(&self) -> Observed {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the requests brought, in numbers.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What all who ask for it by this name remember together, from one pass to the next, for as long as the configuration
@@ -120,6 +132,10 @@ impl Transport {
 
     pub(super) fn observe(&self, note: impl FnOnce(&mut Observed)) {
         note(&mut self.observed.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn tally(&self, note: impl FnOnce(&mut Traffic)) {
+        note(&mut self.traffic.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(super) fn count(&self) {

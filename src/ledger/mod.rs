@@ -144,7 +144,7 @@ pub const APPROVED_UNDO: &str = "approved undo";
 pub struct IntentId(pub i64);
 
 /// How a write ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It took effect.

@@ -4,6 +4,7 @@
 //! styles, and whoever writes it strips them where they are not wanted.
 
 mod explanation;
+pub mod status;
 pub(crate) mod style;
 mod text;
 
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::apply::Applied;
+use crate::http::Traffic;
 use crate::ledger::{Action, Matter, Outcome, ParkedBy, RecordChange, Unsettled};
 use crate::plan::{ApprovedPlan, Guarded, Held, HoldKind, PlannedChange, Stopped, Waiting};
 use crate::tag::{TagName, Value};
@@ -47,7 +49,7 @@ pub struct JobReport {
 }
 
 /// The state of one source and one remote after a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Nothing was to do.
@@ -90,6 +92,9 @@ pub struct RemoteReport {
     pub released: Vec<String>,
     /// HTTP requests sent for this pair, tokens included.
     pub requests: u64,
+    /// The same requests by what they brought, for whoever watches.
+    #[serde(skip)]
+    pub traffic: Traffic,
     /// Why the remote or the ledger could not be read or written.
     pub error: Option<String>,
     /// What to do about it.
@@ -235,6 +240,7 @@ impl RemoteReport {
             plans: Vec::new(),
             released: Vec::new(),
             requests: 0,
+            traffic: Traffic::default(),
             error: None,
             hint: None,
             notes: Vec::new(),

@@ -72,6 +72,7 @@ pub(super) async fn pass(
     }
     .await;
     report.requests = transport.requests();
+    report.traffic = transport.traffic();
     outcome
 }
 

@@ -28,6 +28,9 @@ async fn reads_are_repeated_and_writes_are_not() {
         let fault = write(&client).await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Ambiguous, "{fault}");
         assert_eq!((transport.requests(), server.count()), (4, 4));
+        let traffic = transport.traffic();
+        assert_eq!((traffic.retries, traffic.by_status.values().sum::<u64>()), (2, 4));
+        assert_eq!(traffic.by_status.get(&200), Some(&1));
     });
     join_all(cases).await;
     let server = Server::start(|_, _| Answer::new(500, &[], "oops")).await;
@@ -100,4 +103,6 @@ async fn a_refused_connection_is_tried_again_and_not_counted() {
     };
     let (written, server) = tokio::join!(write(&client), late);
     assert_eq!((written.unwrap(), server.count(), transport.requests()), ("late".to_owned(), 1, 1));
+    let traffic = transport.traffic();
+    assert!(traffic.by_status[&0] >= 4 && traffic.by_status[&200] == 1 && traffic.retries >= 3, "{traffic:?}");
 }

@@ -22,4 +22,5 @@ pub mod vercel;
 pub mod vercel_subject;
 pub mod vers;
 pub mod vers_subject;
+pub mod watched;
 pub mod world;

@@ -1,0 +1,4 @@
+//! The daemon.
+
+pub mod board;
+pub mod web;
