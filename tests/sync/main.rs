@@ -2,9 +2,9 @@
 
 mod adversity;
 mod guards;
-mod timed;
 #[path = "../support/mod.rs"]
 mod support;
+mod timed;
 
 use serde_json::{Value, json};
 use support::gitlab::{Commits, FakeGitlab, FakeTag, Project, Protection, REPORTER, Token, commit_id};
