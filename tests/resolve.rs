@@ -20,7 +20,7 @@ use tagsyncd::provider::{
 };
 use tagsyncd::report::{RemoteReport, State};
 use tagsyncd::schedule::Schedule;
-use tagsyncd::sync::{Mode, Progress, Purpose, Question, Run, explain, run};
+use tagsyncd::sync::{Grace, Mode, Progress, Purpose, Question, Run, explain, run};
 use tagsyncd::tag::{
     NameMapping, NamePatterns, NameTemplate, NotesRef, ResolveRule, Selection, TagName, Target, TargetKind, TrailerKey,
 };
@@ -135,6 +135,7 @@ impl World {
             mode: Mode::Sync(self.ledger.clone()),
             pool: Arc::new(Pool::new()),
             released,
+            grace: Grace::Skip,
             verbose: true,
             stop: tokio_util::sync::CancellationToken::new(),
             progress: Progress::default(),

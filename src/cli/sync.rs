@@ -15,7 +15,7 @@ use crate::config::{self, JobSettings, Settings, nearest};
 use crate::http::Pool;
 use crate::ledger::{LedgerFault, LedgerRead, LockFault, Pair, SqliteLedger, StateDirectory, StateLock};
 use crate::report::Report;
-use crate::sync::{Mode, Progress, Purpose, Run, run};
+use crate::sync::{Grace, Mode, Progress, Purpose, Run, run};
 use crate::text::Printable;
 
 /// `--sync`: looks and writes.
@@ -110,6 +110,7 @@ pub(super) fn pass_over(
             mode,
             pool: Arc::new(Pool::new()),
             released: released.to_vec(),
+            grace: Grace::Skip,
             verbose: common.verbose > 0,
             stop,
             progress: Progress::default(),

@@ -269,6 +269,17 @@ impl Ledger for SqliteLedger {
         self.writer.ride(move |book| book.unpin(&pair, &tags))
     }
 
+    async fn note_absences(
+        &self,
+        pair: &Pair,
+        absent: &[TagName],
+        ended: &[TagName],
+        now: Timestamp,
+    ) -> Result<(), LedgerFault> {
+        let (pair, absent, ended) = (pair.clone(), absent.to_vec(), ended.to_vec());
+        self.writer.ride(move |book| book.note_absences(&pair, &absent, &ended, now))
+    }
+
     async fn flush(&self) -> Result<(), LedgerFault> {
         self.writer.barrier().await
     }

@@ -109,6 +109,9 @@ pub struct RemoteReport {
     pub held: Vec<HeldReport>,
     /// Left for a later pass.
     pub waiting: Vec<WaitingReport>,
+    /// The earliest time at which another pass would do something by itself: a delay that is then over.
+    #[serde(skip)]
+    pub revisit: Option<Timestamp>,
     /// Names behind the counts that have no list of their own; only with `-v`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Quiet>,
@@ -248,6 +251,7 @@ impl RemoteReport {
             changes: Vec::new(),
             held: Vec::new(),
             waiting: Vec::new(),
+            revisit: None,
             quiet: None,
         }
     }
@@ -280,6 +284,7 @@ impl RemoteReport {
         };
         self.held = plan.held.iter().map(HeldReport::new).collect();
         self.waiting = plan.waiting.iter().map(WaitingReport::new).collect();
+        self.revisit = plan.waiting.iter().filter_map(|waiting| waiting.until).map(|(_, until)| until).min();
         self.plan = stopped.first().map(|stopped| stopped.set.plan.clone());
         self.plans = stopped.iter().map(StoppedReport::new).collect();
         self.released.clone_from(released);

@@ -63,6 +63,15 @@ pub enum Purpose {
 /// it must not wait for anything.
 pub type Listener = Arc<dyn Fn(&Pair, &RemoteReport) + Send + Sync>;
 
+/// Whether a deletion waits until its name has been absent for as long as the job says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grace {
+    /// It does not: somebody asks for this very pass.
+    Skip,
+    /// It does: passes come by themselves, perhaps in the midst of somebody's work on the source.
+    Keep,
+}
+
 /// What all pairs of a run share.
 pub struct Run {
     /// The run's id.
@@ -77,6 +86,8 @@ pub struct Run {
     pub pool: Arc<Pool>,
     /// Plan ids that a person released with this run.
     pub released: Vec<String>,
+    /// Whether deletions wait.
+    pub grace: Grace,
     /// Keeps the names behind the counts in the report.
     pub verbose: bool,
     /// Ends the pass between two writes.
