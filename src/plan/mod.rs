@@ -5,6 +5,7 @@
 //! [`ApprovedPlan`] and parks the rest under ids.
 
 mod classify;
+mod delay;
 mod draw;
 mod guard;
 mod hold;
@@ -16,6 +17,7 @@ mod reverse;
 mod tests;
 
 pub use classify::{NameRules, Verdict, classify};
+pub use delay::{Delay, Timing};
 pub use draw::{RemoteRules, Rules, Sides, Unplaceable, draw};
 pub use guard::{ApprovedPlan, Facts, Guarded, Stopped, guard};
 pub use hold::{Conflict, Held, HoldKind, Waiting};
