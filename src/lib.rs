@@ -32,4 +32,6 @@ pub mod apply;
 pub mod report;
 pub mod sync;
 
+pub mod service;
+
 pub mod cli;

@@ -15,8 +15,9 @@ use super::read::{self, IntentRow};
 use super::reader::in_background;
 use super::writer::Writer;
 use super::{
-    Decision, HistoryEntry, HistoryQuery, Intent, IntentId, Ledger, LedgerRead, NameState, Note, Pair, PairState,
-    PairStatus, Parked, ParkedSet, PassEnd, Pin, Settlement, SqliteReader, StateDirectory, StateLock, schema,
+    Decision, HistoryEntry, HistoryQuery, Intent, IntentId, Ledger, LedgerRead, NameState, Note, Notice, Pair,
+    PairState, PairStatus, Parked, ParkedSet, PassEnd, Pin, Settlement, SqliteReader, StateDirectory, StateLock,
+    schema,
 };
 use crate::provider::Identity;
 use crate::tag::TagName;
@@ -187,6 +188,10 @@ impl LedgerRead for SqliteLedger {
     async fn read_parked(&self) -> Result<Vec<(Pair, Parked)>, LedgerFault> {
         self.read(read::all_parked).await
     }
+
+    async fn read_notices(&self) -> Result<Vec<(Pair, Notice)>, LedgerFault> {
+        self.read(read::notices).await
+    }
 }
 
 #[async_trait]
@@ -262,6 +267,14 @@ impl Ledger for SqliteLedger {
     async fn unpin(&self, pair: &Pair, tags: &[TagName]) -> Result<(), LedgerFault> {
         let (pair, tags) = (pair.clone(), tags.to_vec());
         self.writer.ride(move |book| book.unpin(&pair, &tags))
+    }
+
+    async fn remember_notices(&self, notices: &[(Pair, Option<Notice>)]) -> Result<(), LedgerFault> {
+        if notices.is_empty() {
+            return Ok(());
+        }
+        let notices = notices.to_vec();
+        self.writer.ride(move |book| book.remember_notices(&notices))
     }
 
     async fn flush(&self) -> Result<(), LedgerFault> {
