@@ -308,7 +308,12 @@ fn what_is_wrong_with_repositories_names_and_the_daemon() {
         ("[jobs.core]", (1, 2, "unknown key `jobs`", Some("did you mean `job`?"))),
         (
             "[logging]",
-            (1, 2, "unknown key `logging`", Some("at the top there are `daemon`, `repository`, `remote`, `job`")),
+            (
+                1,
+                2,
+                "unknown key `logging`",
+                Some("at the top there are `daemon`, `repository`, `remote`, `job`, `notify`"),
+            ),
         ),
         ("[repository.\"a/b\"]\npath = \"/x\"", (1, 13, "this cannot be the name of a repository", Some(names))),
         (
@@ -685,6 +690,6 @@ fn what_is_wrong_with_notifications() {
         ("ca_file = \"ca.pem\"", 11, "the path must be absolute", None),
         ("urls = \"x\"", 1, "unknown key `urls`", Some("did you mean `url`?")),
     ] {
-        expect(&format!("{GOOD}[notify]\n{line}\n"), &[(14, column, message, hint)]);
+        expect(&format!("{GOOD}[notify]\n{line}\n"), &[(13, column, message, hint)]);
     }
 }

@@ -220,7 +220,7 @@ async fn a_message_that_nobody_takes_is_tried_again_and_not_lost() {
     announcer.pair_ended(&pair(0), &report(State::InSync), at(2));
     let message = world.message(2).await;
     assert_eq!(message["counts"], json!({ "held": 1, "failing": 0, "recovered": 1, "lasting": 0 }));
-    assert_eq!(announcer.tally().delivered(), 2);
+    assert!(eventually(|| announcer.tally().delivered() == 2).await);
     announcer.stop().await;
 }
 
