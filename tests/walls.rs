@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 /// keys: tables, problems, sources of secrets.
 const ROOMS: [(&str, &[&str]); 13] = [
     ("text", &[]),
+    ("schedule", &["text"]),
     ("tag", &["text"]),
     ("http", &["text"]),
     ("provider", &["config", "http", "tag", "text"]),
-    ("config", &["http", "plan", "provider", "tag", "text"]),
+    ("config", &["http", "plan", "provider", "schedule", "tag", "text"]),
     ("source", &["tag", "text"]),
     ("ledger", &["provider", "tag"]),
     ("plan", &["ledger", "provider", "tag"]),
@@ -23,10 +24,12 @@ const ROOMS: [(&str, &[&str]); 13] = [
 ];
 
 /// A crate that only some rooms may use.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 9] = [
     ("reqwest", &["http"]),
     ("rusqlite", &["ledger"]),
     ("gix", &["source", "tag"]),
+    ("cron", &["schedule"]),
+    ("chrono", &["schedule"]),
     ("clap", &["cli"]),
     ("anstyle", &["cli", "report"]),
     ("anstream", &["cli"]),

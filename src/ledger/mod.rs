@@ -31,7 +31,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use directory::{LockFault, StateDirectory, StateLock};
+pub use directory::{DECIDED, Holder, LockFault, StateDirectory, StateLock, Work};
 pub use fault::LedgerFault;
 pub use parked::{APPROVAL_LIFE, Decision, Difference, Parked, ParkedBy, ParkedEnd, ParkedSet};
 pub use reader::SqliteReader;
@@ -144,7 +144,7 @@ pub const APPROVED_UNDO: &str = "approved undo";
 pub struct IntentId(pub i64);
 
 /// How a write ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It took effect.

@@ -4,6 +4,7 @@
 //! styles, and whoever writes it strips them where they are not wanted.
 
 mod explanation;
+pub mod status;
 pub(crate) mod style;
 mod text;
 
@@ -48,7 +49,7 @@ pub struct JobReport {
 }
 
 /// The state of one source and one remote after a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Nothing was to do.
