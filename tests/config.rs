@@ -336,7 +336,12 @@ fn what_is_wrong_with_repositories_names_and_the_daemon() {
         ("[jobs.core]", (1, 2, "unknown key `jobs`", Some("did you mean `job`?"))),
         (
             "[logging]",
-            (1, 2, "unknown key `logging`", Some("at the top there are `daemon`, `repository`, `remote`, `job`")),
+            (
+                1,
+                2,
+                "unknown key `logging`",
+                Some("at the top there are `daemon`, `repository`, `remote`, `job`, `notify`"),
+            ),
         ),
         ("[repository.\"a/b\"]\npath = \"/x\"", (1, 13, "this cannot be the name of a repository", Some(names))),
         (
@@ -684,5 +689,37 @@ fn a_hostile_file_is_answered() {
     for (shape, text) in shapes {
         let shown = parse(&text).expect_err(shape).to_string();
         assert!(shown.len() < 1 << 20, "{shape}: {} bytes are no answer", shown.len());
+    }
+}
+
+#[test]
+fn what_is_wrong_with_notifications() {
+    let settings = parse(GOOD).unwrap().notify;
+    assert_eq!(settings, tagsyncd::config::NotifySettings::default());
+    let text =
+        "[notify]\ncommand = [\"/bin/page\"]\nurl = { env = \"CHAT\" }\nheartbeat = \"https://example.com/a?b\"\n";
+    let settings = parse(&format!("{GOOD}{text}")).unwrap().notify;
+    assert_eq!(settings.repeat, Some(Duration::from_secs(86_400)));
+    assert_eq!(settings.url, Some(tagsyncd::config::Address::Secret(SecretSource::Environment("CHAT".into()))));
+    let silent = parse(&format!("{GOOD}[notify]\nrepeat = \"0s\"\n")).unwrap().notify;
+    assert_eq!(silent.repeat, None);
+    let form = "write a full URL, like \"https://git.example.com\" or \"https://example.com/prefix\"";
+    for (line, column, message, hint) in [
+        ("url = \"chat.example.com\"", 7, "this is not a full http or https URL", Some(form)),
+        ("heartbeat = \"http://example.com/\"", 13, "plain HTTP would send it in the clear", Some("use https")),
+        ("url = \"https://example.com/#a\"", 7, "an address that is called has no fragment", Some(form)),
+        ("url = 5", 7, "expected a URL, or a table that says where it is kept, found a whole number", None),
+        ("url = { fil = \"/x\" }", 9, "unknown key `fil`", Some("did you mean `file`?")),
+        ("token = { env = \"X\" }", 9, "there is a `token` and no `url` to send it to", None),
+        (
+            "command = []",
+            11,
+            "a command is the program and its arguments, each a string",
+            Some("`command = [\"/usr/local/bin/page\", \"--team\", \"release\"]`"),
+        ),
+        ("ca_file = \"ca.pem\"", 11, "the path must be absolute", None),
+        ("urls = \"x\"", 1, "unknown key `urls`", Some("did you mean `url`?")),
+    ] {
+        expect(&format!("{GOOD}[notify]\n{line}\n"), &[(13, column, message, hint)]);
     }
 }

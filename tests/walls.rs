@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A room and the rooms that it may name. `provider` names `config` for the vocabulary in which each provider reads its own
 /// keys: tables, problems, sources of secrets.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("text", &[]),
     ("schedule", &["text"]),
     ("tag", &["text"]),
@@ -19,7 +19,8 @@ const ROOMS: [(&str, &[&str]); 13] = [
     ("apply", &["ledger", "plan", "provider", "source", "tag"]),
     ("report", &["apply", "http", "ledger", "plan", "tag", "text"]),
     ("sync", &["apply", "config", "http", "ledger", "plan", "provider", "report", "source", "tag", "text"]),
-    ("cli", &["config", "http", "ledger", "provider", "report", "sync", "tag", "text"]),
+    ("service", &["config", "http", "ledger", "report", "schedule", "source", "sync", "tag", "text"]),
+    ("cli", &["config", "http", "ledger", "provider", "report", "service", "sync", "tag", "text"]),
 ];
 
 /// A crate that only some rooms may use.

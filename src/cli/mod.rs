@@ -105,7 +105,7 @@ enum Command {
     Providers,
     /// Print the JSON Schema of the configuration or of a command's output
     Schema {
-        /// `config`, `sync`, `status`, `history`, `prune`, `explain`, `check`, `providers` or `decision`
+        /// `config`, `sync`, `status`, `history`, `prune`, `explain`, `check`, `providers`, `notice` or `decision`
         #[arg(value_name = "NAME")]
         name: String,
     },

@@ -12,6 +12,7 @@ use super::providers::Row;
 use crate::config::nearest;
 use crate::report::status::Status;
 use crate::report::{Explanations, Report};
+use crate::service::notice::Message;
 use crate::text::Printable;
 
 /// Prints the schema of this name.
@@ -42,6 +43,7 @@ pub fn schemas() -> Vec<(&'static str, Schema)> {
         ("explain", "What `tagsyncd explain` prints", result::<Explanations>()),
         ("check", "What `tagsyncd check` prints", result::<Checked>()),
         ("providers", "What `tagsyncd providers` prints", result::<Vec<Row>>()),
+        ("notice", "What the daemon sends as `[notify]` says", result::<Message>()),
         ("decision", "What `tagsyncd approve` and `dismiss` print", result::<Decided>()),
     ];
     let configuration = ("config", "The configuration of tagsyncd", crate::config::schema());

@@ -15,6 +15,7 @@
 mod document;
 mod duration;
 mod fragment;
+mod notify;
 mod place;
 mod problem;
 mod remote;
@@ -29,6 +30,7 @@ pub use crate::plan::Policy;
 use crate::text::near;
 pub(crate) use crate::text::near::nearest;
 pub use document::Table;
+pub use notify::{Address, NotifySettings};
 pub use problem::{ConfigFault, Problem, Problems, Source};
 pub use remote::{RemoteSettings, RemoteTemplate};
 pub use repositories::{PathPattern, Repositories, RepositoriesFault, Repository};

@@ -16,6 +16,7 @@ use toml::de::{DeTable, DeValue};
 use super::document::Table;
 use super::fragment::{DaemonKeys, JobKeys, LimitKeys, RepositoryKeys};
 use super::near::{listing, nearest};
+use super::notify::{self, NotifySettings};
 use super::problem::{ConfigFault, Problems, Source};
 use super::remote::{self, PLACEHOLDER, RemoteTemplate, SAMPLE, absolute, in_range};
 use super::repositories::{NAME_RULE, PathPattern, Repositories, Repository, is_name};
@@ -53,6 +54,8 @@ pub struct Settings {
     pub daemon: DaemonSettings,
     /// The jobs in the order of the file; there is at least one.
     pub jobs: Vec<JobSettings>,
+    /// Whom to tell when something changes its state.
+    pub notify: NotifySettings,
     /// What was read, to say where something stands in it.
     pub source: Arc<Source>,
 }
@@ -148,7 +151,9 @@ impl Settings {
         }
         let settings = Sections::of(root.into_inner(), &mut problems).read(&source, &mut problems);
         match settings {
-            Some((daemon, jobs)) if problems.is_empty() => Ok(Self { file: path.to_owned(), daemon, jobs, source }),
+            Some((daemon, jobs, notify)) if problems.is_empty() => {
+                Ok(Self { file: path.to_owned(), daemon, jobs, notify, source })
+            }
             _ => Err(problems.into_fault(&source)),
         }
     }
@@ -167,16 +172,20 @@ struct Sections<'t> {
     repositories: Vec<Section<'t>>,
     remotes: Vec<Section<'t>>,
     jobs: Vec<Section<'t>>,
+    notify: Option<Table<'t>>,
 }
 
 impl<'t> Sections<'t> {
     fn of(root: DeTable<'t>, problems: &mut Problems) -> Self {
-        const KINDS: [&str; 4] = ["daemon", "repository", "remote", "job"];
+        const KINDS: [&str; 5] = ["daemon", "repository", "remote", "job", "notify"];
         let mut sections = Self::default();
         for (key, value) in root {
             match key.get_ref().as_ref() {
                 "daemon" => {
                     sections.daemon = table(value, problems, "`[daemon]` is one table");
+                }
+                "notify" => {
+                    sections.notify = table(value, problems, "`[notify]` is one table");
                 }
                 "repository" => sections.repositories = named(value, problems, "repository"),
                 "remote" => sections.remotes = named(value, problems, "remote"),
@@ -194,7 +203,11 @@ impl<'t> Sections<'t> {
         sections
     }
 
-    fn read(self, source: &Arc<Source>, problems: &mut Problems) -> Option<(DaemonSettings, Vec<JobSettings>)> {
+    fn read(
+        self,
+        source: &Arc<Source>,
+        problems: &mut Problems,
+    ) -> Option<(DaemonSettings, Vec<JobSettings>, NotifySettings)> {
         for remote in &self.remotes {
             let name = remote.name.get_ref();
             if self.repositories.iter().any(|repository| repository.name.get_ref() == name) {
@@ -206,6 +219,7 @@ impl<'t> Sections<'t> {
                 );
             }
         }
+        let notify = self.notify.map_or_else(NotifySettings::default, |table| notify::read(table, problems));
         let (daemon, schedule) = daemon(self.daemon, problems)?;
         let repositories = self
             .repositories
@@ -221,7 +235,7 @@ impl<'t> Sections<'t> {
         let jobs: Option<Vec<_>> =
             self.jobs.into_iter().map(|section| job(section, &mut known, source, &schedule, problems)).collect();
         known.check_remotes(problems);
-        Some((daemon, jobs?))
+        Some((daemon, jobs?, notify))
     }
 }
 

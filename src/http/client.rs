@@ -82,8 +82,13 @@ impl Client {
         self.request(Method::HEAD, purpose, segments)
     }
 
-    /// A `GET` of this very address, which has to be checked by the caller.
-    pub(super) fn get_at(&self, purpose: &'static str, url: Url) -> Request<'_> {
+    /// A `POST` to this very address of the client's own server.
+    pub fn post_at(&self, purpose: &'static str, url: Url) -> Request<'_> {
+        Request { url: Some(url), ..self.request(Method::POST, purpose, &[]) }
+    }
+
+    /// A `GET` of this very address of the client's own server.
+    pub fn get_at(&self, purpose: &'static str, url: Url) -> Request<'_> {
         Request { url: Some(url), ..self.request(Method::GET, purpose, &[]) }
     }
 
@@ -220,10 +225,11 @@ impl Client {
         self.transport.count();
         let outcome = self.exchange(call).await;
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let path = question.url.path();
+        // An address may be a secret.
+        let path = || question.quote(question.url.path().as_bytes());
         match &outcome {
             Ok(reply) => {
-                tracing::debug!(%method, path, status = reply.status(), elapsed_ms, "Answered.");
+                tracing::debug!(%method, path = path(), status = reply.status(), elapsed_ms, "Answered.");
                 self.transport.tally(|traffic| traffic.answered(reply.status(), &reply.headers));
                 if matches!(reply.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
                     slot.overloaded();
@@ -244,7 +250,7 @@ impl Client {
                 self.transport.observe(|observed| observed.unanswered(trouble));
                 self.transport.tally(Traffic::unanswered);
                 let cause = question.quote(trouble.words(question.host()).0.as_bytes());
-                tracing::debug!(%method, path, elapsed_ms, cause, "Not answered.");
+                tracing::debug!(%method, path = path(), elapsed_ms, cause, "Not answered.");
                 if trouble.kind(question.effect) == FaultKind::NotSent {
                     self.transport.uncount();
                 }
@@ -406,7 +412,8 @@ impl<'a> Request<'a> {
         let Self { client, method, purpose, segments, url, query, accept, body, limit } = self;
         let unsent = |reason: &str| Fault::new(FaultKind::NotSent, format!("could not {purpose}: {reason}"));
         let url = match url {
-            Some(url) => url,
+            Some(url) if url.origin() == client.base.origin() => url,
+            Some(_) => return Err(unsent("the address is that of another server")),
             None => path::build(&client.base, segments, &query).map_err(|reason| unsent(&reason))?,
         };
         let effect = Effect::of(&method);

@@ -195,16 +195,18 @@ impl Gate {
         state.circuit.is_whole() && (asked || state.budget.spend())
     }
 
-    /// The credential was refused for good, which turned out after the slot was given back.
+    /// The credential was refused for good. Gives whether nobody is let in from now on because of it.
     pub(super) fn refused(&self, why: impl FnOnce() -> String) -> bool {
+        let now = Instant::now();
         let mut state = self.state();
-        let was_broken = state.circuit.broken(Instant::now()).is_some();
-        state.circuit.refused(Instant::now());
-        if !was_broken {
+        let before = state.circuit.broken(now);
+        state.circuit.refused(now);
+        let began = state.circuit.broken(now) != before;
+        if began {
             state.why = why();
         }
         self.tried.notify_waiters();
-        !was_broken
+        began
     }
 
     /// Whether a new one would be the same.

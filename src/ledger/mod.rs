@@ -384,6 +384,17 @@ impl Matter {
     }
 }
 
+/// What people were told last of a pair with which something was wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What: [`Matter::Held`] or [`Matter::Failed`].
+    pub matter: Matter,
+    /// Since when something was wrong.
+    pub since: Timestamp,
+    /// When they were told.
+    pub told: Timestamp,
+}
+
 /// A name on which the two sides do not agree, and since when.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unsettled {
@@ -480,6 +491,9 @@ pub trait LedgerRead: Send + Sync {
 
     /// Every set that is parked, or was until a few days ago, in the order of their pairs.
     async fn read_parked(&self) -> Result<Vec<(Pair, Parked)>, LedgerFault>;
+
+    /// What people were told last of pairs with which something was wrong then.
+    async fn read_notices(&self) -> Result<Vec<(Pair, Notice)>, LedgerFault>;
 }
 
 /// The memory of all pairs.
@@ -553,6 +567,10 @@ pub trait Ledger: LedgerRead {
         ended: &[TagName],
         now: Timestamp,
     ) -> Result<(), LedgerFault>;
+
+    /// Remembers what people were told of these pairs; `None` where nothing is wrong any more. Durable with the next flush,
+    /// or soon.
+    async fn remember_notices(&self, notices: &[(Pair, Option<Notice>)]) -> Result<(), LedgerFault>;
 
     /// Returns when everything before it is durable.
     async fn flush(&self) -> Result<(), LedgerFault>;

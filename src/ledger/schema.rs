@@ -107,6 +107,12 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (pair, tag)
     ) STRICT, WITHOUT ROWID;
 
+    -- What people were told last of pairs with which something was wrong then.
+    CREATE TABLE notices (
+        pair INTEGER PRIMARY KEY REFERENCES pairs (id),
+        matter TEXT NOT NULL, since INTEGER NOT NULL, told INTEGER NOT NULL
+    ) STRICT;
+
     CREATE TABLE passes (
         pair INTEGER PRIMARY KEY REFERENCES pairs (id),
         began INTEGER NOT NULL, ended INTEGER NOT NULL,

@@ -15,8 +15,9 @@ use super::read::{self, IntentRow};
 use super::reader::in_background;
 use super::writer::Writer;
 use super::{
-    Decision, HistoryEntry, HistoryQuery, Intent, IntentId, Ledger, LedgerRead, NameState, Note, Pair, PairState,
-    PairStatus, Parked, ParkedSet, PassEnd, Pin, Settlement, SqliteReader, StateDirectory, StateLock, schema,
+    Decision, HistoryEntry, HistoryQuery, Intent, IntentId, Ledger, LedgerRead, NameState, Note, Notice, Pair,
+    PairState, PairStatus, Parked, ParkedSet, PassEnd, Pin, Settlement, SqliteReader, StateDirectory, StateLock,
+    schema,
 };
 use crate::provider::Identity;
 use crate::tag::TagName;
@@ -192,6 +193,10 @@ impl LedgerRead for SqliteLedger {
     async fn read_parked(&self) -> Result<Vec<(Pair, Parked)>, LedgerFault> {
         self.read(read::all_parked).await
     }
+
+    async fn read_notices(&self) -> Result<Vec<(Pair, Notice)>, LedgerFault> {
+        self.read(read::notices).await
+    }
 }
 
 #[async_trait]
@@ -278,6 +283,14 @@ impl Ledger for SqliteLedger {
     ) -> Result<(), LedgerFault> {
         let (pair, absent, ended) = (pair.clone(), absent.to_vec(), ended.to_vec());
         self.writer.ride(move |book| book.note_absences(&pair, &absent, &ended, now))
+    }
+
+    async fn remember_notices(&self, notices: &[(Pair, Option<Notice>)]) -> Result<(), LedgerFault> {
+        if notices.is_empty() {
+            return Ok(());
+        }
+        let notices = notices.to_vec();
+        self.writer.ride(move |book| book.remember_notices(&notices))
     }
 
     async fn flush(&self) -> Result<(), LedgerFault> {

@@ -9,8 +9,8 @@ use super::checksum::Checksum;
 use super::fault::Failure;
 use super::read::{self, DAY, IntentRow, PairRow};
 use super::{
-    APPROVED_UNDO, IntentId, Note, Outcome, Pair, ParkedEnd, ParkedSet, PassEnd, Pin, Record, RecordChange, Settlement,
-    UNDO, Unsettled,
+    APPROVED_UNDO, IntentId, Note, Notice, Outcome, Pair, ParkedEnd, ParkedSet, PassEnd, Pin, Record, RecordChange,
+    Settlement, UNDO, Unsettled,
 };
 use crate::provider::Identity;
 use crate::tag::TagName;
@@ -326,6 +326,20 @@ impl<'connection> Book<'connection> {
                     since.as_microsecond(),
                 ],
             )?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remember_notices(&mut self, notices: &[(Pair, Option<Notice>)]) -> Result<(), Failure> {
+        for (pair, notice) in notices {
+            let id = self.id(pair)?;
+            match notice {
+                Some(Notice { matter, since, told }) => self.execute(
+                    "INSERT OR REPLACE INTO notices (pair, matter, since, told) VALUES (?1, ?2, ?3, ?4)",
+                    params![id, matter.word(), since.as_microsecond(), told.as_microsecond()],
+                )?,
+                None => self.execute("DELETE FROM notices WHERE pair = ?1", [id])?,
+            };
         }
         Ok(())
     }

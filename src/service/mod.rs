@@ -13,6 +13,7 @@ pub mod board;
 mod clock;
 mod configuration;
 mod daemon;
+pub mod notice;
 mod signals;
 mod systemd;
 mod watch;

@@ -16,7 +16,7 @@ pub(super) use history::{history, pairs_of};
 use super::checksum::Checksum;
 use super::fault::Failure;
 use super::{
-    APPROVED, APPROVED_UNDO, Action, Decision, Intent, IntentId, Matter, NameState, Outcome, Ownership, Pair,
+    APPROVED, APPROVED_UNDO, Action, Decision, Intent, IntentId, Matter, NameState, Notice, Outcome, Ownership, Pair,
     PairState, PairStatus, Parked, ParkedBy, ParkedEnd, ParkedSet, PassEnd, Pin, Record, Refusal, RefusalKind,
     Unsettled, Usage,
 };
@@ -335,6 +335,25 @@ pub(super) fn parked(connection: &Connection, id: i64) -> Result<Vec<Parked>, Fa
         sets.push(parked_row(row)?);
     }
     Ok(sets)
+}
+
+/// What people were told last, with the pair that it was about.
+pub(super) fn notices(connection: &Connection) -> Result<Vec<(Pair, Notice)>, Failure> {
+    let mut statement = connection.prepare(
+        "SELECT matter, since, told, job, repository, remote FROM notices JOIN pairs ON pairs.id = notices.pair
+         ORDER BY job, repository, remote",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut notices = Vec::new();
+    while let Some(row) = rows.next()? {
+        let matter = match text(row, 0)? {
+            "held" => Matter::Held,
+            "failed" => Matter::Failed,
+            _ => return Err(Failure::Corrupt("a notice of nothing that is wrong")),
+        };
+        notices.push((pair(row, 3)?, Notice { matter, since: time(row, 1)?, told: time(row, 2)? }));
+    }
+    Ok(notices)
 }
 
 /// Every set that is remembered, with its pair.
