@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// A room and the rooms that it may name. `provider` names `config` for the vocabulary in which each provider reads its own
 /// keys: tables, problems, sources of secrets.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("text", &[]),
     ("tag", &["text"]),
     ("http", &["text"]),
@@ -18,11 +18,12 @@ const ROOMS: [(&str, &[&str]); 12] = [
     ("apply", &["ledger", "plan", "provider", "source", "tag"]),
     ("report", &["apply", "http", "ledger", "plan", "tag", "text"]),
     ("sync", &["apply", "config", "http", "ledger", "plan", "provider", "report", "source", "tag", "text"]),
+    ("service", &["config", "http", "ledger", "report", "tag", "text"]),
     ("cli", &["config", "http", "ledger", "provider", "report", "sync", "tag", "text"]),
 ];
 
 /// A crate that only some rooms may use.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 11] = [
     ("reqwest", &["http"]),
     ("rusqlite", &["ledger"]),
     ("gix", &["source", "tag"]),
@@ -30,6 +31,10 @@ const CRATES: [(&str, &[&str]); 7] = [
     ("anstyle", &["cli", "report"]),
     ("anstream", &["cli"]),
     ("indicatif", &["cli"]),
+    ("axum", &["service"]),
+    ("hyper", &["service"]),
+    ("maud", &["service"]),
+    ("prometheus_client", &["service"]),
 ];
 
 fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {
