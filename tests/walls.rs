@@ -6,20 +6,21 @@ use std::path::{Path, PathBuf};
 
 /// A room and the rooms that it may name. `provider` names `config` for the vocabulary in which each provider reads its own
 /// keys: tables, problems, sources of secrets.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 14] = [
     ("text", &[]),
+    ("schedule", &["text"]),
     ("tag", &["text"]),
     ("http", &["text"]),
     ("provider", &["config", "http", "tag", "text"]),
-    ("config", &["http", "plan", "provider", "tag", "text"]),
+    ("config", &["http", "plan", "provider", "schedule", "tag", "text"]),
     ("source", &["tag", "text"]),
     ("ledger", &["provider", "tag"]),
     ("plan", &["ledger", "provider", "tag"]),
     ("apply", &["ledger", "plan", "provider", "source", "tag"]),
     ("report", &["apply", "http", "ledger", "plan", "tag", "text"]),
     ("sync", &["apply", "config", "http", "ledger", "plan", "provider", "report", "source", "tag", "text"]),
-    ("service", &["config", "http", "ledger", "report", "tag", "text"]),
-    ("cli", &["config", "http", "ledger", "provider", "report", "sync", "tag", "text"]),
+    ("service", &["config", "http", "ledger", "report", "schedule", "source", "sync", "tag", "text"]),
+    ("cli", &["config", "http", "ledger", "provider", "report", "schedule", "service", "sync", "tag", "text"]),
 ];
 
 /// A crate that only some rooms may use.
@@ -27,6 +28,8 @@ const CRATES: [(&str, &[&str]); 11] = [
     ("reqwest", &["http"]),
     ("rusqlite", &["ledger"]),
     ("gix", &["source", "tag"]),
+    ("cron", &["schedule"]),
+    ("chrono", &["schedule"]),
     ("clap", &["cli"]),
     ("anstyle", &["cli", "report"]),
     ("anstream", &["cli"]),

@@ -2,12 +2,14 @@
 
 use jiff::Timestamp;
 
+use super::daemon::host;
 use super::output::{Failure, Output};
 use super::sync::{block_on, choose, ledger_failure, load, state_directory};
 use super::{Common, ExitCode};
-use crate::config::JobSettings;
+use crate::config::{JobSettings, Settings};
 use crate::ledger::{LedgerRead as _, Pair, PairStatus, SqliteLedger};
 use crate::report::status::{Expected, Status};
+use crate::schedule::shift;
 
 pub(super) fn status(common: &Common, jobs: &[String], output: &Output) -> Result<ExitCode, Failure> {
     let settings = load(common)?;
@@ -18,9 +20,26 @@ pub(super) fn status(common: &Common, jobs: &[String], output: &Output) -> Resul
         None => Vec::new(),
     };
     let now = Timestamp::now();
-    let status = Status::new(expected(&jobs, &known), known, now);
+    let mut expected = expected(&jobs, &known);
+    if directory.service().is_some() {
+        next_runs(&mut expected, &settings, now);
+    }
+    let status = Status::new(expected, known, now);
     output.result(&status, status.text(now))?;
     Ok(status.exit_code())
+}
+
+/// When the service that works here runs each pair by its schedule. It may run it earlier for another reason.
+fn next_runs(expected: &mut [Expected], settings: &Settings, now: Timestamp) {
+    let host = host();
+    for expected in expected {
+        let Pair { job, repository, .. } = &expected.pair;
+        let Some(settings_of_job) = settings.jobs.iter().find(|settings| settings.name == *job) else { continue };
+        let shift = shift(&host, job, repository, settings.daemon.jitter);
+        let before = now.checked_sub(shift).ok();
+        let tick = before.and_then(|before| settings_of_job.schedule.next_after(before));
+        expected.next_run = tick.and_then(|tick| tick.checked_add(shift).ok());
+    }
 }
 
 /// Every configured pair.

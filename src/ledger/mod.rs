@@ -31,7 +31,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use directory::{LockFault, StateDirectory, StateLock};
+pub use directory::{DECIDED, Holder, LockFault, StateDirectory, StateLock, Work};
 pub use fault::LedgerFault;
 pub use parked::{APPROVAL_LIFE, Decision, Difference, Parked, ParkedBy, ParkedEnd, ParkedSet};
 pub use reader::SqliteReader;

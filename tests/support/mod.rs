@@ -18,6 +18,7 @@ pub mod registry;
 pub mod registry_subject;
 pub mod repository;
 pub mod server;
+pub mod service;
 pub mod vercel;
 pub mod vercel_subject;
 pub mod vers;

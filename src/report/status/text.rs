@@ -61,6 +61,9 @@ impl PairReport {
             Some(time) => writeln!(text, ", last success {:.19}Z ({} ago)", time.to_string(), age(time, now)),
             None => writeln!(text, ", never a success"),
         };
+        if let Some(next) = &self.next_run {
+            let _infallible = writeln!(text, "  next run {next:.19}Z");
+        }
         if let Some(counts) = &self.counts {
             let _infallible = writeln!(text, "  {}", counts.words());
         }
