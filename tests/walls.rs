@@ -24,7 +24,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
 ];
 
 /// A crate that only some rooms may use.
-const CRATES: [(&str, &[&str]); 11] = [
+const CRATES: [(&str, &[&str]); 13] = [
     ("reqwest", &["http"]),
     ("rusqlite", &["ledger"]),
     ("gix", &["source", "tag"]),
