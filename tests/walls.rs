@@ -20,11 +20,11 @@ const ROOMS: [(&str, &[&str]); 14] = [
     ("report", &["apply", "http", "ledger", "plan", "tag", "text"]),
     ("sync", &["apply", "config", "http", "ledger", "plan", "provider", "report", "source", "tag", "text"]),
     ("service", &["config", "http", "ledger", "report", "schedule", "source", "sync", "tag", "text"]),
-    ("cli", &["config", "http", "ledger", "provider", "report", "service", "sync", "tag", "text"]),
+    ("cli", &["config", "http", "ledger", "provider", "report", "schedule", "service", "sync", "tag", "text"]),
 ];
 
 /// A crate that only some rooms may use.
-const CRATES: [(&str, &[&str]); 9] = [
+const CRATES: [(&str, &[&str]); 13] = [
     ("reqwest", &["http"]),
     ("rusqlite", &["ledger"]),
     ("gix", &["source", "tag"]),
@@ -34,6 +34,10 @@ const CRATES: [(&str, &[&str]); 9] = [
     ("anstyle", &["cli", "report"]),
     ("anstream", &["cli"]),
     ("indicatif", &["cli"]),
+    ("axum", &["service"]),
+    ("hyper", &["service"]),
+    ("maud", &["service"]),
+    ("prometheus_client", &["service"]),
 ];
 
 fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {

@@ -282,7 +282,12 @@ impl Board {
 
     /// Whether the loop has turned when it had to.
     pub fn turns(&self) -> bool {
-        self.lock().deadline.is_none_or(|deadline| Instant::now() <= deadline)
+        self.turns_at(Instant::now())
+    }
+
+    /// The same at another moment, if nothing is heard of the loop until then.
+    pub fn turns_at(&self, moment: Instant) -> bool {
+        self.lock().deadline.is_none_or(|deadline| moment <= deadline)
     }
 
     /// Whether everything has been looked at once.

@@ -9,8 +9,8 @@ use jiff::{SignedDuration, Timestamp};
 use tagsyncd::config::Settings;
 use tagsyncd::http::{Quota, Traffic};
 use tagsyncd::ledger::{
-    Action, Intent, Ledger as _, Matter, Outcome, Pair, ParkedBy, ParkedSet, PassEnd, RecordChange, Settlement,
-    SqliteLedger, StateDirectory, Unsettled,
+    Action, Decision, Intent, Ledger as _, Matter, Outcome, Pair, ParkedBy, ParkedSet, PassEnd, RecordChange,
+    Settlement, SqliteLedger, StateDirectory, Unsettled,
 };
 use tagsyncd::report::{ChangeReport, RemoteReport, State};
 use tagsyncd::service::board::Board;
@@ -112,6 +112,21 @@ impl Watched {
             refusal: None,
         };
         self.ledger.settle(pair, id, &settlement, ended).await.expect("the ledger works");
+        self.ledger.flush().await.expect("the ledger works");
+    }
+
+    /// A set that a guard stopped.
+    pub async fn parked(&self, pair: &Pair, set: ParkedSet, at: Timestamp) {
+        self.ledger.park(pair, &[set], at).await.expect("the ledger works");
+        self.ledger.flush().await.expect("the ledger works");
+    }
+
+    /// What a person says about the set of the first pair, from another process.
+    pub async fn decide(&self, plan: &str, decision: Decision) {
+        let state = StateDirectory::resolve(Some(&self.path("state")), None).expect("the path is absolute");
+        let core = pair("core", "core", "gitlab");
+        let done = SqliteLedger::decide(&state, &core, plan, decision, Timestamp::now()).await;
+        assert!(done.expect("the ledger works"), "it was parked");
     }
 
     /// A daemon that has run for days, with something of everything, and `repositories` beside the first.
@@ -158,7 +173,7 @@ impl Watched {
                 .join("\n"),
             count: 24,
         };
-        self.ledger.park(gitlab, &[set], before(193)).await.expect("the ledger works");
+        self.parked(gitlab, set, before(193)).await;
         self.passed(codearts, before(40), State::Failed, None, std::slice::from_ref(&refused)).await;
         self.passed(codearts, before(3), State::Failed, None, &[refused]).await;
         self.passed(images, before(12), State::Waiting, None, std::slice::from_ref(&early)).await;
@@ -192,7 +207,6 @@ impl Watched {
         ] {
             self.wrote(pair, before(minutes), tag, action, end, why).await;
         }
-        self.ledger.flush().await.expect("the ledger works");
         for (at, pair) in pairs.iter().enumerate() {
             self.board.began(pair, before(2) - SignedDuration::from_secs(2));
             self.board.ended(pair, &report(pair, State::InSync), before(2));
@@ -271,8 +285,8 @@ pub fn name(tag: &str) -> TagName {
     TagName::new(tag).expect("git takes the name")
 }
 
-fn value(number: u32) -> Value {
-    Value::of(Target::Commit(format!("{:040x}", u64::from(number) * 0x9fce_b02d_0ae5_0000).parse().expect("40 digits")))
+fn value(number: u8) -> Value {
+    Value::of(Target::Commit(format!("{number:x}9fceb02d0ae598e95dc970b74767f19372d61af").parse().expect("40 digits")))
 }
 
 /// What a pass reported that sent a few requests and made one change.

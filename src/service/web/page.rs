@@ -22,6 +22,7 @@ use crate::ledger::{HistoryEntry, LedgerFault};
 use crate::report::status::{PairReport, Status, age};
 use crate::service::board::Reload;
 use crate::text::Printable;
+use attention::Attention;
 use look::Look;
 
 const STYLE: &str = include_str!("page/style.css");
@@ -77,12 +78,13 @@ pub(super) fn html(shown: &Shown<'_>) -> Markup {
                     p.brand { "tagsyncd" }
                     h1 { span.mark aria-hidden="true" { (look.symbol) } (verdict) }
                     (about(shown, pairs))
+                    (jump(pairs))
                 } }
                 main.wide {
                     (alarms(shown))
                     @if let Ok((_, changes)) = read {
-                        (attention::html(pairs, *now))
                         (matrix::html(pairs, *now))
+                        (Attention::new(pairs).html(*now))
                         (changes::html(changes, *now))
                     }
                 }
@@ -138,6 +140,20 @@ fn about(shown: &Shown<'_>, pairs: &[PairReport]) -> Markup {
     }
 }
 
+/// What needs somebody may be far down.
+fn jump(pairs: &[PairReport]) -> Markup {
+    let kinds = [("held", "held", "Held"), ("failing", "failed", "Failing"), ("waiting", "waiting", "Waiting")];
+    let count = |class: &str| pairs.iter().filter(|pair| Look::of(pair.state).class == class).count();
+    html! {
+        nav.jump aria-label="On this page" { ul {
+            @for (id, class, word) in kinds {
+                @if count(class) > 0 { li { a href={ "#" (id) } { (word) " " b class=(class) { (count(class)) } } } }
+            }
+            @if !pairs.is_empty() { li { a href="#changes" { "Recent changes" } } }
+        } }
+    }
+}
+
 /// What is wrong with the daemon itself.
 fn alarms(shown: &Shown<'_>) -> Markup {
     let Shown { read, reload, turns, now, .. } = shown;
@@ -154,6 +170,19 @@ fn alarms(shown: &Shown<'_>) -> Markup {
         @if let Err(LedgerFault { message, hint }) = read {
             div.alarm { p { strong { (Printable::new(message)) } } p { (Printable::new(hint)) } }
         }
+    }
+}
+
+/// A text with what stands between backticks as code.
+fn sentence(text: &str) -> Markup {
+    let parts: Vec<&str> = text.split('`').collect();
+    let paired = parts.len() % 2 == 1;
+    html! {
+        @if paired {
+            @for (at, part) in parts.iter().enumerate() {
+                @if at % 2 == 1 { code { (Printable::new(part)) } } @else { (Printable::new(part)) }
+            }
+        } @else { (Printable::new(text)) }
     }
 }
 

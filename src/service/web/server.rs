@@ -17,7 +17,7 @@ use super::routes::{Hosts, router};
 /// Connections at a time; more wait in the kernel until one ends.
 const CONNECTIONS: usize = 64;
 /// Within this time a request's head has to be there.
-const HEAD: Duration = Duration::from_secs(10);
+const HEAD: Duration = Duration::from_secs(5);
 /// Within this time a connection is over, whatever either side does.
 const WHOLE: Duration = Duration::from_secs(60);
 /// A larger head is nobody's.

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::look::Look;
-use super::{ago, counted, for_so_long, heading};
+use super::{ago, counted, for_so_long, heading, sentence};
 use crate::ledger::{Decision, Matter, Parked, ParkedBy, Unsettled};
 use crate::report::status::PairReport;
 use crate::tag::TagName;
@@ -19,39 +19,66 @@ const NAMES: usize = 20;
 /// Reasons of one pair.
 const REASONS: usize = 10;
 
-pub(super) fn html(pairs: &[PairReport], now: Timestamp) -> Markup {
-    let with = |matter: Matter| pairs.iter().filter(move |pair| pair.names_by_reason(matter).next().is_some());
-    let held: Vec<_> = pairs
-        .iter()
-        .filter(|pair| pair.names_by_reason(Matter::Held).next().is_some() || open(pair).next().is_some())
-        .collect();
-    let failed: Vec<_> = with(Matter::Failed).collect();
-    let waiting: Vec<_> = with(Matter::Waiting).collect();
-    let unreadable = unreadable(pairs);
+/// Pairs that have something of a kind to show.
+pub(super) struct Attention<'a> {
+    pairs: &'a [PairReport],
+    faults: Vec<Fault<'a>>,
+}
+
+/// Pairs of one remote of which nothing is known, for one reason: a remote that is down is one fault, not one per repository.
+struct Fault<'a> {
+    remote: &'a str,
+    error: &'a str,
+    pairs: Vec<&'a PairReport>,
+}
+
+impl<'a> Attention<'a> {
+    pub(super) fn new(pairs: &'a [PairReport]) -> Self {
+        let mut faults: BTreeMap<_, Vec<_>> = BTreeMap::new();
+        for pair in pairs {
+            if let Some(error) = &pair.error {
+                faults.entry((pair.remote.as_str(), error.as_str())).or_default().push(pair);
+            }
+        }
+        let faults = faults.into_iter().map(|((remote, error), pairs)| Fault { remote, error, pairs }).collect();
+        Self { pairs, faults }
+    }
+
+    fn with(&self, matter: Matter) -> Vec<&'a PairReport> {
+        let concerned = |pair: &&PairReport| {
+            pair.names_by_reason(matter).next().is_some() || (matter == Matter::Held && open(pair).next().is_some())
+        };
+        self.pairs.iter().filter(concerned).collect()
+    }
+
+    pub(super) fn html(&self, now: Timestamp) -> Markup {
+        let held = cards(&self.with(Matter::Held), "held", |pair| {
+            html! {
+                @for parked in open(pair) { (decision(parked, now)) }
+                (reasons(pair, Matter::Held, now))
+            }
+        });
+        let failing = html! {
+            @for fault in self.faults.iter().take(PAIRS) { (fault.html(now)) }
+            (cards(&self.with(Matter::Failed), "failed", |pair| reasons(pair, Matter::Failed, now)))
+            (more(self.faults.len(), "fault"))
+        };
+        let waiting = cards(&self.with(Matter::Waiting), "waiting", |pair| reasons(pair, Matter::Waiting, now));
+        html! {
+            (section("held", "Held for a person", "Nothing of this happens until somebody decides.", &held))
+            (section("failing", "Failing", "Tried again with every pass.", &failing))
+            (section("waiting", "Waiting", "Heals by itself once what is missing is there.", &waiting))
+        }
+    }
+}
+
+fn section(id: &str, title: &str, remark: &str, cards: &Markup) -> Markup {
     html! {
-        @if !held.is_empty() {
-            section aria-labelledby="held" {
-                h2 #held { "Held for a person" }
-                p.remark { "Nothing of this happens until somebody decides." }
-                (cards(&held, "held", |pair| html! {
-                    @for parked in open(pair) { (decision(parked, now)) }
-                    (reasons(pair, Matter::Held, now))
-                }))
-            }
-        }
-        @if !failed.is_empty() || !unreadable.is_empty() {
-            section aria-labelledby="failing" {
-                h2 #failing { "Failing" }
-                p.remark { "Tried again with every pass." }
-                @if !unreadable.is_empty() { (faults(&unreadable, now)) }
-                (cards(&failed, "failed", |pair| reasons(pair, Matter::Failed, now)))
-            }
-        }
-        @if !waiting.is_empty() {
-            section aria-labelledby="waiting" {
-                h2 #waiting { "Waiting" }
-                p.remark { "Heals by itself once what is missing is there." }
-                (cards(&waiting, "waiting", |pair| reasons(pair, Matter::Waiting, now)))
+        @if !cards.0.is_empty() {
+            section aria-labelledby=(id) {
+                h2 id=(id) { (title) }
+                p.remark { (remark) }
+                div.cards { (cards) }
             }
         }
     }
@@ -59,18 +86,16 @@ pub(super) fn html(pairs: &[PairReport], now: Timestamp) -> Markup {
 
 fn cards(pairs: &[&PairReport], class: &str, body: impl Fn(&PairReport) -> Markup) -> Markup {
     html! {
-        div.cards {
-            @for pair in pairs.iter().take(PAIRS) {
-                article class=(class) { h3 { (heading(pair)) } (body(pair)) }
-            }
+        @for pair in pairs.iter().take(PAIRS) {
+            article class=(class) { h3 { (heading(pair)) } (body(pair)) }
         }
-        (more(pairs.len(), PAIRS, "pair"))
+        (more(pairs.len(), "pair"))
     }
 }
 
-fn more(all: usize, shown: usize, word: &str) -> Markup {
+fn more(all: usize, word: &str) -> Markup {
     html! {
-        @if all > shown { p.remark { "and " (counted(all - shown, &format!("more {word}"))) "; " code { "tagsyncd status" } " lists all" } }
+        @if all > PAIRS { p.remark { "and " (counted(all - PAIRS, &format!("more {word}"))) "; " code { "tagsyncd status" } " lists all" } }
     }
 }
 
@@ -108,7 +133,7 @@ fn reasons(pair: &PairReport, matter: Matter, now: Timestamp) -> Markup {
     html! {
         @for (reason, open) in reasons.iter().take(REASONS) {
             @let since = open.iter().map(|open| open.since).min().unwrap_or(now);
-            p.reason { (Printable::new(reason)) " " span.age { "for " (for_so_long(since, now)) } }
+            p.reason { (sentence(reason)) " " span.age { "for " (for_so_long(since, now)) } }
             (names(open))
             @if let Some(command) = explain(pair, open) {
                 p.commands { code { (command) } " tells more" }
@@ -139,42 +164,25 @@ fn is_plain(tag: &TagName) -> bool {
     !tag.as_bytes().starts_with(b"-") && tag.as_bytes().iter().all(plain)
 }
 
-/// Pairs of which nothing is known, by remote and reason: a remote that is down is one fault, not one per repository.
-fn unreadable(pairs: &[PairReport]) -> BTreeMap<(&str, &str), Vec<&PairReport>> {
-    let mut faults: BTreeMap<_, Vec<_>> = BTreeMap::new();
-    for pair in pairs {
-        if let Some(error) = &pair.error {
-            faults.entry((pair.remote.as_str(), error.as_str())).or_default().push(pair);
-        }
-    }
-    faults
-}
-
-fn faults(faults: &BTreeMap<(&str, &str), Vec<&PairReport>>, now: Timestamp) -> Markup {
-    html! {
-        div.cards {
-            @for ((remote, error), pairs) in faults.iter().take(PAIRS) {
-                article.failed {
-                    h3 {
-                        @if let [pair] = pairs.as_slice() { (heading(pair)) }
-                        @else { (counted(pairs.len(), "pair")) " → " span.name { (Printable::new(remote)) } }
-                    }
-                    p.reason { (Look::UNKNOWN.badge()) " " (Printable::new(error)) }
-                    p.age {
-                        @match pairs.iter().filter_map(|pair| pair.known.as_ref()?.last_success).max() {
-                            Some(success) => { "Last success " (ago(success, now)) },
-                            None => { "Never a success" },
-                        }
-                    }
-                    @if pairs.len() > 1 {
-                        ul.names {
-                            @for pair in pairs.iter().take(NAMES) { li { (Printable::new(&pair.repository)) } }
-                            @if pairs.len() > NAMES { li.rest { "and " (pairs.len() - NAMES) " more" } }
-                        }
+impl Fault<'_> {
+    fn html(&self, now: Timestamp) -> Markup {
+        let Self { remote, error, pairs } = self;
+        let success = pairs.iter().filter_map(|pair| pair.known.as_ref()?.last_success).max();
+        html! {
+            article.failed {
+                h3 {
+                    @if let [pair] = pairs.as_slice() { (heading(pair)) }
+                    @else { (counted(pairs.len(), "pair")) " → " span.name { (Printable::new(remote)) } }
+                }
+                p.reason { (Look::UNKNOWN.badge()) " " (sentence(error)) }
+                p.age { @if let Some(success) = success { "Last success " (ago(success, now)) } @else { "Never a success" } }
+                @if pairs.len() > 1 {
+                    ul.names {
+                        @for pair in pairs.iter().take(NAMES) { li { (Printable::new(&pair.repository)) } }
+                        @if pairs.len() > NAMES { li.rest { "and " (pairs.len() - NAMES) " more" } }
                     }
                 }
             }
         }
-        (more(faults.len(), PAIRS, "fault"))
     }
 }

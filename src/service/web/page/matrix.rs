@@ -6,13 +6,15 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use super::look::Look;
-use super::{for_so_long, until};
+use super::{counted, for_so_long, until};
 use crate::ledger::{Matter, PairStatus};
 use crate::report::status::PairReport;
 use crate::text::Printable;
 
-/// Rows of the table. What is wrong comes first, and what is in order is listed below when there is no room for it.
-const ROWS: usize = 100;
+/// Rows of the table of what is not in sync; they come first.
+const WRONG: usize = 100;
+/// Rows of the table, as far as there are such that are in sync; the others are listed below it.
+const ROWS: usize = 25;
 /// Names below the table.
 const NAMES: usize = 2_000;
 
@@ -36,28 +38,28 @@ impl Row<'_> {
 pub(super) fn html(pairs: &[PairReport], now: Timestamp) -> Markup {
     let (remotes, mut rows) = table(pairs);
     rows.sort_by_key(|row| row.look().map(|look| look.rank));
-    // At least what is wrong, as far as a page can hold it.
-    let (shown, rest) = rows.split_at(rows.len().min(ROWS));
-    let wrong = rest.iter().filter(|row| !row.is_ok()).count();
-    let listed: Vec<_> = rest.iter().filter(|row| row.is_ok()).collect();
+    let wrong = rows.iter().filter(|row| !row.is_ok()).count();
+    let shown = wrong.min(WRONG).max(ROWS.min(rows.len()));
+    let listed = &rows[wrong.max(shown)..];
     html! {
         section aria-labelledby="matrix" {
             h2 #matrix { "Repositories and remotes" }
             @if rows.is_empty() {
                 p.remark { "No pair is known yet." }
             } @else {
-                div.scroll role="region" aria-labelledby="matrix" tabindex="0" {
+                div.scroll role="region" aria-label="States, to be scrolled sideways" tabindex="0" {
                     table {
                         caption { "State of each repository (rows) on each remote (columns)" }
                         thead { tr {
                             th scope="col" { "Repository" }
                             @for remote in &remotes { th scope="col" { (Printable::new(remote)) } }
+                            th scope="col" { "Next run" }
                         } }
-                        tbody { @for row in shown { (line(row, &remotes, now)) } }
+                        tbody { @for row in rows.iter().take(shown) { (line(row, &remotes, now)) } }
                     }
                 }
-                @if wrong > 0 {
-                    p.remark { "and " (wrong) " more that are not in sync; " code { "tagsyncd status" } " lists all" }
+                @if wrong > shown {
+                    p.remark { "and " (wrong - shown) " more that are not in sync; " code { "tagsyncd status" } " lists all" }
                 }
                 @if !listed.is_empty() {
                     details {
@@ -109,7 +111,6 @@ fn line(row: &Row<'_>, remotes: &[&str], now: Timestamp) -> Markup {
             th scope="row" {
                 span.name { (Printable::new(row.repository)) }
                 @if row.job != row.repository { small { "job " (Printable::new(row.job)) } }
-                @if let Some(next) = next { small { "next " (until(next, now)) } }
             }
             @for remote in remotes {
                 @match row.cells.get(remote) {
@@ -117,6 +118,7 @@ fn line(row: &Row<'_>, remotes: &[&str], now: Timestamp) -> Markup {
                     None => td.none { span aria-hidden="true" { "·" } span.unseen { "not configured" } },
                 }
             }
+            td.next { @if let Some(next) = next { (until(next, now)) } @else { "–" } }
         }
     }
 }
@@ -140,7 +142,7 @@ fn cell(pair: &PairReport, now: Timestamp) -> Markup {
         td {
             (look.badge())
             @for (count, word) in open {
-                @if count > 0 { small { (count) " " (word) } }
+                @if count > 0 { small { @if word == look.word { (counted(count, "tag")) } @else { (count) " " (word) } } }
             }
             @if let Some(since) = since { small { "for " (for_so_long(since, now)) } }
             @if pair.error.is_some() { small { (success(known, now)) } }
