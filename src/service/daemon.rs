@@ -1,15 +1,15 @@
 //! The loop: what is due starts, what ends is told to whoever wants to know, and what asks for more is heard.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, channel, unbounded_channel};
 use tokio::sync::watch;
-use tokio::task::{JoinHandle, spawn_blocking};
+use tokio::task::spawn_blocking;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -18,21 +18,21 @@ use super::agenda::{Agenda, Start, StartNumber};
 use super::board::Board;
 use super::clock::Clock;
 use super::configuration::{Configuration, load};
+use super::listening::Listening;
+use super::notice::Announcer;
+use super::passes::Passes;
 use super::signals::{self, Signal};
 use super::systemd::{Manager, watchdog};
 use super::watch::{Change, Watch};
-use super::web::{self, Desk};
-use crate::config::{ConfigFault, Repositories, RepositoriesFault, Repository, Settings};
+use super::web::Desk;
+use crate::config::{ConfigFault, NotifySettings, Repositories, RepositoriesFault, Repository, Settings};
 use crate::ledger::{Ledger, LedgerFault, LedgerRead as _, Pair, SqliteLedger, StateDirectory};
 use crate::report::RemoteReport;
 use crate::source::refs_directory;
-use crate::sync::{Grace, Mode, Progress, Purpose, Run, Step, sync_repository};
+use crate::sync::{Grace, Mode, Progress, Purpose, Run, sync_repository};
 
 /// How long writes under way may take after a request to stop; what is not finished then is finished by the next start.
 const STOP_WITHIN: Duration = Duration::from_secs(18);
-/// A pass that sends no request and ends no change for this long is stuck. Everything it can wait for is over much earlier, except the
-/// pace of a remote with a `rate`.
-const STUCK: Duration = Duration::from_secs(60 * 60);
 /// Webhooks that are not heard yet; more are refused.
 const HOOKS: usize = 64;
 /// How often the service manager's status line changes at most, while passes are under way.
@@ -97,23 +97,6 @@ struct Found {
     refs: Option<PathBuf>,
 }
 
-/// A start that is not over.
-struct Pass {
-    run: Arc<Run>,
-    /// What was being done at the latest look.
-    steps: Vec<(Pair, Step)>,
-    /// When that was something else for the last time.
-    moved: Instant,
-}
-
-/// The socket that is listened on.
-struct Listening {
-    /// As the configuration has it; `None` for one that somebody else opened.
-    address: Option<SocketAddr>,
-    stop: CancellationToken,
-    task: JoinHandle<()>,
-}
-
 /// The service.
 struct Daemon {
     directory: StateDirectory,
@@ -129,8 +112,10 @@ struct Daemon {
     refs: BTreeMap<PathBuf, PathBuf>,
     watch: Option<Watch>,
     listening: Option<Listening>,
+    /// Who tells people; replaced when a reload changes how.
+    announcer: Arc<Mutex<Announcer>>,
     settings: watch::Sender<Arc<Settings>>,
-    passes: BTreeMap<StartNumber, Pass>,
+    passes: Passes,
     stop: CancellationToken,
     events: UnboundedSender<Event>,
     hooks: tokio::sync::mpsc::Sender<String>,
@@ -180,6 +165,7 @@ impl Daemon {
             watch.state(directory.path());
         }
         let board = Arc::new(Board::new(Arc::clone(&configuration.settings)));
+        let announcer = Announcer::new(&configuration.settings.notify, Arc::clone(&ledger) as Arc<dyn Ledger>);
         let (told, _) = watch::channel(Arc::clone(&configuration.settings));
         let mut daemon = Self {
             directory,
@@ -192,8 +178,9 @@ impl Daemon {
             refs: BTreeMap::new(),
             watch,
             listening: None,
+            announcer: Arc::new(Mutex::new(announcer)),
             settings: told,
-            passes: BTreeMap::new(),
+            passes: Passes::default(),
             stop: CancellationToken::new(),
             events,
             hooks,
@@ -201,8 +188,11 @@ impl Daemon {
             configuration,
         };
         daemon.listening = match listener {
-            Some(listener) => Some(daemon.serve(None, listener)),
-            None => daemon.bind(daemon.configuration.settings.daemon.listen)?,
+            Some(listener) => Some(Listening::inherit(listener, daemon.desk())),
+            None => match daemon.configuration.settings.daemon.listen {
+                Some(address) => Some(Listening::open(address, daemon.desk())?),
+                None => None,
+            },
         };
         daemon.begin();
         Ok((daemon, Ears { events: heard, changes, hooks: called }))
@@ -238,7 +228,7 @@ impl Daemon {
                 () = self.clock.sleep_until(next) => {}
                 () = until(alive) => {
                     alive = period.map(|period| Instant::now() + period);
-                    if !self.is_stuck() {
+                    if !self.passes.are_stuck(Instant::now()) {
                         self.manager.alive();
                     }
                 }
@@ -256,10 +246,10 @@ impl Daemon {
     }
 
     async fn end(mut self) {
-        if let Some(Listening { stop, task, .. }) = self.listening.take() {
-            stop.cancel();
-            let _bounded = tokio::time::timeout(Duration::from_secs(1), task).await;
+        if let Some(listening) = self.listening.take() {
+            let _bounded = tokio::time::timeout(Duration::from_secs(1), listening.close()).await;
         }
+        self.tell(&NotifySettings::default()).stop().await;
         if let Err(fault) = self.ledger.flush().await {
             tracing::error!(error = fault.message, hint = fault.hint, "The ledger could not be brought to disk.");
         }
@@ -315,7 +305,7 @@ impl Daemon {
                 }
             }
             Event::Over { start, pairs } => {
-                self.passes.remove(&start);
+                self.passes.over(start);
                 // Those that a bug or a request to stop kept from ending by themselves.
                 pairs.iter().for_each(|pair| self.agenda.ended(pair, start));
             }
@@ -404,7 +394,9 @@ impl Daemon {
         for repository in self.agenda.found(job, repositories, now) {
             tracing::warn!(job, repository, "The repository is not there any more; it is left alone from now on.");
         }
-        self.board.instances(&self.agenda.pairs());
+        let pairs = self.agenda.pairs();
+        self.board.instances(&pairs);
+        locked(&self.announcer).configured(pairs);
         for (_, repository) in self.agenda.repositories().filter(|(name, _)| *name == job) {
             self.schedule(job, &repository.name);
         }
@@ -441,7 +433,7 @@ impl Daemon {
             ended: Some(self.listener(id, number)),
             grace: Grace::Keep,
         });
-        self.passes.insert(number, Pass { run: Arc::clone(&run), steps: Vec::new(), moved: Instant::now() });
+        self.passes.begin(number, Arc::clone(&run));
         let (settings, events) = (Arc::clone(&self.configuration.settings), self.events.clone());
         tokio::spawn(async move {
             // In a task of its own, so that a bug in a pass is the end of that pass only.
@@ -462,34 +454,17 @@ impl Daemon {
     /// Who hears of each pair's end, in the midst of the pass.
     fn listener(&self, run: Uuid, start: StartNumber) -> crate::sync::Listener {
         let (board, events, clock) = (Arc::clone(&self.board), self.events.clone(), Arc::clone(&self.clock));
+        let (announcer, stop) = (Arc::clone(&self.announcer), self.stop.clone());
         Arc::new(move |pair: &Pair, report: &RemoteReport| {
             log(run, pair, report);
-            board.ended(pair, report, clock.now());
+            let now = clock.now();
+            board.ended(pair, report, now);
+            // A pass that was stopped says nothing about the pair.
+            if !stop.is_cancelled() {
+                locked(&announcer).pair_ended(pair, report, now);
+            }
             let _ended = events.send(Event::Ended { pair: pair.clone(), start, revisit: report.revisit });
         })
-    }
-
-    /// Whether a pass has made no step for so long that it never will.
-    fn is_stuck(&mut self) -> bool {
-        let now = Instant::now();
-        let mut stuck = false;
-        for pass in self.passes.values_mut() {
-            let steps: Vec<(Pair, Step)> = pass
-                .run
-                .progress
-                .under_way()
-                .iter()
-                .map(|under_way| (under_way.pair.clone(), under_way.step()))
-                .collect();
-            if steps != pass.steps {
-                (pass.steps, pass.moved) = (steps, now);
-            }
-            if now.duration_since(pass.moved) >= STUCK {
-                tracing::error!(run = %pass.run.id, "A pass has made no step for an hour; the service manager is left without a sign of life.");
-                stuck = true;
-            }
-        }
-        stuck
     }
 
     fn reload(&mut self) {
@@ -525,12 +500,17 @@ impl Daemon {
         let settings = Arc::new(settings);
         // First what can fail.
         let (former, listen) = (&self.configuration.settings.daemon, settings.daemon.listen);
-        let inherited = self.listening.as_ref().is_some_and(|listening| listening.address.is_none());
+        let inherited = self.listening.as_ref().is_some_and(Listening::is_inherited);
         if !inherited && listen != former.listen {
-            let new = self.bind(listen).map_err(|fault| format!("{fault} ({})", fault.hint))?;
+            let open = |address| Listening::open(address, self.desk());
+            let new = listen.map(open).transpose().map_err(|fault| format!("{fault} ({})", fault.hint))?;
             if let Some(old) = std::mem::replace(&mut self.listening, new) {
-                old.stop.cancel();
+                drop(old.close());
             }
+        }
+        if settings.notify != self.configuration.settings.notify {
+            // It still tells what is to be told by the former settings.
+            tokio::spawn(self.tell(&settings.notify).stop());
         }
         if self.configuration.settings.daemon.state != settings.daemon.state {
             tracing::warn!(state = %self.directory, "`daemon.state` has changed; that takes effect with a restart.");
@@ -541,25 +521,20 @@ impl Daemon {
         Ok(settings)
     }
 
-    fn bind(&self, address: Option<SocketAddr>) -> Result<Option<Listening>, ServiceFault> {
-        let Some(address) = address else { return Ok(None) };
-        let listener = TcpListener::bind(address).map_err(|fault| ServiceFault {
-            message: format!("cannot listen on {address}: {fault}"),
-            hint: "change `daemon.listen`, or stop what listens there".to_owned(),
-        })?;
-        Ok(Some(self.serve(Some(address), listener)))
+    /// From now on people are told as these settings say. Gives who told them so far.
+    fn tell(&self, settings: &NotifySettings) -> Announcer {
+        let announcer = Announcer::new(settings, Arc::clone(&self.ledger) as Arc<dyn Ledger>);
+        announcer.configured(self.agenda.pairs());
+        std::mem::replace(&mut *locked(&self.announcer), announcer)
     }
 
-    fn serve(&self, address: Option<SocketAddr>, listener: TcpListener) -> Listening {
-        let stop = CancellationToken::new();
-        let desk = Desk {
+    fn desk(&self) -> Desk {
+        Desk {
             board: Arc::clone(&self.board),
             state: self.directory.clone(),
             settings: self.settings.subscribe(),
             hooks: self.hooks.clone(),
-        };
-        let task = web::serve(listener, desk, stop.clone());
-        Listening { address, stop, task }
+        }
     }
 }
 
@@ -572,6 +547,11 @@ fn log(run: Uuid, pair: &Pair, report: &RemoteReport) {
         job, repository, remote, %run, state = %report.state, writes, held = counts.held, waiting = counts.waiting,
         failed = counts.failed, requests = report.requests, "Pass ended."
     );
+}
+
+fn locked(announcer: &Mutex<Announcer>) -> MutexGuard<'_, Announcer> {
+    // Nothing panics while it is held, and it would still be usable.
+    announcer.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 async fn until(time: Option<Instant>) {
