@@ -26,7 +26,7 @@ use crate::config::{ConfigFault, Repositories, RepositoriesFault, Repository, Se
 use crate::ledger::{Ledger, LedgerFault, LedgerRead as _, Pair, SqliteLedger, StateDirectory};
 use crate::report::RemoteReport;
 use crate::source::refs_directory;
-use crate::sync::{Mode, Progress, Purpose, Run, Step, sync_repository};
+use crate::sync::{Grace, Mode, Progress, Purpose, Run, Step, sync_repository};
 
 /// How long writes under way may take after a request to stop; what is not finished then is finished by the next start.
 const STOP_WITHIN: Duration = Duration::from_secs(18);
@@ -439,6 +439,7 @@ impl Daemon {
             stop: self.stop.clone(),
             progress: Progress::default(),
             ended: Some(self.listener(id, number)),
+            grace: Grace::Keep,
         });
         self.passes.insert(number, Pass { run: Arc::clone(&run), steps: Vec::new(), moved: Instant::now() });
         let (settings, events) = (Arc::clone(&self.configuration.settings), self.events.clone());
@@ -464,7 +465,7 @@ impl Daemon {
         Arc::new(move |pair: &Pair, report: &RemoteReport| {
             log(run, pair, report);
             board.ended(pair, report, clock.now());
-            let _ended = events.send(Event::Ended { pair: pair.clone(), start, revisit: None });
+            let _ended = events.send(Event::Ended { pair: pair.clone(), start, revisit: report.revisit });
         })
     }
 
