@@ -19,7 +19,7 @@ pub async fn recover(writer: &Arc<Writer>, intents: Vec<(IntentId, Intent)>) -> 
         let there = writer.provider.get_tag(&intent.remote_name).await?;
         let settlement = judge(writer, &intent, there.as_ref()).await;
         tracing::info!(
-            pair = %writer.pair, tag = %intent.tag, action = intent.action.word(), outcome = settlement.outcome.word(),
+            tag = %intent.tag, action = intent.action.word(), outcome = settlement.outcome.word(),
             "Settled an interrupted write.",
         );
         let settlement = match writer.settle(id, settlement).await {

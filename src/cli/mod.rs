@@ -7,6 +7,7 @@ mod daemon;
 mod decide;
 mod explain;
 mod history;
+mod log;
 mod output;
 mod progress;
 mod providers;
@@ -19,7 +20,7 @@ use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 
-use anstream::{AutoStream, ColorChoice};
+use anstream::ColorChoice;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 pub use crate::report::ExitCode;
@@ -27,8 +28,9 @@ pub use schema::schemas;
 
 use crate::config::nearest;
 use crate::ledger::Decision;
+use log::LogFormat;
 use output::{Failure, Output};
-use progress::{LogWriter, Screen};
+use progress::Screen;
 
 /// Keeps git tags in agreement between repositories and remote tag APIs. Without a command it is a service: every job by its schedule.
 #[derive(Debug, Parser)]
@@ -245,6 +247,10 @@ struct Common {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 
+    /// How logs are written; `auto` is the journal where standard error leads to it, else for people
+    #[arg(long, global = true, value_enum, value_name = "FORM", env = "TAGSYNCD_LOG_FORMAT", default_value_t = LogFormat::Auto)]
+    log_format: LogFormat,
+
     /// Log errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
@@ -305,7 +311,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     line.common.color.choose();
     let screen = Screen::new(line.common.quiet);
-    start_log(&line.common, screen.clone());
+    let daemon = line.command.is_none() && !line.sync;
+    log::start(&line.common, daemon, screen.clone());
     let output = Output::new(line.common.format, screen);
     // A panic is a bug, whatever it was about; the default hook has said where.
     let done = std::panic::catch_unwind(AssertUnwindSafe(|| dispatch(line, &output)));
@@ -364,26 +371,4 @@ fn no_command(word: &str) -> Failure {
         Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
         None => failure.hint("`tagsyncd --help` lists the commands; jobs are named after `--sync`"),
     }
-}
-
-/// Logs go to standard error; `$TAGSYNCD_LOG` overrides the level as `tracing` filters do.
-fn start_log(common: &Common, screen: Screen) {
-    let level = match (common.quiet, common.verbose) {
-        (true, _) => "error",
-        (false, 0) => "tagsyncd=warn",
-        (false, 1) => "tagsyncd=info",
-        (false, _) => "tagsyncd=debug",
-    };
-    let filter = std::env::var("TAGSYNCD_LOG").unwrap_or_else(|_| level.to_owned());
-    let colour = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-    let log = tracing_subscriber::fmt()
-        .with_writer(move || LogWriter(screen.clone()))
-        .with_ansi(colour)
-        .with_target(false)
-        // It would be told on standard error, with a panic where that is what cannot be written.
-        .log_internal_errors(false)
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .finish();
-    // A second start in one process (a test) keeps the first log.
-    let _already_started = tracing::subscriber::set_global_default(log);
 }

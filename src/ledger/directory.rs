@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -57,8 +57,8 @@ impl StateDirectory {
 
     /// Lets a daemon that watches the directory know that something was decided.
     pub(super) fn announce_decision(&self) -> io::Result<()> {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(self.0.join(DECIDED))?;
+        let mut file = open_or_make(&self.0.join(DECIDED))?;
+        file.set_len(0)?;
         writeln!(file, "{}", std::process::id())
     }
 
@@ -78,14 +78,7 @@ impl StateDirectory {
             .map_err(|error| LedgerFault::file("make the state directory", &self.0, &error))?;
         let path = self.0.join("lock");
         let failed = |error| LedgerFault::file("take the lock", &path, &error);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file = open_or_make(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
@@ -112,6 +105,28 @@ impl fmt::Display for StateDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.display().fmt(f)
     }
+}
+
+/// Opens a file for writing, as it is, and makes it when it is missing.
+///
+/// Never through a symbolic link: root writes in directories that belong to somebody else, who must not choose with a link
+/// which file root writes to.
+fn open_or_make(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => give_to_owner(&file, path).map(|()| file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+        Err(error) => Err(error),
+    }
+}
+
+/// Gives a file that root has just made to whoever owns the directory, so that the service, which is somebody else, can go on
+/// with it. SQLite does so with the files beside the ledger by itself.
+pub(super) fn give_to_owner(made: &File, path: &Path) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/")).metadata()?;
+    let is_roots = made.metadata()?.uid() == 0;
+    if is_roots && directory.uid() != 0 { fchown(made, Some(directory.uid()), Some(directory.gid())) } else { Ok(()) }
 }
 
 /// Who holds the lock.
@@ -238,5 +253,30 @@ mod tests {
         assert_eq!(resolve(None, None, &[("XDG_STATE_HOME", "x"), all[2]]).unwrap(), "/h/.local/state/tagsyncd");
         assert!(resolve(Some("relative"), None, &[]).unwrap().starts_with('/'));
         assert!(resolve(None, None, &[]).unwrap_err().hint.contains("--state"));
+    }
+    #[test]
+    fn a_link_in_the_place_of_the_lock_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let precious = folder.path().join("precious");
+        std::fs::write(&precious, "kept").unwrap();
+        let state = folder.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        std::os::unix::fs::symlink(&precious, state.join("lock")).unwrap();
+        let refused = StateDirectory(state).lock().unwrap_err().to_string();
+        assert!(refused.starts_with("cannot take the lock "), "{refused}");
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "kept");
+    }
+
+    #[test]
+    fn the_directory_may_be_a_link_as_systemd_makes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("private")).unwrap();
+        let link = folder.path().join("state");
+        std::os::unix::fs::symlink("private", &link).unwrap();
+        let state = StateDirectory(link);
+        let held = state.lock().unwrap();
+        assert!(folder.path().join("private/lock").is_file());
+        assert!(matches!(StateDirectory(folder.path().join("private")).lock(), Err(LockFault::Held { .. })));
+        drop(held);
     }
 }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::directory::give_to_owner;
 use super::fault::{Failure, LedgerFault};
 
 /// "tags" in ASCII; `file ledger.db` shows it.
@@ -220,6 +221,7 @@ fn create(path: &Path) -> Result<(), LedgerFault> {
         .create_new(true)
         .mode(0o600)
         .open(&fresh)
+        .and_then(|made| give_to_owner(&made, &fresh))
         .map_err(|error| LedgerFault::file("make the ledger", &fresh, &error))?;
     fill(&fresh).map_err(|failure| failure.at(&fresh))?;
     fs::rename(&fresh, path).map_err(|error| LedgerFault::file("make the ledger", path, &error))?;

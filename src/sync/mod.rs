@@ -141,7 +141,8 @@ struct SourceSide {
     snapshot: SourceSnapshot,
 }
 
-/// One pass over one repository of a job.
+/// One pass over one repository of a job. What is logged below says for which run, job and repository.
+#[tracing::instrument(level = "error", name = "run", skip_all, fields(run = %run.id, job = job.name, repository = repository.name))]
 pub async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) -> JobReport {
     let mut report = JobReport {
         job: job.name.clone(),
@@ -251,6 +252,7 @@ async fn read_source(repository: &Repository, needs: &Needs) -> Result<SourceSid
     Ok(SourceSide { source, fingerprint, snapshot })
 }
 
+#[tracing::instrument(level = "error", name = "pair", skip_all, fields(remote = pair.remote))]
 async fn sync_pair(
     job: &JobSettings,
     pair: Pair,
@@ -264,7 +266,7 @@ async fn sync_pair(
     let exact_begun = match pass(job, &pair, side, settings, run, &begun, &mut report).await {
         Ok(exact_begun) => exact_begun,
         Err(fault) => {
-            tracing::warn!(%pair, error = fault.message, "A pair could not be synchronised.");
+            tracing::warn!(error = fault.message, hint = fault.hint, "A pair could not be synchronised.");
             report.fail(fault.message, fault.hint);
             false
         }
