@@ -13,7 +13,7 @@ use support::memory::{Call, MemoryProvider, MemoryTag, MemoryWorld, capabilities
 use support::repository::SampleRepository;
 use tagsyncd::config::{JobSettings, RemoteSettings, RemoteTemplate, Repositories, Repository, Settings};
 use tagsyncd::http::{HttpSettings, Pool};
-use tagsyncd::ledger::{LedgerRead as _, SqliteLedger, StateDirectory, StateLock};
+use tagsyncd::ledger::{SqliteLedger, StateDirectory, StateLock};
 use tagsyncd::plan::{Limits, Policy, Rule};
 use tagsyncd::provider::{
     Annotations, Capabilities, Connection, Deletes, Descriptor, Fault, Lease, Moves, Provider, RemoteKeys,

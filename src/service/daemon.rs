@@ -490,7 +490,13 @@ impl Daemon {
         let outcome = settings.map_err(|fault| fault.to_string()).and_then(|settings| self.apply(settings));
         match &outcome {
             Ok(_) => tracing::info!("The new configuration is in force."),
-            Err(fault) => tracing::error!(error = fault, "The old configuration stays in force."),
+            Err(fault) => {
+                // One line for each problem.
+                for problem in fault.lines().filter(|line| !line.trim().is_empty()) {
+                    tracing::error!("{problem}");
+                }
+                tracing::error!("The old configuration stays in force.");
+            }
         }
         self.board.reloaded(outcome, self.clock.now());
         self.manager.ready(&self.words());

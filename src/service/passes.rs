@@ -87,7 +87,7 @@ mod tests {
         let mut passes = Passes::default();
         let start = StartNumber::default();
         passes.begin(start, run);
-        let later = |minutes| Instant::now() + Duration::from_secs(60 * minutes);
+        let later = |minutes: u64| Instant::now() + Duration::from_secs(60 * minutes);
         assert!(!passes.are_stuck(later(59)));
         assert!(passes.are_stuck(later(61)));
         passes.over(start);

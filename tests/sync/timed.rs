@@ -18,6 +18,7 @@ async fn pass(world: &World) -> RemoteReport {
     let run_settings = Run {
         id: uuid::Uuid::now_v7(),
         purpose: Purpose::Agree,
+        pairs: None,
         mode: Mode::Sync(Arc::new(SqliteLedger::open(&lock).unwrap())),
         pool: Arc::new(Pool::new()),
         released: Vec::new(),
@@ -25,6 +26,7 @@ async fn pass(world: &World) -> RemoteReport {
         verbose: false,
         stop: tokio_util::sync::CancellationToken::new(),
         progress: Progress::default(),
+        ended: None,
     };
     let mut report = run(&[&settings.jobs[0]], &run_settings).await;
     report.jobs.remove(0).remotes.remove(0)
