@@ -38,7 +38,7 @@ pub use reader::SqliteReader;
 pub use sqlite::SqliteLedger;
 
 use crate::provider::Identity;
-use crate::tag::{NamePatterns, TagName, Value};
+use crate::tag::{NamePatterns, Sighting, Sightings, TagName, Value};
 
 /// One source and one remote under one job: what a record belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -282,6 +282,8 @@ pub struct PairState {
     pub parked: Vec<Parked>,
     /// Names that were put back against the source.
     pub pins: BTreeMap<TagName, Pin>,
+    /// What tags were last seen to point at, by their names on the remote. What cannot be trusted is left out of it.
+    pub sightings: Sightings,
 }
 
 /// All that is remembered about one name of a pair.
@@ -459,7 +461,7 @@ pub trait LedgerRead: Send + Sync {
 #[async_trait]
 pub trait Ledger: LedgerRead {
     /// Binds a pair to these identities. With `void`, what belonged to the former ones goes first: records, refusals,
-    /// parked changes, pins, the high-water mark and the approval of an `exact` pass.
+    /// parked changes, pins, sightings, the high-water mark and the approval of an `exact` pass.
     ///
     /// The history stays, and so does what the budgets have used. Intents stay while the tag space is the same, since a
     /// gap in it must still be closed; those for another tag space mean nothing any more and enter the history as `lost`.
@@ -512,6 +514,14 @@ pub trait Ledger: LedgerRead {
 
     /// Ends pins. Durable with the next flush.
     async fn unpin(&self, pair: &Pair, tags: &[TagName]) -> Result<(), LedgerFault>;
+
+    /// Remembers what tags were seen to point at, and forgets that of others. Durable with the next flush.
+    async fn remember(
+        &self,
+        pair: &Pair,
+        seen: &[(TagName, Sighting)],
+        forgotten: &[TagName],
+    ) -> Result<(), LedgerFault>;
 
     /// Returns when everything before it is durable.
     async fn flush(&self) -> Result<(), LedgerFault>;

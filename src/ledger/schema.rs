@@ -97,6 +97,14 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (pair, tag)
     ) STRICT, WITHOUT ROWID;
 
+    -- What tags were last seen to point at, where a listing has names only. Losing it costs a look at each.
+    CREATE TABLE digests (
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        remote_name BLOB NOT NULL, digest TEXT NOT NULL, confirmed INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        PRIMARY KEY (pair, remote_name)
+    ) STRICT, WITHOUT ROWID;
+
     CREATE TABLE passes (
         pair INTEGER PRIMARY KEY REFERENCES pairs (id),
         began INTEGER NOT NULL, ended INTEGER NOT NULL,

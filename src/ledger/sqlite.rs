@@ -19,7 +19,7 @@ use super::{
     PairStatus, Parked, ParkedSet, PassEnd, Pin, Settlement, SqliteReader, StateDirectory, StateLock, schema,
 };
 use crate::provider::Identity;
-use crate::tag::TagName;
+use crate::tag::{Sighting, TagName};
 
 /// The ledger in SQLite, open for writing.
 ///
@@ -262,6 +262,19 @@ impl Ledger for SqliteLedger {
     async fn unpin(&self, pair: &Pair, tags: &[TagName]) -> Result<(), LedgerFault> {
         let (pair, tags) = (pair.clone(), tags.to_vec());
         self.writer.ride(move |book| book.unpin(&pair, &tags))
+    }
+
+    async fn remember(
+        &self,
+        pair: &Pair,
+        seen: &[(TagName, Sighting)],
+        forgotten: &[TagName],
+    ) -> Result<(), LedgerFault> {
+        if seen.is_empty() && forgotten.is_empty() {
+            return Ok(());
+        }
+        let (pair, seen, forgotten) = (pair.clone(), seen.to_vec(), forgotten.to_vec());
+        self.writer.ride(move |book| book.remember(&pair, &seen, &forgotten))
     }
 
     async fn flush(&self) -> Result<(), LedgerFault> {

@@ -13,7 +13,7 @@ use super::{
     UNDO, Unsettled,
 };
 use crate::provider::Identity;
-use crate::tag::TagName;
+use crate::tag::{Sighting, TagName};
 
 /// How exactly the high-water mark remembers when it was passed; bounds the marks of a day to 1440 for each pair.
 const MARK: i64 = 60 * 1_000_000;
@@ -60,6 +60,7 @@ impl<'connection> Book<'connection> {
             self.execute("DELETE FROM parked WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM pins WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM marks WHERE pair = ?1", [id])?;
+            self.execute("DELETE FROM digests WHERE pair = ?1", [id])?;
             self.owned.insert(id, 0);
             if former.identity.is_some_and(|(bound, _)| bound.space != identity.space) {
                 self.void_intents(id, pair, now)?;
@@ -336,6 +337,28 @@ impl<'connection> Book<'connection> {
 
     fn end_pin(&mut self, id: i64, tag: &TagName) -> Result<(), Failure> {
         self.execute("DELETE FROM pins WHERE pair = ?1 AND tag = ?2", params![id, tag.as_bytes()])?;
+        Ok(())
+    }
+
+    pub(super) fn remember(
+        &mut self,
+        pair: &Pair,
+        seen: &[(TagName, Sighting)],
+        forgotten: &[TagName],
+    ) -> Result<(), Failure> {
+        let id = self.id(pair)?;
+        let sum = Checksum::of("digests", pair);
+        for (name, Sighting { digest, confirmed }) in seen {
+            let (name, digest, confirmed) = (name.as_bytes(), digest.to_string(), confirmed.as_microsecond());
+            let sum = read::sighting_checksum(sum.clone(), name, &digest, confirmed);
+            self.execute(
+                "INSERT OR REPLACE INTO digests (pair, remote_name, digest, confirmed, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![id, name, digest, confirmed, sum],
+            )?;
+        }
+        for name in forgotten {
+            self.execute("DELETE FROM digests WHERE pair = ?1 AND remote_name = ?2", params![id, name.as_bytes()])?;
+        }
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! [`reverse()`] draws the plan that puts back what a run changed. [`guard()`] lets the safe part of either through as an
 //! [`ApprovedPlan`] and parks the rest under ids.
 
+mod basis;
 mod classify;
 mod draw;
 mod guard;
@@ -15,6 +16,7 @@ mod reverse;
 #[cfg(test)]
 mod tests;
 
+pub use basis::{Basis, questioned};
 pub use classify::{NameRules, Verdict, classify};
 pub use draw::{RemoteRules, Rules, Sides, Unplaceable, draw};
 pub use guard::{ApprovedPlan, Facts, Guarded, Stopped, guard};

@@ -7,7 +7,7 @@
 //! - Asked without the right `Accept`, some registries convert a manifest, and the digest is that of the conversion.
 //! - 404 without a body (the answer to a `HEAD`) says neither what is missing nor whether it may be seen.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -17,7 +17,9 @@ use sha2::{Digest as _, Sha256, Sha512};
 
 use super::{Fault, FaultKind};
 use crate::http::{Client, NextPage, Reply, Trail};
-use crate::tag::{End, Listing, ManifestDigest, RemoteSnapshot, RemoteTag, TagName, Target, Value};
+use crate::tag::{
+    Division, End, Known, Listed, Listing, Looks, ManifestDigest, RemoteSnapshot, RemoteTag, TagName, Target, Value,
+};
 
 /// Every kind of manifest that a tag can point at, so that the registry converts none.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
@@ -127,10 +129,28 @@ impl Image {
 
     /// All tags with what they point at.
     pub(super) async fn list(&self) -> Result<RemoteSnapshot, Fault> {
+        let names = self.list_names().await?;
+        snapshot(self.look_at(names.found).await?, names.end)
+    }
+
+    /// All tags, with what those point at that matter: as it is known, or as it is now.
+    pub(super) async fn list_known(&self, known: &Known<'_>) -> Result<Listed, Fault> {
+        let names = self.list_names().await?;
+        let Division { look, remembered, indifferent } = known.divide(names.found);
+        let seen: BTreeSet<TagName> = look.iter().cloned().collect();
+        let looks = Looks { remembered: remembered.iter().map(|(name, _)| name.clone()).collect(), seen };
+        let mut tags = self.look_at(look).await?;
+        tags.extend(remembered.into_iter().map(|(name, digest)| tag(name, Ok(Value::of(Target::Digest(digest))))));
+        let unasked = || Err("its digest was not asked for, because nothing depends on it".to_owned());
+        tags.extend(indifferent.into_iter().map(|name| tag(name, unasked())));
+        Ok(Listed { snapshot: snapshot(tags, names.end)?, looks: Some(looks) })
+    }
+
+    /// What these tags point at now, each by a request of its own.
+    async fn look_at(&self, names: Vec<TagName>) -> Result<Vec<RemoteTag>, Fault> {
         use futures_util::{StreamExt as _, TryStreamExt as _};
 
-        let names = self.list_names().await?;
-        let tags: Vec<RemoteTag> = futures_util::stream::iter(names.found)
+        futures_util::stream::iter(names)
             .map(|name| async move {
                 let value = match self.get_value(&name).await {
                     Ok(Some(value)) => value,
@@ -144,12 +164,7 @@ impl Image {
             })
             .buffer_unordered(AT_ONCE)
             .try_collect()
-            .await?;
-        let mut listing = Listing::new();
-        listing
-            .page(tags)
-            .and_then(|()| listing.finish(names.end, None))
-            .map_err(|fault| Fault::new(FaultKind::Unreadable, format!("could not list the tags: {fault}")))
+            .await
     }
 
     /// All names.
@@ -377,6 +392,14 @@ struct Names {
     end: End,
 }
 
+fn snapshot(tags: Vec<RemoteTag>, end: End) -> Result<RemoteSnapshot, Fault> {
+    let mut listing = Listing::new();
+    listing
+        .page(tags)
+        .and_then(|()| listing.finish(end, None))
+        .map_err(|fault| Fault::new(FaultKind::Unreadable, format!("could not list the tags: {fault}")))
+}
+
 fn tag(name: TagName, value: Result<Value, String>) -> RemoteTag {
     RemoteTag { name, value, message: None, protected: false, attachment: None }
 }
@@ -413,7 +436,7 @@ fn absent(what: &impl std::fmt::Display) -> Fault {
 }
 
 /// A failed read in front of a write, in the terms of writes: nothing was sent, so nothing can have happened.
-fn before_write(fault: Fault) -> Fault {
+pub(super) fn before_write(fault: Fault) -> Fault {
     match fault.kind {
         FaultKind::Unreadable | FaultKind::Ambiguous => Fault { kind: FaultKind::NotSent, ..fault },
         _ => fault,

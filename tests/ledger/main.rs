@@ -22,7 +22,7 @@ use tagsyncd::ledger::{
     SqliteLedger, SqliteReader, StateDirectory, StateLock, Unsettled,
 };
 use tagsyncd::provider::{Access, Identity};
-use tagsyncd::tag::{Annotation, TagName, Target, Value};
+use tagsyncd::tag::{Annotation, Sighting, TagName, Target, Value};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -154,6 +154,7 @@ async fn everything_survives_closing_and_opening() {
     let set = ParkedSet { plan: "5f3a".into(), by: ParkedBy::Guard, changes: "delete a a commit:1 -".into(), count: 1 };
     let parked = Parked { set: set.clone(), since: at(3), decision: None, ended: None };
     let pin = Pin { value: Some(value(3)), undone: run(), since: at(3) };
+    let sighting = Sighting { digest: format!("sha256:{:064x}", 1).parse().unwrap(), confirmed: at(3) };
 
     let ledger = state.open();
     ledger.bind(&pair(), "source", &identity, at(0), false).await.unwrap();
@@ -165,6 +166,8 @@ async fn everything_survives_closing_and_opening() {
     ledger.park(&pair(), std::slice::from_ref(&set), at(3)).await.unwrap();
     ledger.park(&pair(), std::slice::from_ref(&set), at(9)).await.unwrap();
     ledger.pin(&pair(), &[(odd.clone(), pin.clone())]).await.unwrap();
+    ledger.remember(&pair(), &[(odd.clone(), sighting.clone()), (name("x"), sighting.clone())], &[]).await.unwrap();
+    ledger.remember(&pair(), &[], &[name("x")]).await.unwrap();
     let id = ledger.announce(&pair(), run(), &open, at(2)).await.unwrap();
     write(
         &ledger,
@@ -186,6 +189,7 @@ async fn everything_survives_closing_and_opening() {
         assert_eq!(read.identity, Some((identity.clone(), at(0))));
         assert_eq!(read.parked, std::slice::from_ref(&parked));
         assert_eq!(read.pins, BTreeMap::from([(odd.clone(), pin.clone())]));
+        assert_eq!(read.sightings, BTreeMap::from([(odd.clone(), sighting.clone())]));
         assert_eq!((read.usage.deletes, read.usage.moves, read.usage.high_water), (0, 1, 1));
         let refusal = &read.refusals[&name("refused")];
         assert_eq!(
@@ -316,12 +320,14 @@ async fn another_tag_space_voids_what_belonged_to_the_former() {
     ledger.bind(&pair(), "one", &identity("1"), at(0), false).await.unwrap();
     ledger.note(&pair(), &tags.clone().map(|tag| put(&tag, 1)), at(0)).await.unwrap();
     ledger.note(&pair(), &[forget(&tags[0])], at(0)).await.unwrap();
+    let sighting = Sighting { digest: format!("sha256:{:064x}", 1).parse().unwrap(), confirmed: at(0) };
+    ledger.remember(&pair(), &[(tags[0].clone(), sighting)], &[]).await.unwrap();
     let open = ledger.announce(&pair(), run(), &intent(&tags[1], Action::Delete), at(0)).await.unwrap();
     ledger.end_pass(&pair(), &pass(at(0), true, None), true).await.unwrap();
 
     ledger.bind(&pair(), "two", &identity("1"), at(1), true).await.unwrap();
     let read = ledger.read_pair(&pair(), at(1)).await.unwrap();
-    assert!(read.records.is_empty() && !read.exact_begun);
+    assert!(read.records.is_empty() && read.sightings.is_empty() && !read.exact_begun);
     assert_eq!((read.usage.high_water, read.usage.deletes), (0, 1));
     assert_eq!(read.intents[0].0, open, "a gap in the same tag space must still be closed");
 
