@@ -276,8 +276,9 @@ pub struct PairState {
     pub identity: Option<(Identity, Timestamp)>,
     /// Since when the source and the tag space of today belong together; what was written before was written elsewhere.
     pub bound: Option<Timestamp>,
-    /// Whether an `exact` pass has completed here, so that its overwrites need no approval any more.
-    pub exact_begun: bool,
+    /// Over which names an `exact` pass has completed here, so that its overwrites among them need no approval any more: the
+    /// fingerprint that [`Ledger::end_pass`] was given.
+    pub exact_begun: Option<String>,
     /// What is parked now.
     pub parked: Vec<Parked>,
     /// Names that were put back against the source.
@@ -526,7 +527,7 @@ pub trait Ledger: LedgerRead {
     /// Returns when everything before it is durable.
     async fn flush(&self) -> Result<(), LedgerFault>;
 
-    /// Ends a pass: times and state for `status`, and everything before it is durable. `exact_begun` is only ever raised
-    /// here; [`Ledger::bind`] lowers it.
-    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), LedgerFault>;
+    /// Ends a pass: times and state for `status`, and everything before it is durable. `exact_begun` is only ever set here;
+    /// `None` leaves it as it is, and [`Ledger::bind`] takes it away.
+    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: Option<&str>) -> Result<(), LedgerFault>;
 }

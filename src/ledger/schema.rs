@@ -29,7 +29,8 @@ const MIGRATIONS: &[&str] = &["
         space TEXT, access TEXT, access_found TEXT, access_needed TEXT, confirmed INTEGER,
         -- Since when this source and this tag space belong together.
         bound INTEGER,
-        exact_begun INTEGER NOT NULL,
+        -- Over which names an `exact` pass has completed.
+        exact_begun TEXT,
         checksum INTEGER NOT NULL,
         UNIQUE (job, repository, remote)
     ) STRICT;

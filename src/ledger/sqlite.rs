@@ -281,8 +281,8 @@ impl Ledger for SqliteLedger {
         self.writer.barrier().await
     }
 
-    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), LedgerFault> {
-        let (pair, end) = (pair.clone(), end.clone());
+    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: Option<&str>) -> Result<(), LedgerFault> {
+        let (pair, end, exact_begun) = (pair.clone(), end.clone(), exact_begun.map(str::to_owned));
         self.writer.flush(move |book| book.end_pass(&pair, &end, exact_begun)).await
     }
 }

@@ -53,7 +53,7 @@ impl<'connection> Book<'connection> {
             exact_begun: former.exact_begun,
         };
         if void {
-            row.exact_begun = false;
+            row.exact_begun = None;
             row.bound = Some(now);
             self.execute("DELETE FROM records WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM refusals WHERE pair = ?1", [id])?;
@@ -362,10 +362,10 @@ impl<'connection> Book<'connection> {
         Ok(())
     }
 
-    pub(super) fn end_pass(&mut self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), Failure> {
+    pub(super) fn end_pass(&mut self, pair: &Pair, end: &PassEnd, exact_begun: Option<String>) -> Result<(), Failure> {
         let id = self.id(pair)?;
         let row = self.row(pair)?;
-        if exact_begun && !row.exact_begun {
+        if exact_begun.is_some() && exact_begun != row.exact_begun {
             self.put_row(id, pair, &PairRow { exact_begun, ..row })?;
         }
         let PassEnd { began, ended, state, converged, error, counts, unsettled } = end;
@@ -434,7 +434,7 @@ impl<'connection> Book<'connection> {
             Some((id, _)) => id,
             None => {
                 self.execute(
-                    "INSERT INTO pairs (job, repository, remote, exact_begun, checksum) VALUES (?1, ?2, ?3, 0, 0)",
+                    "INSERT INTO pairs (job, repository, remote, checksum) VALUES (?1, ?2, ?3, 0)",
                     params![pair.job, pair.repository, pair.remote],
                 )?;
                 let id = self.connection.last_insert_rowid();

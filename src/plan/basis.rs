@@ -2,9 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sha2::{Digest as _, Sha256};
+
 use super::{Plan, Policy, RemoteRules, Rules, Sides};
 use crate::ledger::Record;
-use crate::tag::{Peeled, SourceSnapshot, SourceTag, TagName};
+use crate::tag::{NameMapping, Peeled, ResolveRule, Selection, SourceSnapshot, SourceTag, TagName};
 
 /// The names on a remote on whose values a plan can depend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,4 +61,29 @@ fn names_behind(tag: &TagName, source: Option<&SourceTag>, remote_rules: RemoteR
     });
     let read_from = remote_rules.rule.reads_from().and_then(|template| template.name_for(tag, commit_id).ok());
     remote_rules.place(tag).ok().into_iter().chain(read_from).collect()
+}
+
+/// A fingerprint of what says which names on a remote `exact` may take for strays: the names in scope, what they are called
+/// there, and which are only read. After a change of any of them, what a person once approved says nothing about the rest.
+pub fn scope(selection: &Selection, mapping: &NameMapping, rule: &ResolveRule) -> String {
+    let Selection { patterns, versions } = selection;
+    let NameMapping { strip_prefix, replace, add_prefix } = mapping;
+    let mut sum = Sha256::new();
+    let mut add = |text: &str| {
+        // With its length in front, so that no two lists of texts are the same bytes.
+        sum.update((text.len() as u64).to_le_bytes());
+        sum.update(text);
+    };
+    add(&patterns.texts().len().to_string());
+    patterns.texts().for_each(&mut add);
+    add(&versions.as_ref().map(ToString::to_string).unwrap_or_default());
+    add(strip_prefix);
+    add(add_prefix);
+    replace.iter().for_each(|(from, to)| {
+        add(from);
+        add(to);
+    });
+    // Only what is read from the remote leaves names out.
+    add(&rule.reads_from().map(ToString::to_string).unwrap_or_default());
+    sum.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
 }

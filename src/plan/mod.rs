@@ -16,7 +16,7 @@ mod reverse;
 #[cfg(test)]
 mod tests;
 
-pub use basis::{Basis, questioned};
+pub use basis::{Basis, questioned, scope};
 pub use classify::{NameRules, Verdict, classify};
 pub use draw::{RemoteRules, Rules, Sides, Unplaceable, draw};
 pub use guard::{ApprovedPlan, Facts, Guarded, Stopped, guard};

@@ -9,13 +9,18 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256, Sha512};
+use tokio::time::Instant;
+use toml::Spanned;
+use url::Url;
 
 use super::{Fault, FaultKind};
+use crate::config::Problems;
 use crate::http::{Client, NextPage, Reply, Trail};
 use crate::tag::{
     Division, End, Known, Listed, Listing, Looks, ManifestDigest, RemoteSnapshot, RemoteTag, TagName, Target, Value,
@@ -38,6 +43,9 @@ const AT_ONCE: usize = 8;
 
 /// Fetched manifests are kept for the next tags on them, up to this many bytes.
 const KEPT_BYTES: usize = 64 * 1024 * 1024;
+
+/// For so long a registry that gave an image's list of tags is taken to show the image.
+const SHOWN_FOR: Duration = Duration::from_secs(5);
 
 /// The longest body in which a refusal is looked for; read as a tree, a large one would take many times its length.
 const LONGEST_REFUSAL: usize = 64 * 1024;
@@ -91,6 +99,30 @@ pub(super) fn image_refuses(image: &str) -> Option<&'static str> {
     (image.len() > 255).then_some("is longer than 255 characters")
 }
 
+/// The host of `realm`, which may receive a registry's login; a problem where it is none.
+pub(super) fn read_realm(realm: &Spanned<String>, problems: &mut Problems) -> Option<String> {
+    let host = realm_of(realm.get_ref());
+    if host.is_none() {
+        let hint = "the host alone, like \"auth.example.com\", with its port unless that is the usual one";
+        problems.push(realm.span(), "`realm` is not the name of a host", Some(hint));
+    }
+    host
+}
+
+/// The host, with a port, as URLs write it. `None` where the text is something else.
+fn realm_of(text: &str) -> Option<String> {
+    let fits = |character: char| character.is_ascii_alphanumeric() || ".-:[]".contains(character);
+    if !text.chars().all(fits) {
+        return None;
+    }
+    let url: Url = format!("https://{text}/").parse().ok()?;
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let host = format!("{}{port}", url.host_str()?);
+    // What the parser repairs or takes for something else is not meant.
+    let usual = text.strip_suffix(":443").unwrap_or(text);
+    usual.eq_ignore_ascii_case(&host).then_some(host)
+}
+
 /// A manifest as the registry gave it.
 #[derive(Clone, Debug)]
 struct Manifest {
@@ -106,13 +138,15 @@ pub(super) struct Image {
     path: Vec<String>,
     /// What was fetched, so that many tags on one manifest take one fetch.
     kept: Mutex<HashMap<ManifestDigest, Manifest>>,
+    /// When the registry last gave the list of tags.
+    shown: Mutex<Option<Instant>>,
 }
 
 impl Image {
     /// `client` speaks to the registry's root; `name` is as `team/app`.
     pub(super) fn new(client: Client, name: &str) -> Self {
         let path = std::iter::once("v2").chain(name.split('/')).map(str::to_owned).collect();
-        Self { client, path, kept: Mutex::default() }
+        Self { client, path, kept: Mutex::default(), shown: Mutex::default() }
     }
 
     fn segments<'a>(&'a self, rest: [&'a str; 2]) -> Vec<&'a str> {
@@ -124,7 +158,20 @@ impl Image {
         let segments = self.segments(["tags", "list"]);
         let reply = self.client.get(purpose, &segments).query("n", "1").send().await?;
         let reply = expect(reply, &[200])?;
-        reply.json::<WireTags>("a list of tags").map(|_| ())
+        reply.json::<WireTags>("a list of tags")?;
+        self.was_shown();
+        Ok(())
+    }
+
+    /// The same behind a 404, of which there is one for each tag of a pass that creates many: one proof serves those that
+    /// come within [`SHOWN_FOR`].
+    pub(super) async fn is_shown(&self, purpose: &'static str) -> Result<(), Fault> {
+        let shown = *self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.is_some_and(|at| at.elapsed() < SHOWN_FOR) { Ok(()) } else { self.prove_shown(purpose).await }
+    }
+
+    fn was_shown(&self) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// All tags with what they point at.
@@ -195,6 +242,7 @@ impl Image {
             }
             let reply = expect(request.send().await?, &[200])?;
             let page = reply.json::<WireTags>("a list of tags")?.tags.unwrap_or_default();
+            self.was_shown();
             let page = page.into_iter().map(|name| named(&reply, &name)).collect::<Result<Vec<_>, _>>()?;
             let next = reply.next_page()?;
             if next.is_none() && matches!(cursor, Cursor::After(_)) && page == names {
@@ -235,7 +283,7 @@ impl Image {
             return Ok(Some(tag(name.clone(), value)));
         }
         // The answer to a `HEAD` has no body that could tell a missing tag from a missing image.
-        self.prove_shown("read the tag").await?;
+        self.is_shown("read the tag").await?;
         Ok(None)
     }
 
@@ -309,6 +357,15 @@ impl Image {
             // Refused by us, and nothing has been sent yet.
             let fault = reply.unusable(&format!("is another manifest than {digest:.12}"));
             return Err(Fault { kind: FaultKind::Rejected, ..fault });
+        }
+        if let Some(named) = reply.header(DIGEST).and_then(|named| named.trim().parse::<ManifestDigest>().ok())
+            && named != *digest
+            && is_digest_of(&named, reply.body())
+        {
+            // A tag on it would be listed under the other name, and never agree.
+            let message = format!("the registry calls the manifest {digest:.12} by another digest, {named}");
+            let hint = "say that one where `target` reads it: a registry knows a manifest by one digest";
+            return Err(Fault::new(FaultKind::Rejected, message).hint(hint));
         }
         let said =
             reply.header("content-type").map(|kind| kind.split(';').next().unwrap_or_default().trim().to_owned());
@@ -577,6 +634,25 @@ mod tests {
         }
         for bad in ["", "/a", "a/", "a//b", "A/b", "a/../b", "a:1", "a@sha256:0", "https://x/y", "-a", "a b", "é"] {
             assert!(image_refuses(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_realm_is_a_host_and_nothing_more() {
+        for (written, host) in [
+            ("auth.docker.io", "auth.docker.io"),
+            ("Auth.Example.com", "auth.example.com"),
+            ("auth.example.com:5001", "auth.example.com:5001"),
+            ("auth.example.com:443", "auth.example.com"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("[::1]:5000", "[::1]:5000"),
+        ] {
+            assert_eq!(realm_of(written).as_deref(), Some(host), "{written}");
+        }
+        for bad in
+            ["", "https://auth.example.com", "auth.example.com/token", "user@auth.example.com", "a b", "a?b", "*"]
+        {
+            assert_eq!(realm_of(bad), None, "{bad}");
         }
     }
 

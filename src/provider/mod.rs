@@ -159,6 +159,11 @@ pub trait Provider: Send + Sync {
         None
     }
 
+    /// The tag space of now, where it is the remembered one; `None` where it is another. Of two ways to say it the fuller.
+    fn recognise(&self, remembered: &str, now: &str) -> Option<String> {
+        (remembered == now).then(|| now.to_owned())
+    }
+
     /// What the credential's own limits, like the scopes of a token, leave of the access that [`identity`](Self::identity)
     /// names. A request of its own, for those who check before the first write; a pass does without.
     async fn credential_access(&self) -> Result<Access, Fault> {

@@ -15,7 +15,7 @@ use crate::http::Transport;
 use crate::ledger::{HistoryQuery, Ledger, LedgerFault, Outcome, Pair, PairState, Parked, ParkedSet, Pin};
 use crate::plan::{
     ApprovedPlan, Basis, Effect, Facts, Guarded, Plan, PlannedChange, Policy, Resolved, Rules, Sides, draw, effects,
-    guard, missing_targets, questioned, resolve, reverse, standing,
+    guard, missing_targets, questioned, resolve, reverse, scope, standing,
 };
 use crate::provider::{Access, Connection, Fault, FaultKind, Identity, Provider};
 use crate::report::RemoteReport;
@@ -52,7 +52,7 @@ impl From<ConfigFault> for PairFault {
     }
 }
 
-/// The pass over one pair. Gives whether an `exact` pass has now completed here.
+/// The pass over one pair. Gives over which names an `exact` pass has now completed here, if one has.
 pub(super) async fn pass(
     job: &JobSettings,
     pair: &Pair,
@@ -61,7 +61,7 @@ pub(super) async fn pass(
     run: &Run,
     begun: &Begun<'_>,
     report: &mut RemoteReport,
-) -> Result<bool, PairFault> {
+) -> Result<Option<String>, PairFault> {
     let settings = settings?;
     report.place = settings.keys.describe();
     let transport = Transport::new(&run.pool, settings.http.clone());
@@ -90,11 +90,14 @@ struct Pass<'a> {
 struct Known {
     identity: Identity,
     asked_now: bool,
+    /// Whether it is another tag space than the remembered one.
+    other_space: bool,
 }
 
 impl Pass<'_> {
-    /// The whole pass over the pair, in the order of the contract. Gives whether an `exact` pass has now completed here.
-    async fn run(&self, report: &mut RemoteReport) -> Result<bool, PairFault> {
+    /// The whole pass over the pair, in the order of the contract. Gives over which names an `exact` pass has now
+    /// completed here, if one has.
+    async fn run(&self, report: &mut RemoteReport) -> Result<Option<String>, PairFault> {
         let mut state = self.read_pair().await?;
         let known = self.identify(&state).await?;
         self.bind(&mut state, &known, report).await?;
@@ -107,7 +110,7 @@ impl Pass<'_> {
             known
         } else {
             // Only full agreement may rest on who answered an hour ago.
-            let known = Known { identity: self.unless_stopped(self.provider.identity()).await?, asked_now: true };
+            let known = self.ask_identity(&state).await?;
             if self.bind(&mut state, &known, report).await? {
                 listed = self.list(&state).await?;
             }
@@ -131,7 +134,7 @@ impl Pass<'_> {
         let Guarded { approved, plan, stopped, released, conclusive, foreign } = guarded;
         let Mode::Sync(ledger) = &self.run.mode else {
             report.take_pending(&approved);
-            return Ok(false);
+            return Ok(None);
         };
         self.begun.applies(approved.changes().len());
         self.remember_looks(&state, &remote, looks.as_ref(), began, ledger).await?;
@@ -141,7 +144,7 @@ impl Pass<'_> {
             self.remember_writes(&put_back, remembers, ledger).await?;
             changes.extend(put_back);
             report.take_applied(changes);
-            return Ok(false);
+            return Ok(None);
         }
         self.take_approvals(&released, ledger).await?;
         let applied = apply(approved, &self.writer(ledger)).await?;
@@ -161,7 +164,7 @@ impl Pass<'_> {
         if !unpinned.is_empty() {
             ledger.unpin(self.pair, &unpinned).await?;
         }
-        Ok(self.job.policy == Policy::Exact && overwritten == foreign)
+        Ok((self.job.policy == Policy::Exact && overwritten == foreign).then(|| self.scope()))
     }
 
     /// Uses up the approvals that this pass acts on, before it does. One that a person took back meanwhile ends the pass.
@@ -224,16 +227,27 @@ impl Pass<'_> {
             && state.intents.is_empty()
             && self.provider.space().is_none_or(|space| space == identity.space)
         {
-            return Ok(Known { identity: identity.clone(), asked_now: false });
+            return Ok(Known { identity: identity.clone(), asked_now: false, other_space: false });
         }
-        Ok(Known { identity: self.unless_stopped(self.provider.identity()).await?, asked_now: true })
+        self.ask_identity(state).await
+    }
+
+    async fn ask_identity(&self, state: &PairState) -> Result<Known, PairFault> {
+        let mut identity = self.unless_stopped(self.provider.identity()).await?;
+        let mut other_space = false;
+        if let Some((remembered, _)) = &state.identity {
+            match self.provider.recognise(&remembered.space, &identity.space) {
+                Some(space) => identity.space = space,
+                None => other_space = true,
+            }
+        }
+        Ok(Known { identity, asked_now: true, other_space })
     }
 
     /// Binds the memory to who answers, and says whether it is void: when either side is another one than before.
     async fn bind(&self, state: &mut PairState, known: &Known, report: &mut RemoteReport) -> Result<bool, PairFault> {
         let other_source = state.source.as_ref().is_some_and(|source| *source != self.side.fingerprint);
-        let other_remote = state.identity.as_ref().is_some_and(|(identity, _)| identity.space != known.identity.space);
-        let void = other_source || other_remote;
+        let void = other_source || known.other_space;
         if void {
             let which = if other_source { "repository behind the path" } else { "project behind the URL" };
             report.notes.push(format!(
@@ -383,6 +397,11 @@ impl Pass<'_> {
         }
     }
 
+    /// Over which names an `exact` pass has a say here.
+    fn scope(&self) -> String {
+        scope(&self.job.selection, &self.settings.mapping, &self.settings.rule)
+    }
+
     /// What a run did here, as the history tells it once its interrupted writes are settled.
     async fn effects(&self, run: Uuid, tags: Option<&NamePatterns>) -> Result<Vec<Effect>, LedgerFault> {
         let query = HistoryQuery { run: Some(run), tags: tags.cloned(), ..HistoryQuery::default() };
@@ -430,7 +449,7 @@ impl Pass<'_> {
             policy: self.job.policy,
             limits: self.job.limits,
             usage: state.usage,
-            exact_begun: state.exact_begun,
+            exact_begun: state.exact_begun.as_ref() == Some(&self.scope()),
             read_only: match &known.identity.access {
                 Access::ReadOnly { found, needed } => Some((found, needed)),
                 Access::Write | Access::Untold => None,

@@ -1,6 +1,7 @@
 //! A repository whose commits have images in a registry, and the program between the two.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -21,16 +22,22 @@ pub struct World {
     pub program: Program,
     /// The ids of the two commits; the image of each is the manifest of the same number.
     pub commits: [String; 2],
+    _alone: MutexGuard<'static, ()>,
 }
+
+/// One world at a time: a process that another test starts would hold the lock of a state directory that is open here.
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl World {
     /// With these more lines for the remote, and the policy `mirror`.
     pub fn new(remote: &str) -> Self {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let repository = SampleRepository::bare();
         let commits = [repository.commit("one"), repository.commit("two")];
         let mut world = RegistryWorld::with_manifests(3);
         commits.iter().enumerate().for_each(|(n, commit)| world.tag(&format!("sha-{commit}"), n));
-        let world = Self { repository, registry: FakeRegistry::start(world), program: Program::new(), commits };
+        let world =
+            Self { repository, registry: FakeRegistry::start(world), program: Program::new(), commits, _alone: alone };
         world.configure(remote, "mirror");
         world
     }

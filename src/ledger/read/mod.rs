@@ -31,7 +31,7 @@ pub(super) struct PairRow {
     pub(super) source: Option<String>,
     pub(super) identity: Option<(Identity, Timestamp)>,
     pub(super) bound: Option<Timestamp>,
-    pub(super) exact_begun: bool,
+    pub(super) exact_begun: Option<String>,
 }
 
 /// An [`Access`] as columns: the word, what was found, what is needed.
@@ -46,8 +46,10 @@ pub(super) fn access_columns(access: &Access) -> (&'static str, Option<&str>, Op
 impl PairRow {
     /// The checksum that the row must carry.
     pub(super) fn checksum(&self, id: i64, pair: &Pair) -> i64 {
-        let sum =
-            Checksum::of("pairs", pair).number(id).optional(self.source.as_deref()).number(i64::from(self.exact_begun));
+        let sum = Checksum::of("pairs", pair)
+            .number(id)
+            .optional(self.source.as_deref())
+            .optional(self.exact_begun.as_deref());
         let sum = sum.number(self.bound.map_or(0, Timestamp::as_microsecond));
         match &self.identity {
             None => sum.number(0),
@@ -168,7 +170,7 @@ pub(super) fn pair_row(connection: &Connection, pair: &Pair) -> Result<Option<(i
         source: optional_text(row, 1)?.map(str::to_owned),
         identity,
         bound: optional_time(row, 9)?,
-        exact_begun: number(row, 7)? != 0,
+        exact_begun: optional_text(row, 7)?.map(str::to_owned),
     };
     if read.checksum(id, pair) != number(row, 8)? {
         return Err(Failure::Corrupt("a changed pair"));
