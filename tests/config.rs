@@ -236,7 +236,7 @@ fn what_is_wrong_with_a_job() {
         ),
         (
             "schedule = \"* * * *\"",
-            12,
+            13,
             "this is not a schedule",
             Some("5 fields as in crontab(5), like \"*/15 * * * *\", or 6 with seconds first, or \"@hourly\""),
         ),
@@ -300,7 +300,35 @@ fn what_is_wrong_with_repositories_names_and_the_daemon() {
         ),
         (
             "[daemon]\ntimezone = \" \"",
-            (2, 12, "the time zone is empty", Some("an IANA name, like \"Europe/Berlin\", or \"UTC\"")),
+            (2, 12, "there is no time zone of this name", Some("write an IANA name, like `Europe/Berlin`, or `UTC`")),
+        ),
+        (
+            "[daemon]\ntimezone = \"Europe/Berlni\"",
+            (2, 12, "there is no time zone `Europe/Berlni`", Some("did you mean `Europe/Berlin`?")),
+        ),
+        ("[daemon]\nschedule = '*/15 24 * * *'", (2, 18, "hour: 24 is out of range", Some("0 to 23"))),
+        (
+            "[daemon]\nschedule = \"\\u002a * * * 8\"",
+            (2, 12, "day of the week: 8 is out of range", Some("0 to 7, or a name from `sun` to `sat`")),
+        ),
+        (
+            "[daemon]\nschedule = \"0 0 31 apr *\"",
+            (
+                2,
+                17,
+                "this never comes: no month that is chosen has such a day",
+                Some("choose another month, or a day up to 28, which every month has"),
+            ),
+        ),
+        ("[daemon]\nschedule = \"@houly\"", (2, 13, "there is no `@houly`", Some("did you mean `@hourly`?"))),
+        (
+            "[daemon]\njitter = \"25h\"",
+            (
+                2,
+                10,
+                "`jitter` is longer than a day",
+                Some("it only spreads the load; another time of day belongs into `schedule`"),
+            ),
         ),
         ("[daemon]\nstate = \"state\"", (2, 9, "the path must be absolute", None)),
         ("[daemon]\nshedule = \"@daily\"", (2, 1, "unknown key `shedule`", Some("did you mean `schedule`?"))),
@@ -477,6 +505,8 @@ fn no_message_repeats_a_secret() {
             "tags = [\"CANARY[\"]",
             "semver = \"CANARY\"",
             "schedule = \"CANARY\"",
+            "schedule = \"CANARY CANARY/2 1-CANARY CANARY-3 sunCANARY\"",
+            "schedule = \"@CANARY\"",
             "delete_grace = \"CANARY\"",
             "hook_secret = \"CANARY\"",
             "limits = \"CANARY\"",
@@ -491,7 +521,7 @@ fn no_message_repeats_a_secret() {
         with("path = \"/srv/git/core.git\"", "path = \"CANARY\""),
         format!("token = \"CANARY\"{GOOD}"),
         format!("daemon = \"CANARY\"{GOOD}"),
-        format!("[daemon]\nlisten = \"CANARY\"\ntimezone = [\"CANARY\"]\nstate = \"CANARY\"{GOOD}"),
+        format!("[daemon]\nlisten = \"CANARY\"\ntimezone = \"CANARY\"\nstate = \"CANARY\"{GOOD}"),
         format!("remote.x = \"CANARY\"{GOOD}"),
     ])
     .collect();
@@ -528,8 +558,7 @@ fn nothing_printed_steers_a_terminal() {
 #[test]
 fn a_file_says_what_its_settings_are() {
     let settings = load(Path::new("config/examples/gitlab-mirror.toml")).unwrap();
-    assert_eq!(settings.daemon.schedule.as_deref(), Some("*/15 * * * *"));
-    assert_eq!(settings.daemon.timezone, "Europe/Berlin");
+    assert_eq!(settings.daemon.timezone.name, "Europe/Berlin");
     assert_eq!(settings.daemon.jitter, Duration::from_secs(30));
     assert_eq!(settings.daemon.listen, Some(([127, 0, 0, 1], 9465).into()));
 
@@ -540,7 +569,8 @@ fn a_file_says_what_its_settings_are() {
         (inside.limits, public.limits),
         (Limits::default(), Limits { deletes: 0, moves: 0, ..Limits::default() })
     );
-    assert_eq!((inside.schedule.as_deref(), public.schedule.as_deref()), (None, Some("0 6 * * *")));
+    assert_eq!((inside.schedule.expression(), public.schedule.expression()), ("*/15 * * * *", "0 6 * * *"));
+    assert_eq!(public.schedule.time_zone().iana_name(), Some("Europe/Berlin"));
     assert_eq!(public.hook_secret, Some(SecretSource::Credential("hook".into())));
     for (tag, in_scope) in [("v1.2.0", true), ("v0.9.0", false), ("1.2.0", false)] {
         let name = TagName::new(tag).unwrap();

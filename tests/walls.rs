@@ -6,26 +6,29 @@ use std::path::{Path, PathBuf};
 
 /// A room and the rooms that it may name. `provider` names `config` for the vocabulary in which each provider reads its own
 /// keys: tables, problems, sources of secrets.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     ("text", &[]),
+    ("schedule", &["text"]),
     ("tag", &["text"]),
     ("http", &["text"]),
     ("provider", &["config", "http", "tag", "text"]),
-    ("config", &["http", "plan", "provider", "tag", "text"]),
+    ("config", &["http", "plan", "provider", "schedule", "tag", "text"]),
     ("source", &["tag", "text"]),
     ("ledger", &["provider", "tag"]),
     ("plan", &["ledger", "provider", "tag"]),
     ("apply", &["ledger", "plan", "provider", "source", "tag"]),
-    ("report", &["apply", "ledger", "plan", "tag", "text"]),
+    ("report", &["apply", "http", "ledger", "plan", "tag", "text"]),
     ("sync", &["apply", "config", "http", "ledger", "plan", "provider", "report", "source", "tag", "text"]),
     ("cli", &["config", "http", "ledger", "provider", "report", "sync", "tag", "text"]),
 ];
 
 /// A crate that only some rooms may use.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 9] = [
     ("reqwest", &["http"]),
     ("rusqlite", &["ledger"]),
     ("gix", &["source", "tag"]),
+    ("cron", &["schedule"]),
+    ("chrono", &["schedule"]),
     ("clap", &["cli"]),
     ("anstyle", &["cli", "report"]),
     ("anstream", &["cli"]),

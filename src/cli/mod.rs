@@ -3,6 +3,7 @@
 //! Results go to standard output, everything else to standard error.
 
 mod check;
+mod daemon;
 mod decide;
 mod explain;
 mod history;
@@ -29,7 +30,7 @@ use crate::ledger::Decision;
 use output::{Failure, Output};
 use progress::{LogWriter, Screen};
 
-/// Keeps git tags in agreement between repositories and remote tag APIs.
+/// Keeps git tags in agreement between repositories and remote tag APIs. Without a command it is a service: every job by its schedule.
 #[derive(Debug, Parser)]
 #[command(name = "tagsyncd", version, disable_help_subcommand = true, override_usage = USAGE, after_help = EXIT_CODES)]
 struct CommandLine {
@@ -60,7 +61,8 @@ Exit codes, the first that applies: 78 configuration, 75 another instance holds 
 failed or could not be read, 3 something is held for a person, 4 pending or waiting (with --exit-code), 0 done.";
 
 const USAGE: &str = "\
-tagsyncd --sync [--dry-run] [OPTIONS] [JOB]...
+tagsyncd [OPTIONS]
+       tagsyncd --sync [--dry-run] [OPTIONS] [JOB]...
        tagsyncd [OPTIONS] <COMMAND>";
 
 #[derive(Debug, Subcommand)]
@@ -347,15 +349,15 @@ fn dispatch(line: CommandLine, output: &Output) -> Result<ExitCode, Failure> {
         }
         None if sync && dry_run => sync::plan(&common, &pass, &jobs, output),
         None if sync => sync::sync(&common, &pass, &jobs, output),
-        None => Err(no_command(&jobs)),
+        None if dry_run || pass.is_given() => Err(Failure::usage("options of a pass need `--sync`")),
+        None => match jobs.first() {
+            None => daemon::daemon(&common, output),
+            Some(word) => Err(no_command(word)),
+        },
     }
 }
 
-fn no_command(jobs: &[String]) -> Failure {
-    let Some(word) = jobs.first() else {
-        return Failure::usage("this version has no daemon yet, so there is nothing to do without a command")
-            .hint("`tagsyncd --sync` makes one pass, `tagsyncd plan` shows what it would do");
-    };
+fn no_command(word: &str) -> Failure {
     let failure = Failure::usage(format!("there is no command `{}`", crate::text::Printable::new(word)));
     let command = CommandLine::command();
     match nearest(word, command.get_subcommands().map(clap::Command::get_name)) {

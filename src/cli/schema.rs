@@ -9,8 +9,8 @@ use super::decide::Decided;
 use super::history::{History, Pruned};
 use super::output::{Failure, Output};
 use super::providers::Row;
-use super::status::Status;
 use crate::config::nearest;
+use crate::report::status::Status;
 use crate::report::{Explanations, Report};
 use crate::text::Printable;
 
@@ -36,7 +36,7 @@ pub(super) fn schema(name: &str, output: &Output) -> Result<ExitCode, Failure> {
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     let results = [
         ("sync", "What `tagsyncd --sync`, `plan` and `undo` print", result::<Report>()),
-        ("status", "What `tagsyncd status` prints", result::<Status>()),
+        ("status", "What `tagsyncd status` prints, and a daemon answers at `/status.json`", result::<Status>()),
         ("history", "What `tagsyncd history` prints", result::<History>()),
         ("prune", "What `tagsyncd history --prune-before` prints", result::<Pruned>()),
         ("explain", "What `tagsyncd explain` prints", result::<Explanations>()),

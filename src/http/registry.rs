@@ -233,6 +233,11 @@ impl Credentials for RegistryCredentials {
         }
     }
 
+    /// A token was given to a login that is right. It may still not reach this one image, which says nothing of others.
+    fn is_behind(&self, used: &Authorization) -> bool {
+        self.login.as_ref().is_some_and(|login| login.says_the_same(used))
+    }
+
     async fn renew(
         &self,
         ask: &Ask<'_>,

@@ -55,6 +55,13 @@ impl StateDirectory {
         &self.0
     }
 
+    /// Lets a daemon that watches the directory know that something was decided.
+    pub(super) fn announce_decision(&self) -> io::Result<()> {
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(self.0.join(DECIDED))?;
+        writeln!(file, "{}", std::process::id())
+    }
+
     /// The ledger's file.
     pub fn ledger(&self) -> PathBuf {
         self.0.join("ledger.db")
@@ -82,14 +89,24 @@ impl StateDirectory {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(LockFault::Held { directory: self.clone(), process: read_process(&mut file) });
+                return Err(LockFault::Held { directory: self.clone(), holder: read_holder(&mut file) });
             }
             Err(TryLockError::Error(error)) => return Err(failed(error).into()),
         }
-        write_process(&mut file).map_err(failed)?;
+        write_holder(&file, Work::Pass).map_err(failed)?;
         Ok(StateLock { directory: self.clone(), held: Arc::new(file) })
     }
+
+    /// The process of the service that works here, if there seems to be one: good enough to tell people, not to decide anything.
+    pub fn service(&self) -> Option<u32> {
+        let holder = read_holder(&mut File::open(self.0.join("lock")).ok()?)?;
+        let runs = || Path::new("/proc").join(holder.process.to_string()).exists();
+        (holder.work == Work::Service && runs()).then_some(holder.process)
+    }
 }
+
+/// The file that is written anew with each decision of a person, so that a daemon that watches the directory hears of it.
+pub const DECIDED: &str = "decided";
 
 impl fmt::Display for StateDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,17 +114,43 @@ impl fmt::Display for StateDirectory {
     }
 }
 
-/// The process id is there for the message to others; the lock itself does not depend on it.
-fn write_process(file: &mut File) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{}", std::process::id())
+/// Who holds the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id.
+    pub process: u32,
+    /// What it does.
+    pub work: Work,
 }
 
-fn read_process(file: &mut File) -> Option<u32> {
+/// What the holder of the lock does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// One command, which ends.
+    Pass,
+    /// It stays until somebody stops it.
+    Service,
+}
+
+const SERVICE: &str = "service";
+
+/// Who holds the lock is written there for the message to others; the lock itself does not depend on it.
+fn write_holder(mut file: &File, work: Work) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    match work {
+        Work::Pass => writeln!(file, "{}", std::process::id()),
+        Work::Service => writeln!(file, "{} {SERVICE}", std::process::id()),
+    }
+}
+
+fn read_holder(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
-    file.take(20).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok().filter(|&process| process > 0)
+    file.take(40).read_to_string(&mut text).ok()?;
+    let mut words = text.split_whitespace();
+    let process = words.next()?.parse().ok().filter(|&process| process > 0)?;
+    let work = if words.next() == Some(SERVICE) { Work::Service } else { Work::Pass };
+    Some(Holder { process, work })
 }
 
 /// Proof that this process is the only one that may write in a state directory, for as long as a clone of it lives.
@@ -115,7 +158,6 @@ fn read_process(file: &mut File) -> Option<u32> {
 pub struct StateLock {
     directory: StateDirectory,
     // Closing the last one releases the lock.
-    #[expect(dead_code, reason = "held, not used")]
     held: Arc<File>,
 }
 
@@ -124,18 +166,24 @@ impl StateLock {
     pub fn directory(&self) -> &StateDirectory {
         &self.directory
     }
+
+    /// Lets others know that this process will not be done soon.
+    pub fn serve(&self) -> Result<(), LedgerFault> {
+        let path = self.directory.path().join("lock");
+        write_holder(&self.held, Work::Service).map_err(|error| LedgerFault::file("write the lock", &path, &error))
+    }
 }
 
 /// The lock could not be taken.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LockFault {
     /// Another process has it.
-    #[error("another tagsyncd{} holds the state directory {directory}", Process(*process))]
+    #[error("another tagsyncd{} holds the state directory {directory}", Named(*holder))]
     Held {
         /// What it holds.
         directory: StateDirectory,
-        /// Its process id, where it could be read.
-        process: Option<u32>,
+        /// Who it is, where that could be read.
+        holder: Option<Holder>,
     },
     /// The directory or the lock file could not be made.
     #[error(transparent)]
@@ -146,17 +194,26 @@ impl LockFault {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
+            Self::Held { holder: Some(Holder { process, work: Work::Service }), .. } => {
+                format!(
+                    "Ask it for a pass over everything with `kill -USR1 {process}`; for anything else, stop it first."
+                )
+            }
             Self::Held { .. } => "Wait until it is done.".into(),
             Self::Unusable(fault) => fault.hint.clone(),
         }
     }
 }
 
-struct Process(Option<u32>);
+struct Named(Option<Holder>);
 
-impl fmt::Display for Process {
+impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |process| write!(f, " (process {process})"))
+        match self.0 {
+            Some(Holder { process, work: Work::Pass }) => write!(f, " (process {process})"),
+            Some(Holder { process, work: Work::Service }) => write!(f, " (the service, process {process})"),
+            None => Ok(()),
+        }
     }
 }
 

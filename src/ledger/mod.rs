@@ -26,12 +26,12 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use directory::{LockFault, StateDirectory, StateLock};
+pub use directory::{DECIDED, Holder, LockFault, StateDirectory, StateLock, Work};
 pub use fault::LedgerFault;
 pub use parked::{APPROVAL_LIFE, Decision, Difference, Parked, ParkedBy, ParkedEnd, ParkedSet};
 pub use reader::SqliteReader;
@@ -144,7 +144,7 @@ pub const APPROVED_UNDO: &str = "approved undo";
 pub struct IntentId(pub i64);
 
 /// How a write ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It took effect.
@@ -259,6 +259,33 @@ pub struct Pin {
     pub since: Timestamp,
 }
 
+/// How long a replica may still show what was there before a write.
+pub const REPLICA_LAG: SignedDuration = SignedDuration::from_secs(60);
+
+/// The latest own write to a name that took effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnWrite {
+    /// What was done.
+    pub action: Action,
+    /// The value before; `None` for a create.
+    pub old: Option<Value>,
+    /// The value after; `None` for a delete.
+    pub new: Option<Value>,
+    /// When it ended.
+    pub time: Timestamp,
+}
+
+/// What is remembered with its time, by source name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lately {
+    /// The latest own writes that a replica may not show yet.
+    pub writes: BTreeMap<TagName, OwnWrite>,
+    /// When names were put back that somebody had changed on the remote, in order; of the last 25 hours.
+    pub restored: BTreeMap<TagName, Vec<Timestamp>>,
+    /// Since when names are absent from the source that are to be deleted.
+    pub absences: BTreeMap<TagName, Timestamp>,
+}
+
 /// All that is remembered about a pair.
 #[derive(Clone, Debug, Default)]
 pub struct PairState {
@@ -285,6 +312,8 @@ pub struct PairState {
     pub pins: BTreeMap<TagName, Pin>,
     /// What tags were last seen to point at, by their names on the remote. What cannot be trusted is left out of it.
     pub sightings: Sightings,
+    /// What is remembered with its time.
+    pub lately: Lately,
 }
 
 /// All that is remembered about one name of a pair.
@@ -304,6 +333,8 @@ pub struct NameState {
     pub parked: Vec<Parked>,
     /// When a pass over the pair last ended without an error.
     pub last_success: Option<Timestamp>,
+    /// What is remembered of the name with its time.
+    pub lately: Lately,
 }
 
 /// Changes to records that need no call.
@@ -522,6 +553,16 @@ pub trait Ledger: LedgerRead {
         pair: &Pair,
         seen: &[(TagName, Sighting)],
         forgotten: &[TagName],
+    ) -> Result<(), LedgerFault>;
+
+    /// Remembers since when names are absent from the source, and forgets it of names that are back or gone for good. A name
+    /// that is known as absent keeps its age. Durable with the next flush.
+    async fn note_absences(
+        &self,
+        pair: &Pair,
+        absent: &[TagName],
+        ended: &[TagName],
+        now: Timestamp,
     ) -> Result<(), LedgerFault>;
 
     /// Returns when everything before it is durable.

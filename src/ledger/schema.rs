@@ -75,6 +75,9 @@ const MIGRATIONS: &[&str] = &["
     -- The budgets count here; creates, which may be a hundred thousand a day, stay out of it.
     CREATE INDEX history_of_losses ON history (pair, time) WHERE action <> 'create';
 
+    -- What was put back because somebody had changed it on the remote: rare, and asked for in every pass.
+    CREATE INDEX history_of_drift ON history (pair, time) WHERE reason = 'drift';
+
     -- How many tags were owned before a record went.
     CREATE TABLE marks (
         pair INTEGER NOT NULL REFERENCES pairs (id),
@@ -104,6 +107,13 @@ const MIGRATIONS: &[&str] = &["
         remote_name BLOB NOT NULL, digest TEXT NOT NULL, confirmed INTEGER NOT NULL,
         checksum INTEGER NOT NULL,
         PRIMARY KEY (pair, remote_name)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Names that are to be deleted once they have been absent from the source for long enough.
+    CREATE TABLE absences (
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        tag BLOB NOT NULL, since INTEGER NOT NULL,
+        PRIMARY KEY (pair, tag)
     ) STRICT, WITHOUT ROWID;
 
     CREATE TABLE passes (

@@ -72,7 +72,7 @@ impl SqliteLedger {
         decision: Decision,
         now: Timestamp,
     ) -> Result<bool, LedgerFault> {
-        let (path, pair, plan) = (directory.ledger(), pair.clone(), plan.to_owned());
+        let (directory, path, pair, plan) = (directory.clone(), directory.ledger(), pair.clone(), plan.to_owned());
         in_background(move || {
             let decide = || -> Result<bool, Failure> {
                 let connection = schema::open_beside(&path)?;
@@ -84,7 +84,12 @@ impl SqliteLedger {
                 )?;
                 Ok(decided > 0)
             };
-            decide().map_err(|failure| failure.at(&path))
+            let decided = decide().map_err(|failure| failure.at(&path))?;
+            // Without it a daemon acts on the decision with its next pass.
+            if let Err(fault) = directory.announce_decision() {
+                tracing::debug!(%fault, "A daemon does not hear of the decision at once.");
+            }
+            Ok(decided)
         })
         .await
     }
@@ -275,6 +280,17 @@ impl Ledger for SqliteLedger {
         }
         let (pair, seen, forgotten) = (pair.clone(), seen.to_vec(), forgotten.to_vec());
         self.writer.ride(move |book| book.remember(&pair, &seen, &forgotten))
+    }
+
+    async fn note_absences(
+        &self,
+        pair: &Pair,
+        absent: &[TagName],
+        ended: &[TagName],
+        now: Timestamp,
+    ) -> Result<(), LedgerFault> {
+        let (pair, absent, ended) = (pair.clone(), absent.to_vec(), ended.to_vec());
+        self.writer.ride(move |book| book.note_absences(&pair, &absent, &ended, now))
     }
 
     async fn flush(&self) -> Result<(), LedgerFault> {

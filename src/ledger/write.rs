@@ -59,6 +59,7 @@ impl<'connection> Book<'connection> {
             self.execute("DELETE FROM refusals WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM parked WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM pins WHERE pair = ?1", [id])?;
+            self.execute("DELETE FROM absences WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM marks WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM digests WHERE pair = ?1", [id])?;
             self.owned.insert(id, 0);
@@ -358,6 +359,26 @@ impl<'connection> Book<'connection> {
         }
         for name in forgotten {
             self.execute("DELETE FROM digests WHERE pair = ?1 AND remote_name = ?2", params![id, name.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn note_absences(
+        &mut self,
+        pair: &Pair,
+        absent: &[TagName],
+        ended: &[TagName],
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let id = self.id(pair)?;
+        for tag in ended {
+            self.execute("DELETE FROM absences WHERE pair = ?1 AND tag = ?2", params![id, tag.as_bytes()])?;
+        }
+        for tag in absent {
+            self.execute(
+                "INSERT INTO absences (pair, tag, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                params![id, tag.as_bytes(), now.as_microsecond()],
+            )?;
         }
         Ok(())
     }

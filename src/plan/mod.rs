@@ -6,6 +6,7 @@
 
 mod basis;
 mod classify;
+mod delay;
 mod draw;
 mod guard;
 mod hold;
@@ -18,6 +19,7 @@ mod tests;
 
 pub use basis::{Basis, questioned, scope};
 pub use classify::{NameRules, Verdict, classify};
+pub use delay::{Delay, Timing};
 pub use draw::{RemoteRules, Rules, Sides, Unplaceable, draw};
 pub use guard::{ApprovedPlan, Facts, Guarded, Stopped, guard};
 pub use hold::{Conflict, Held, HoldKind, Waiting};

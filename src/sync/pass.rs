@@ -8,14 +8,14 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{Begun, Mode, Purpose, Run, SourceSide, remote_rules};
+use super::{Begun, Grace, Mode, Purpose, Run, SourceSide, remote_rules};
 use crate::apply::{Applied, Writer, apply, recover};
 use crate::config::{ConfigFault, JobSettings, RemoteSettings};
 use crate::http::Transport;
-use crate::ledger::{HistoryQuery, Ledger, LedgerFault, Outcome, Pair, PairState, Parked, ParkedSet, Pin};
+use crate::ledger::{HistoryQuery, Ledger, LedgerFault, Outcome, Pair, PairState, Parked, ParkedSet, Pin, REPLICA_LAG};
 use crate::plan::{
-    ApprovedPlan, Basis, Effect, Facts, Guarded, Plan, PlannedChange, Policy, Resolved, Rules, Sides, draw, effects,
-    guard, missing_targets, questioned, resolve, reverse, scope, standing,
+    ApprovedPlan, Basis, Delay, Effect, Facts, Guarded, Plan, PlannedChange, Policy, Resolved, Rules, Sides, Timing,
+    draw, effects, guard, missing_targets, questioned, resolve, reverse, scope, standing,
 };
 use crate::provider::{Access, Connection, Fault, FaultKind, Identity, Provider};
 use crate::report::RemoteReport;
@@ -23,8 +23,6 @@ use crate::tag::{self, Listed, Looks, NamePatterns, RemoteSnapshot, RemoteTag, S
 
 /// An identity is believed for this long, so that an unchanged pass is the listing alone.
 const IDENTITY_AGE: SignedDuration = SignedDuration::from_hours(1);
-/// How long a replica may still show what was there before a write.
-const REPLICA_LAG: SignedDuration = SignedDuration::from_secs(60);
 /// Missing targets that are looked for in one pass; with more, each pass looks for another part.
 const TARGETS_AT_ONCE: usize = 64;
 
@@ -69,10 +67,12 @@ pub(super) async fn pass(
     let connection = Connection { transport: transport.clone(), compare_annotations: settings.compare_annotations };
     let outcome = async {
         let provider = settings.keys.connect(connection).await?;
-        Pass { job, side, settings: &settings, run, begun, pair, provider }.run(report).await
+        let now = Timestamp::now();
+        Pass { job, side, settings: &settings, run, begun, pair, provider, now }.run(report).await
     }
     .await;
     report.requests = transport.requests();
+    report.traffic = transport.traffic();
     outcome
 }
 
@@ -84,6 +84,8 @@ struct Pass<'a> {
     begun: &'a Begun<'a>,
     pair: &'a Pair,
     provider: Arc<dyn Provider>,
+    /// When this pass began, for all that depends on time.
+    now: Timestamp,
 }
 
 /// Who answers, and whether that was asked in this pass or is remembered.
@@ -147,6 +149,7 @@ impl Pass<'_> {
             return Ok(None);
         }
         self.take_approvals(&released, ledger).await?;
+        self.note_absences(&plan, ledger, &state).await?;
         let applied = apply(approved, &self.writer(ledger)).await?;
         self.remember_writes(&applied, remembers, ledger).await?;
         changes.extend(applied);
@@ -415,7 +418,30 @@ impl Pass<'_> {
 
     fn sides<'a>(&'a self, state: &'a PairState, remote: &'a RemoteSnapshot, open: &'a BTreeSet<TagName>) -> Sides<'a> {
         let PairState { records, refusals, pins, .. } = state;
-        Sides { source: &self.side.snapshot, records, remote, refusals, open, pins }
+        let timing = Timing { now: self.now, grace: self.grace(), lately: &state.lately };
+        Sides { source: &self.side.snapshot, records, remote, refusals, open, pins, timing }
+    }
+
+    /// How long a deletion waits, if it does.
+    fn grace(&self) -> Option<SignedDuration> {
+        let grace = SignedDuration::try_from(self.job.delete_grace).unwrap_or(SignedDuration::MAX);
+        (self.run.grace == Grace::Keep).then_some(grace)
+    }
+
+    /// Remembers since when names wait for their deletion; what is back in the source, or gone on both sides, is forgotten.
+    async fn note_absences(&self, plan: &Plan, ledger: &Arc<dyn Ledger>, state: &PairState) -> Result<(), PairFault> {
+        let known = &state.lately.absences;
+        let waiting = plan.waiting.iter().filter(|waiting| matches!(waiting.until, Some((Delay::Grace, _))));
+        let absent: BTreeSet<&TagName> = waiting.map(|waiting| &waiting.tag).collect();
+        let still = |tag: &TagName| {
+            self.side.snapshot.get(tag).is_none() && (state.records.contains_key(tag) || absent.contains(tag))
+        };
+        let ended: Vec<TagName> = known.keys().filter(|tag| !still(tag)).cloned().collect();
+        let new: Vec<TagName> = absent.into_iter().filter(|tag| !known.contains_key(*tag)).cloned().collect();
+        if !new.is_empty() || !ended.is_empty() {
+            ledger.note_absences(self.pair, &new, &ended, self.now).await?;
+        }
+        Ok(())
     }
 
     /// The names that this run is about to put back against the source, or against what nobody can tell yet.

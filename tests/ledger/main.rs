@@ -17,9 +17,9 @@ use std::process::{Child, Command, Stdio};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use tagsyncd::ledger::{
-    Action, HistoryQuery, Intent, IntentId, Ledger, LedgerRead as _, LockFault, Matter, Note, Outcome, Ownership, Pair,
-    PairState, Parked, ParkedBy, ParkedEnd, ParkedSet, PassEnd, Pin, Record, RecordChange, RefusalKind, Settlement,
-    SqliteLedger, SqliteReader, StateDirectory, StateLock, Unsettled,
+    Action, HistoryQuery, Holder, Intent, IntentId, Ledger, LedgerRead as _, LockFault, Matter, Note, Outcome,
+    Ownership, Pair, PairState, Parked, ParkedBy, ParkedEnd, ParkedSet, PassEnd, Pin, Record, RecordChange,
+    RefusalKind, Settlement, SqliteLedger, SqliteReader, StateDirectory, StateLock, Unsettled, Work,
 };
 use tagsyncd::provider::{Access, Identity};
 use tagsyncd::tag::{Annotation, Sighting, TagName, Target, Value};

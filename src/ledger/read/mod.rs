@@ -1,6 +1,7 @@
 //! From rows to what they mean. A row that cannot have been written by us is a failure, never left out.
 
 mod history;
+mod lately;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -198,13 +199,14 @@ pub(super) fn pair_state(connection: &Connection, pair: &Pair, now: Timestamp) -
         parked: parked(&moment, id)?,
         pins: pins(&moment, id)?,
         sightings: sightings(&moment, id, pair)?,
+        lately: lately::of_pair(&moment, id, row.bound, now)?,
     })
 }
 
 /// Everything about one name of a pair, as of one moment.
 pub(super) fn name_state(connection: &Connection, pair: &Pair, tag: &TagName) -> Result<NameState, Failure> {
     let moment = connection.unchecked_transaction()?;
-    let Some((id, _)) = pair_row(&moment, pair)? else { return Ok(NameState::default()) };
+    let Some((id, row)) = pair_row(&moment, pair)? else { return Ok(NameState::default()) };
     let mut state = NameState::default();
     let mut statement = moment
         .prepare("SELECT tag, remote_name, value, ownership, checksum FROM records WHERE pair = ?1 AND tag = ?2")?;
@@ -221,6 +223,7 @@ pub(super) fn name_state(connection: &Connection, pair: &Pair, tag: &TagName) ->
     state.parked.retain(|parked| parked.set.holds(tag));
     let last_success: Option<Option<i64>> =
         moment.query_row("SELECT last_success FROM passes WHERE pair = ?1", [id], |row| row.get(0)).optional()?;
+    state.lately = lately::of_name(&moment, id, row.bound, tag)?;
     state.last_success = last_success.flatten().map(timestamp).transpose()?;
     Ok(state)
 }

@@ -67,8 +67,11 @@ impl Vercel {
         let refusal = refusal(reply.body());
         let mut fault = reply.refusal(refusal.words.as_deref());
         // The limit stands in the body (2026-11-21, <https://vercel.com/docs/rest-api/errors>).
-        if fault.kind == FaultKind::Throttled && fault.retry_after.is_none() {
-            fault.retry_after = refusal.wait(reply.date().unwrap_or_else(Timestamp::now));
+        if fault.kind == FaultKind::Throttled
+            && !reply.asks_to_wait()
+            && let Some(wait) = refusal.wait(reply.date().unwrap_or_else(Timestamp::now))
+        {
+            fault = self.rest.leave_alone(wait, fault);
         }
         let hint = match reply.status() {
             401 => "check that the token is complete, not expired and not revoked",
