@@ -38,7 +38,7 @@ pub use reader::SqliteReader;
 pub use sqlite::SqliteLedger;
 
 use crate::provider::Identity;
-use crate::tag::{NamePatterns, TagName, Value};
+use crate::tag::{NamePatterns, Sighting, Sightings, TagName, Value};
 
 /// One source and one remote under one job: what a record belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -303,12 +303,15 @@ pub struct PairState {
     pub identity: Option<(Identity, Timestamp)>,
     /// Since when the source and the tag space of today belong together; what was written before was written elsewhere.
     pub bound: Option<Timestamp>,
-    /// Whether an `exact` pass has completed here, so that its overwrites need no approval any more.
-    pub exact_begun: bool,
+    /// Over which names an `exact` pass has completed here, so that its overwrites among them need no approval any more: the
+    /// fingerprint that [`Ledger::end_pass`] was given.
+    pub exact_begun: Option<String>,
     /// What is parked now.
     pub parked: Vec<Parked>,
     /// Names that were put back against the source.
     pub pins: BTreeMap<TagName, Pin>,
+    /// What tags were last seen to point at, by their names on the remote. What cannot be trusted is left out of it.
+    pub sightings: Sightings,
     /// What is remembered with its time.
     pub lately: Lately,
 }
@@ -504,7 +507,7 @@ pub trait LedgerRead: Send + Sync {
 #[async_trait]
 pub trait Ledger: LedgerRead {
     /// Binds a pair to these identities. With `void`, what belonged to the former ones goes first: records, refusals,
-    /// parked changes, pins, the high-water mark and the approval of an `exact` pass.
+    /// parked changes, pins, sightings, the high-water mark and the approval of an `exact` pass.
     ///
     /// The history stays, and so does what the budgets have used. Intents stay while the tag space is the same, since a
     /// gap in it must still be closed; those for another tag space mean nothing any more and enter the history as `lost`.
@@ -558,6 +561,14 @@ pub trait Ledger: LedgerRead {
     /// Ends pins. Durable with the next flush.
     async fn unpin(&self, pair: &Pair, tags: &[TagName]) -> Result<(), LedgerFault>;
 
+    /// Remembers what tags were seen to point at, and forgets that of others. Durable with the next flush.
+    async fn remember(
+        &self,
+        pair: &Pair,
+        seen: &[(TagName, Sighting)],
+        forgotten: &[TagName],
+    ) -> Result<(), LedgerFault>;
+
     /// Remembers since when names are absent from the source, and forgets it of names that are back or gone for good. A name
     /// that is known as absent keeps its age. Durable with the next flush.
     async fn note_absences(
@@ -575,7 +586,7 @@ pub trait Ledger: LedgerRead {
     /// Returns when everything before it is durable.
     async fn flush(&self) -> Result<(), LedgerFault>;
 
-    /// Ends a pass: times and state for `status`, and everything before it is durable. `exact_begun` is only ever raised
-    /// here; [`Ledger::bind`] lowers it.
-    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), LedgerFault>;
+    /// Ends a pass: times and state for `status`, and everything before it is durable. `exact_begun` is only ever set here;
+    /// `None` leaves it as it is, and [`Ledger::bind`] takes it away.
+    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: Option<&str>) -> Result<(), LedgerFault>;
 }

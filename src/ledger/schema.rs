@@ -30,7 +30,8 @@ const MIGRATIONS: &[&str] = &["
         space TEXT, access TEXT, access_found TEXT, access_needed TEXT, confirmed INTEGER,
         -- Since when this source and this tag space belong together.
         bound INTEGER,
-        exact_begun INTEGER NOT NULL,
+        -- Over which names an `exact` pass has completed.
+        exact_begun TEXT,
         checksum INTEGER NOT NULL,
         UNIQUE (job, repository, remote)
     ) STRICT;
@@ -99,6 +100,14 @@ const MIGRATIONS: &[&str] = &["
         pair INTEGER NOT NULL REFERENCES pairs (id),
         tag BLOB NOT NULL, value TEXT, undone TEXT NOT NULL, since INTEGER NOT NULL,
         PRIMARY KEY (pair, tag)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What tags were last seen to point at, where a listing has names only. Losing it costs a look at each.
+    CREATE TABLE digests (
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        remote_name BLOB NOT NULL, digest TEXT NOT NULL, confirmed INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        PRIMARY KEY (pair, remote_name)
     ) STRICT, WITHOUT ROWID;
 
     -- Names that are to be deleted once they have been absent from the source for long enough.

@@ -20,7 +20,7 @@ use super::{
     schema,
 };
 use crate::provider::Identity;
-use crate::tag::TagName;
+use crate::tag::{Sighting, TagName};
 
 /// The ledger in SQLite, open for writing.
 ///
@@ -274,6 +274,19 @@ impl Ledger for SqliteLedger {
         self.writer.ride(move |book| book.unpin(&pair, &tags))
     }
 
+    async fn remember(
+        &self,
+        pair: &Pair,
+        seen: &[(TagName, Sighting)],
+        forgotten: &[TagName],
+    ) -> Result<(), LedgerFault> {
+        if seen.is_empty() && forgotten.is_empty() {
+            return Ok(());
+        }
+        let (pair, seen, forgotten) = (pair.clone(), seen.to_vec(), forgotten.to_vec());
+        self.writer.ride(move |book| book.remember(&pair, &seen, &forgotten))
+    }
+
     async fn note_absences(
         &self,
         pair: &Pair,
@@ -297,8 +310,8 @@ impl Ledger for SqliteLedger {
         self.writer.barrier().await
     }
 
-    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), LedgerFault> {
-        let (pair, end) = (pair.clone(), end.clone());
+    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: Option<&str>) -> Result<(), LedgerFault> {
+        let (pair, end, exact_begun) = (pair.clone(), end.clone(), exact_begun.map(str::to_owned));
         self.writer.flush(move |book| book.end_pass(&pair, &end, exact_begun)).await
     }
 }

@@ -13,7 +13,7 @@ use super::{
     Settlement, UNDO, Unsettled,
 };
 use crate::provider::Identity;
-use crate::tag::TagName;
+use crate::tag::{Sighting, TagName};
 
 /// How exactly the high-water mark remembers when it was passed; bounds the marks of a day to 1440 for each pair.
 const MARK: i64 = 60 * 1_000_000;
@@ -53,7 +53,7 @@ impl<'connection> Book<'connection> {
             exact_begun: former.exact_begun,
         };
         if void {
-            row.exact_begun = false;
+            row.exact_begun = None;
             row.bound = Some(now);
             self.execute("DELETE FROM records WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM refusals WHERE pair = ?1", [id])?;
@@ -61,6 +61,7 @@ impl<'connection> Book<'connection> {
             self.execute("DELETE FROM pins WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM absences WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM marks WHERE pair = ?1", [id])?;
+            self.execute("DELETE FROM digests WHERE pair = ?1", [id])?;
             self.owned.insert(id, 0);
             if former.identity.is_some_and(|(bound, _)| bound.space != identity.space) {
                 self.void_intents(id, pair, now)?;
@@ -354,6 +355,28 @@ impl<'connection> Book<'connection> {
         Ok(())
     }
 
+    pub(super) fn remember(
+        &mut self,
+        pair: &Pair,
+        seen: &[(TagName, Sighting)],
+        forgotten: &[TagName],
+    ) -> Result<(), Failure> {
+        let id = self.id(pair)?;
+        let sum = Checksum::of("digests", pair);
+        for (name, Sighting { digest, confirmed }) in seen {
+            let (name, digest, confirmed) = (name.as_bytes(), digest.to_string(), confirmed.as_microsecond());
+            let sum = read::sighting_checksum(sum.clone(), name, &digest, confirmed);
+            self.execute(
+                "INSERT OR REPLACE INTO digests (pair, remote_name, digest, confirmed, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![id, name, digest, confirmed, sum],
+            )?;
+        }
+        for name in forgotten {
+            self.execute("DELETE FROM digests WHERE pair = ?1 AND remote_name = ?2", params![id, name.as_bytes()])?;
+        }
+        Ok(())
+    }
+
     pub(super) fn note_absences(
         &mut self,
         pair: &Pair,
@@ -374,10 +397,10 @@ impl<'connection> Book<'connection> {
         Ok(())
     }
 
-    pub(super) fn end_pass(&mut self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), Failure> {
+    pub(super) fn end_pass(&mut self, pair: &Pair, end: &PassEnd, exact_begun: Option<String>) -> Result<(), Failure> {
         let id = self.id(pair)?;
         let row = self.row(pair)?;
-        if exact_begun && !row.exact_begun {
+        if exact_begun.is_some() && exact_begun != row.exact_begun {
             self.put_row(id, pair, &PairRow { exact_begun, ..row })?;
         }
         let PassEnd { began, ended, state, converged, error, counts, unsettled } = end;
@@ -446,7 +469,7 @@ impl<'connection> Book<'connection> {
             Some((id, _)) => id,
             None => {
                 self.execute(
-                    "INSERT INTO pairs (job, repository, remote, exact_begun, checksum) VALUES (?1, ?2, ?3, 0, 0)",
+                    "INSERT INTO pairs (job, repository, remote, checksum) VALUES (?1, ?2, ?3, 0)",
                     params![pair.job, pair.repository, pair.remote],
                 )?;
                 let id = self.connection.last_insert_rowid();

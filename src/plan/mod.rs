@@ -4,6 +4,7 @@
 //! [`reverse()`] draws the plan that puts back what a run changed. [`guard()`] lets the safe part of either through as an
 //! [`ApprovedPlan`] and parks the rest under ids.
 
+mod basis;
 mod classify;
 mod delay;
 mod draw;
@@ -16,6 +17,7 @@ mod reverse;
 #[cfg(test)]
 mod tests;
 
+pub use basis::{Basis, questioned, scope};
 pub use classify::{NameRules, Verdict, classify};
 pub use delay::{Delay, Timing};
 pub use draw::{RemoteRules, Rules, Sides, Unplaceable, draw};

@@ -168,7 +168,7 @@ pub async fn sync_repository(job: &JobSettings, repository: &Repository, run: &R
             for template in concerned {
                 let mut remote = RemoteReport::new(&template.name);
                 remote.fail(fault.message.clone(), Some(fault.hint.clone()));
-                end_pass(&pair_of(template), &mut remote, Timestamp::now(), false, run).await;
+                end_pass(&pair_of(template), &mut remote, Timestamp::now(), None, run).await;
                 report.remotes.push(remote);
             }
             report.hint = Some(fault.hint);
@@ -268,15 +268,15 @@ async fn sync_pair(
         Err(fault) => {
             tracing::warn!(error = fault.message, hint = fault.hint, "A pair could not be synchronised.");
             report.fail(fault.message, fault.hint);
-            false
+            None
         }
     };
-    end_pass(&pair, &mut report, began, exact_begun, run).await;
+    end_pass(&pair, &mut report, began, exact_begun.as_deref(), run).await;
     report
 }
 
 /// Remembers how the pass over a pair ended, and tells it to whoever listens.
-async fn end_pass(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exact_begun: bool, run: &Run) {
+async fn end_pass(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exact_begun: Option<&str>, run: &Run) {
     remember(pair, report, began, exact_begun, run).await;
     if let Some(ended) = &run.ended {
         ended(pair, report);
@@ -284,7 +284,7 @@ async fn end_pass(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exac
 }
 
 /// A pass that only plans remembers nothing.
-async fn remember(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exact_begun: bool, run: &Run) {
+async fn remember(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exact_begun: Option<&str>, run: &Run) {
     let Mode::Sync(ledger) = &run.mode else { return };
     if matches!(run.purpose, Purpose::Undo { .. }) {
         // It says nothing about agreement; the next ordinary pass does.

@@ -11,6 +11,7 @@ pub mod conformance;
 pub mod everywhere;
 pub mod gitlab;
 pub mod gitlab_subject;
+pub mod images;
 pub mod memory;
 pub mod memory_subject;
 pub mod program;

@@ -88,7 +88,7 @@ impl Watched {
             counts: r#"{"in_sync":41}"#.to_owned(),
             unsettled: open.iter().map(|open| Unsettled { since: ended, ..open.clone() }).collect(),
         };
-        self.ledger.end_pass(pair, &end, false).await.expect("the ledger works");
+        self.ledger.end_pass(pair, &end, None).await.expect("the ledger works");
     }
 
     /// A write and its end.

@@ -1,5 +1,6 @@
 //! What must hold for every plan, over random sides.
 
+mod basis;
 mod guards;
 mod resolve;
 mod reverse;

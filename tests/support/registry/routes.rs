@@ -222,6 +222,9 @@ impl RegistryWorld {
             };
             digest = super::digest(&manifest.bytes);
         }
+        if self.quirks.calls_by_sha256 {
+            digest = super::digest(&manifest.bytes);
+        }
         let mut body = manifest.bytes.to_vec();
         if self.quirks.corrupts && reference.starts_with("sha256:") {
             body.push(b' ');
