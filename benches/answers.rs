@@ -146,7 +146,7 @@ async fn fill(directory: &StateDirectory, snapshot: &SourceSnapshot) -> Uuid {
         counts: "{}".into(),
         unsettled: names.iter().take(1_000).map(held).collect(),
     };
-    ledger.end_pass(&pair, &end, false).await.unwrap();
+    ledger.end_pass(&pair, &end, None).await.unwrap();
     ledger.close().await.unwrap();
     run
 }

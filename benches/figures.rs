@@ -100,7 +100,7 @@ fn keep_records() {
         };
         let began = Instant::now();
         ledger.note(&pair, &notes, now).await.unwrap();
-        ledger.end_pass(&pair, &end, false).await.unwrap();
+        ledger.end_pass(&pair, &end, None).await.unwrap();
         line("adopted in one transaction", milliseconds(began.elapsed()));
         let mut read = Duration::MAX;
         for _ in 0..5 {
@@ -110,7 +110,7 @@ fn keep_records() {
         }
         line("read at the begin of a pass", milliseconds(read));
         let began = Instant::now();
-        ledger.end_pass(&pair, &end, false).await.unwrap();
+        ledger.end_pass(&pair, &end, None).await.unwrap();
         line("the end of a pass without changes, on disk", milliseconds(began.elapsed()));
     });
 }

@@ -16,6 +16,7 @@
 //! Only [`apply`] calls a provider's writes, and only with an [`plan::ApprovedPlan`], which only
 //! [`plan::guard()`] makes. The modules stand here in the order in which a pass meets them.
 
+pub mod schedule;
 pub mod text;
 
 pub mod config;
@@ -33,5 +34,7 @@ pub mod plan;
 pub mod apply;
 pub mod report;
 pub mod sync;
+
+pub mod service;
 
 pub mod cli;

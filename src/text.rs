@@ -4,6 +4,8 @@
 //! that are no UTF-8. Whatever reaches a terminal or a log goes through [`Printable`]; JSON goes through [`JsonText`],
 //! which loses nothing. The bytes themselves are kept as they are.
 
+pub(crate) mod near;
+
 use std::fmt::{self, Write as _};
 use std::io;
 

@@ -191,6 +191,18 @@ fn check_names_every_problem_and_providers_what_they_can() {
     program.run(&["check", "--format", "json"]).expect(0).json();
     assert_eq!(gitlab.server().record().total(), before, "nothing is asked of a remote");
 
+    let text = std::fs::read_to_string(program.path("config.toml")).expect("it is there");
+    program.configure(&format!(
+        "daemon.timezone = \"Asia/Shanghai\"\ndaemon.schedule = \"@daily\"\n{text}\nschedule = \"@yearly\"\n"
+    ));
+    let timed = program.run(&["check"]).expect(0).stdout;
+    let next = timed.lines().nth(1).expect("a line for the schedule").to_owned();
+    assert!(next.starts_with("core: next run 2"), "{timed}");
+    assert!(next.ends_with("-01-01T00:00:00+08:00 (@yearly, Asia/Shanghai)"), "{timed}");
+    let job = program.run(&["check", "--format", "json"]).expect(0).json()["jobs"][0].clone();
+    assert_eq!((&job["schedule"], &job["timezone"]), (&"@yearly".into(), &"Asia/Shanghai".into()));
+    assert!(job["next_run"].as_str().expect("a time").ends_with("-01-01T00:00:00+08:00"), "{job}");
+
     program.configure("[deamon]\n[job.core]\nfrom = \"core\"\nto = []\npolicy = \"miror\"\n");
     let bad = program.run(&["--sync"]).expect(78);
     for part in

@@ -394,7 +394,7 @@ async fn a_token_of_iam_is_kept_and_renewed() {
 
 #[tokio::test]
 async fn a_refused_password_is_said_without_it() {
-    let remote = Remote::with_tags(1, Quirks::default());
+    let mut remote = Remote::with_tags(1, Quirks::default());
     remote.fake.change(|world| world.users.clear());
     let fault = remote.connect_with(remote.iam()).await.list_tags().await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Unauthorized);
@@ -404,6 +404,12 @@ async fn a_refused_password_is_said_without_it() {
     );
     assert!(fault.hint.unwrap().contains("`domain`") && !fault.message.contains("sesame"));
     assert_eq!((remote.count(kind::TOKEN), remote.count(kind::LIST)), (1, 0));
+
+    // Nobody asks again for a while, and after a reload at once.
+    let fault = remote.connect_with(remote.iam()).await.list_tags().await.unwrap_err();
+    assert!(fault.message.contains("is left alone until") && !fault.message.contains("sesame"), "{fault}");
+    assert_eq!((fault.kind, remote.count(kind::TOKEN)), (FaultKind::Unauthorized, 1));
+    remote.pool = Arc::new(Pool::new());
 
     let without = Effect::Answer(Reply::json(201, &json!({ "token": { "expires_at": "CANARY" } })));
     remote.fake.server().on(When::method("POST").path_end("/tokens"), without);

@@ -236,7 +236,7 @@ fn what_is_wrong_with_a_job() {
         ),
         (
             "schedule = \"* * * *\"",
-            12,
+            13,
             "this is not a schedule",
             Some("5 fields as in crontab(5), like \"*/15 * * * *\", or 6 with seconds first, or \"@hourly\""),
         ),
@@ -300,7 +300,35 @@ fn what_is_wrong_with_repositories_names_and_the_daemon() {
         ),
         (
             "[daemon]\ntimezone = \" \"",
-            (2, 12, "the time zone is empty", Some("an IANA name, like \"Europe/Berlin\", or \"UTC\"")),
+            (2, 12, "there is no time zone of this name", Some("write an IANA name, like `Europe/Berlin`, or `UTC`")),
+        ),
+        (
+            "[daemon]\ntimezone = \"Europe/Berlni\"",
+            (2, 12, "there is no time zone `Europe/Berlni`", Some("did you mean `Europe/Berlin`?")),
+        ),
+        ("[daemon]\nschedule = '*/15 24 * * *'", (2, 18, "hour: 24 is out of range", Some("0 to 23"))),
+        (
+            "[daemon]\nschedule = \"\\u002a * * * 8\"",
+            (2, 12, "day of the week: 8 is out of range", Some("0 to 7, or a name from `sun` to `sat`")),
+        ),
+        (
+            "[daemon]\nschedule = \"0 0 31 apr *\"",
+            (
+                2,
+                17,
+                "this never comes: no month that is chosen has such a day",
+                Some("choose another month, or a day up to 28, which every month has"),
+            ),
+        ),
+        ("[daemon]\nschedule = \"@houly\"", (2, 13, "there is no `@houly`", Some("did you mean `@hourly`?"))),
+        (
+            "[daemon]\njitter = \"25h\"",
+            (
+                2,
+                10,
+                "`jitter` is longer than a day",
+                Some("it only spreads the load; another time of day belongs into `schedule`"),
+            ),
         ),
         ("[daemon]\nstate = \"state\"", (2, 9, "the path must be absolute", None)),
         ("[daemon]\nshedule = \"@daily\"", (2, 1, "unknown key `shedule`", Some("did you mean `schedule`?"))),
@@ -308,7 +336,12 @@ fn what_is_wrong_with_repositories_names_and_the_daemon() {
         ("[jobs.core]", (1, 2, "unknown key `jobs`", Some("did you mean `job`?"))),
         (
             "[logging]",
-            (1, 2, "unknown key `logging`", Some("at the top there are `daemon`, `repository`, `remote`, `job`")),
+            (
+                1,
+                2,
+                "unknown key `logging`",
+                Some("at the top there are `daemon`, `repository`, `remote`, `job`, `notify`"),
+            ),
         ),
         ("[repository.\"a/b\"]\npath = \"/x\"", (1, 13, "this cannot be the name of a repository", Some(names))),
         (
@@ -477,6 +510,8 @@ fn no_message_repeats_a_secret() {
             "tags = [\"CANARY[\"]",
             "semver = \"CANARY\"",
             "schedule = \"CANARY\"",
+            "schedule = \"CANARY CANARY/2 1-CANARY CANARY-3 sunCANARY\"",
+            "schedule = \"@CANARY\"",
             "delete_grace = \"CANARY\"",
             "hook_secret = \"CANARY\"",
             "limits = \"CANARY\"",
@@ -491,7 +526,7 @@ fn no_message_repeats_a_secret() {
         with("path = \"/srv/git/core.git\"", "path = \"CANARY\""),
         format!("token = \"CANARY\"{GOOD}"),
         format!("daemon = \"CANARY\"{GOOD}"),
-        format!("[daemon]\nlisten = \"CANARY\"\ntimezone = [\"CANARY\"]\nstate = \"CANARY\"{GOOD}"),
+        format!("[daemon]\nlisten = \"CANARY\"\ntimezone = \"CANARY\"\nstate = \"CANARY\"{GOOD}"),
         format!("remote.x = \"CANARY\"{GOOD}"),
     ])
     .collect();
@@ -528,8 +563,7 @@ fn nothing_printed_steers_a_terminal() {
 #[test]
 fn a_file_says_what_its_settings_are() {
     let settings = load(Path::new("config/examples/gitlab-mirror.toml")).unwrap();
-    assert_eq!(settings.daemon.schedule.as_deref(), Some("*/15 * * * *"));
-    assert_eq!(settings.daemon.timezone, "Europe/Berlin");
+    assert_eq!(settings.daemon.timezone.name, "Europe/Berlin");
     assert_eq!(settings.daemon.jitter, Duration::from_secs(30));
     assert_eq!(settings.daemon.listen, Some(([127, 0, 0, 1], 9465).into()));
 
@@ -540,7 +574,8 @@ fn a_file_says_what_its_settings_are() {
         (inside.limits, public.limits),
         (Limits::default(), Limits { deletes: 0, moves: 0, ..Limits::default() })
     );
-    assert_eq!((inside.schedule.as_deref(), public.schedule.as_deref()), (None, Some("0 6 * * *")));
+    assert_eq!((inside.schedule.expression(), public.schedule.expression()), ("*/15 * * * *", "0 6 * * *"));
+    assert_eq!(public.schedule.time_zone().iana_name(), Some("Europe/Berlin"));
     assert_eq!(public.hook_secret, Some(SecretSource::Credential("hook".into())));
     for (tag, in_scope) in [("v1.2.0", true), ("v0.9.0", false), ("1.2.0", false)] {
         let name = TagName::new(tag).unwrap();
@@ -654,5 +689,37 @@ fn a_hostile_file_is_answered() {
     for (shape, text) in shapes {
         let shown = parse(&text).expect_err(shape).to_string();
         assert!(shown.len() < 1 << 20, "{shape}: {} bytes are no answer", shown.len());
+    }
+}
+
+#[test]
+fn what_is_wrong_with_notifications() {
+    let settings = parse(GOOD).unwrap().notify;
+    assert_eq!(settings, tagsyncd::config::NotifySettings::default());
+    let text =
+        "[notify]\ncommand = [\"/bin/page\"]\nurl = { env = \"CHAT\" }\nheartbeat = \"https://example.com/a?b\"\n";
+    let settings = parse(&format!("{GOOD}{text}")).unwrap().notify;
+    assert_eq!(settings.repeat, Some(Duration::from_secs(86_400)));
+    assert_eq!(settings.url, Some(tagsyncd::config::Address::Secret(SecretSource::Environment("CHAT".into()))));
+    let silent = parse(&format!("{GOOD}[notify]\nrepeat = \"0s\"\n")).unwrap().notify;
+    assert_eq!(silent.repeat, None);
+    let form = "write a full URL, like \"https://git.example.com\" or \"https://example.com/prefix\"";
+    for (line, column, message, hint) in [
+        ("url = \"chat.example.com\"", 7, "this is not a full http or https URL", Some(form)),
+        ("heartbeat = \"http://example.com/\"", 13, "plain HTTP would send it in the clear", Some("use https")),
+        ("url = \"https://example.com/#a\"", 7, "an address that is called has no fragment", Some(form)),
+        ("url = 5", 7, "expected a URL, or a table that says where it is kept, found a whole number", None),
+        ("url = { fil = \"/x\" }", 9, "unknown key `fil`", Some("did you mean `file`?")),
+        ("token = { env = \"X\" }", 9, "there is a `token` and no `url` to send it to", None),
+        (
+            "command = []",
+            11,
+            "a command is the program and its arguments, each a string",
+            Some("`command = [\"/usr/local/bin/page\", \"--team\", \"release\"]`"),
+        ),
+        ("ca_file = \"ca.pem\"", 11, "the path must be absolute", None),
+        ("urls = \"x\"", 1, "unknown key `urls`", Some("did you mean `url`?")),
+    ] {
+        expect(&format!("{GOOD}[notify]\n{line}\n"), &[(13, column, message, hint)]);
     }
 }

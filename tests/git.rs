@@ -428,7 +428,9 @@ fn a_kill_in_the_middle_of_a_push_is_settled_by_the_next_pass() {
         mirror.server.server().forget();
         let remote = mirror.sync().expect(0).remote();
         mirror.assert_same();
-        assert_eq!(mirror.pushes(), usize::from(!after), "{remote}");
+        // A server that has the whole request may carry it out although nobody waits for the answer.
+        let again = mirror.pushes();
+        assert!(again <= usize::from(!after), "{again} pushes: {remote}");
     }
 }
 

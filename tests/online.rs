@@ -100,6 +100,8 @@ fn a_pair_that_will_work_is_found_so_and_left_alone() {
     let mut offline = program.run(&["check", "--format", "json"]).expect(0).json();
     assert_eq!(offline["online"], Value::Null);
     offline["online"] = json["online"].clone();
+    // Between the two answers a tick may have passed.
+    offline["jobs"][0]["next_run"] = json["jobs"][0]["next_run"].clone();
     assert_eq!(offline, json);
     drop(repository);
 }
@@ -448,10 +450,8 @@ fn the_time_zone_is_looked_up_once() {
     let found = timezone(&mirror("Asia/Shanghai").expect(0));
     assert_eq!((&found["check"], &found["result"]), (&json!("timezone"), &json!("ok")));
     assert!(found["detail"].as_str().expect("a text").starts_with("Asia/Shanghai, from the "), "{found}");
-    let found = timezone(&mirror("Asia/Shangai").expect(1));
-    assert_eq!((&found["result"], &found["hint"]), (&json!("failed"), &json!("did you mean `Asia/Shanghai`?")));
     // What is no name at all might be a secret in the wrong place.
-    let ended = mirror("glpat-canary").expect(1);
+    let ended = mirror("glpat-canary").expect(78);
     assert!(!ended.stdout.contains("canary") && !ended.stderr.contains("canary"), "{ended:?}");
     // A broken configuration is one first.
     program.configure("[deamon]\n");

@@ -7,16 +7,16 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use support::program::{Ended, Program, private_file};
+use support::images::World;
+use support::program::private_file;
 use support::registry::{FakeRegistry, Quirks, RegistryWorld, TagDeletes, Wants, digest, manifest};
 use support::registry_subject::target;
-use support::repository::SampleRepository;
 use support::server::{Effect, Reply, When};
 use support::vercel::{FakeVercel, IMAGE, PROJECT, REPOSITORY, TEAM};
 use tagsyncd::config::{SecretSource, Settings, load};
 use tagsyncd::http::{HttpSettings, Pool, Transport};
 use tagsyncd::provider::{Connection, Deletes, FaultKind, NewTag, Provider, RemoteKeys as _, oci, vercel};
-use tagsyncd::tag::{TagName, Value};
+use tagsyncd::tag::{TagName, TargetKind, Value};
 
 fn name(name: &str) -> TagName {
     TagName::new(name).expect("what a test needs is there")
@@ -141,6 +141,8 @@ async fn a_404_is_absence_only_where_the_image_is_shown() {
     assert_eq!(provider.get_tag(&name("v2")).await.unwrap(), None);
     assert!(!provider.has_target(&target(7)).await.unwrap());
     fake.change(|world| world.exists = false);
+    // One that has not just been shown the image.
+    let provider = connect(keys(&fake)).await;
     for kind in [
         provider.get_tag(&name("v2")).await.unwrap_err().kind,
         provider.has_target(&target(0)).await.unwrap_err().kind,
@@ -148,6 +150,93 @@ async fn a_404_is_absence_only_where_the_image_is_shown() {
     ] {
         assert_eq!(kind, FaultKind::NotFound);
     }
+}
+
+#[tokio::test]
+async fn one_proof_that_the_image_is_shown_serves_many_absent_tags() {
+    let fake = open_registry(&[("v1", 0)]);
+    let provider = connect(keys(&fake)).await;
+    for at in 0..5 {
+        assert_eq!(provider.get_tag(&name(&format!("w{at}"))).await.unwrap(), None);
+    }
+    let record = fake.server().record();
+    assert_eq!((record.count("GET list"), record.count("HEAD tag")), (1, 5));
+    // A listing is such a proof.
+    let provider = connect(keys(&fake)).await;
+    let _listed = provider.list_tags().await.unwrap();
+    fake.server().forget();
+    assert_eq!(provider.get_tag(&name("w1")).await.unwrap(), None);
+    assert_eq!(fake.server().record().total(), 1);
+}
+
+#[tokio::test]
+async fn a_manifest_that_the_registry_calls_otherwise_is_not_tagged() {
+    let fake = open_registry(&[]);
+    let long = sha512(&manifest(0).bytes);
+    fake.change(|world| {
+        world.quirks.calls_by_sha256 = true;
+        world.manifests.insert(long.clone(), manifest(0));
+    });
+    let value = Value::of(TargetKind::Digest.parse(&long).unwrap());
+    let new = NewTag { name: name("v1"), value, message: None };
+    let fault = connect(keys(&fake)).await.create_tag(&new).await.unwrap_err();
+    assert_eq!(fault.kind, FaultKind::Rejected, "{fault}");
+    assert!(fault.message.contains(&digest(&manifest(0).bytes)), "{fault}");
+    assert!(fake.writes().is_empty() && fake.tags().is_empty());
+}
+
+fn sha512(bytes: &[u8]) -> String {
+    use sha2::Digest as _;
+    let hex: String = sha2::Sha512::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("sha512:{hex}")
+}
+
+#[tokio::test]
+async fn a_later_pass_knows_what_the_registry_asks_for() {
+    let fake = FakeRegistry::start(RegistryWorld::with_manifests(3));
+    let (_folder, keys) = login(keys(&fake));
+    let pool = Arc::new(Pool::new());
+    let pass = async || {
+        let connection = Connection { transport: Transport::new(&pool, HttpSettings::default()), ..connection() };
+        keys.connect(connection).await.unwrap().list_tags().await
+    };
+    pass().await.unwrap();
+    fake.server().forget();
+    pass().await.unwrap();
+    let record = fake.server().record();
+    assert_eq!((record.count("GET token"), record.total()), (0, 1), "{:?}", record.requests);
+    assert!(record.requests.iter().all(|seen| seen.authorized));
+    // Its tokens count no more, and then it wants a login: each is learnt once.
+    fake.change(|world| world.tokens.values_mut().for_each(|token| token.uses_left = Some(0)));
+    pass().await.unwrap();
+    fake.change(|world| world.wants = Wants::Basic);
+    pass().await.unwrap();
+    fake.server().forget();
+    pass().await.unwrap();
+    assert_eq!(fake.server().record().total(), 1);
+}
+
+#[tokio::test]
+async fn a_token_server_that_moved_is_found_again() {
+    let fake = FakeRegistry::start(RegistryWorld::with_manifests(3));
+    let (_folder, keys) = login(keys(&fake));
+    let former = fake.start_token_server();
+    let latter = fake.start_token_server();
+    let here = |server: &support::server::Server| Wants::Token(Some(format!("{}/token", server.url())));
+    fake.change(|world| {
+        world.wants = here(&former);
+        world.token_uses = Some(1);
+    });
+    let keys = keys.with_realm(&former.address().to_string()).with_realm(&latter.address().to_string());
+    let pool = Arc::new(Pool::new());
+    let pass = async || {
+        let connection = Connection { transport: Transport::new(&pool, HttpSettings::default()), ..connection() };
+        keys.connect(connection).await.unwrap().list_tags().await
+    };
+    // Only the host that was named last may be asked, so the former one is refused, and nothing of it sticks.
+    assert!(pass().await.is_err());
+    fake.change(|world| world.wants = here(&latter));
+    assert!(pass().await.is_ok());
 }
 
 #[tokio::test]
@@ -304,7 +393,7 @@ async fn vercel_says_what_an_image_is() {
 #[tokio::test]
 async fn what_vercel_hides_or_limits_is_a_fault_and_never_absence() {
     let (fake, provider, _folder) = vercel(&[("v1", 0)]).await;
-    assert!(provider.identity().await.unwrap().space.ends_with("#prj_1/vcr_1"));
+    assert!(provider.identity().await.unwrap().space.ends_with("#prj_1/core=vcr_1"));
     fake.change(|world| world.quirks.hides_repository = true);
     assert!(provider.identity().await.unwrap().space.ends_with("#prj_1/core"));
     fake.change(|world| world.is_going = true);
@@ -339,8 +428,11 @@ async fn the_limit_in_the_body_of_an_answer_is_heeded() {
     fake.change(|world| world.quirks.limited_for = Some(300));
     let fault = provider.list_tags().await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Throttled);
-    let wait = fault.retry_after.unwrap();
-    assert!((Duration::from_secs(290)..=Duration::from_secs(301)).contains(&wait), "{wait:?}");
+    assert!(fault.message.contains("(it asks to be left alone until 20"), "{fault}");
+    // Nobody asks again, also in a later pass.
+    let before = fake.server().record().total();
+    let fault = provider.list_tags().await.unwrap_err();
+    assert_eq!((fault.kind, fake.server().record().total()), (FaultKind::Throttled, before));
 }
 
 #[tokio::test]
@@ -399,7 +491,7 @@ fn every_problem_of_the_keys_of_a_registry_is_told() {
 fn every_problem_of_the_keys_of_vercel_is_told() {
     assert_eq!(problems(&format!("{VERCEL}{CORE}team = \"team_a\"\n")), "");
     assert_eq!(problems(&format!("{VERCEL}{CORE}team = \"acme\"\nusername = \"team_a\"\n")), "");
-    assert_eq!(problems(&format!("{VERCEL}{CORE}username = \"team_a\"\n")), "");
+    assert_eq!(problems(&format!("{VERCEL}{CORE}username = \"team_a\"\nrealm = \"auth.vercel.com\"\n")), "");
     for (more, told) in [
         ("", &["`project` is missing", "`repository` is missing", "`image` is missing", "`username` is missing"][..]),
         ("team = \"acme\"", &["`username` is missing"]),
@@ -407,6 +499,7 @@ fn every_problem_of_the_keys_of_vercel_is_told() {
         ("project = \"a/b\"\nrepository = \"..\"", &["`project` has a slash", "`repository` cannot stand in a URL"]),
         ("team = \"\"", &["`team` is empty"]),
         ("username = \"a:b\"", &["`username` cannot be"]),
+        ("realm = \"https://x.y/token\"", &["`realm` is not the name of a host"]),
         ("registry = \"vcr.vercel.com\"", &["not a full http or https URL"]),
     ] {
         let shown = problems(&format!("{VERCEL}{more}\n"));
@@ -431,45 +524,6 @@ fn the_example_says_what_its_remotes_are() {
     assert!(matches!(vercel.capabilities().deletes, Deletes::Never(_)));
 }
 
-/// A repository with two commits whose images are in the registry under `sha-` and the commit.
-struct World {
-    repository: SampleRepository,
-    registry: FakeRegistry,
-    program: Program,
-    commits: [String; 2],
-}
-
-impl World {
-    fn new(remote: &str) -> Self {
-        let repository = SampleRepository::bare();
-        let commits = [repository.commit("one"), repository.commit("two")];
-        let mut world = RegistryWorld::with_manifests(3);
-        commits.iter().enumerate().for_each(|(n, commit)| world.tag(&format!("sha-{commit}"), n));
-        let registry = FakeRegistry::start(world);
-        let program = Program::new();
-        program.configure(&format!(
-            "[repository.core]\npath = \"{}\"\n[remote.images]\nprovider = \"oci\"\nregistry = \"{}\"\nimage = \"team/app\"\n\
-             username = \"robot\"\npassword = {{ file = \"{}\" }}\ntarget = {{ tag = \"sha-{{commit}}\" }}\n{remote}\n\
-             [job.core]\nfrom = \"core\"\nto = [\"images\"]\npolicy = \"mirror\"\n",
-            repository.path().display(),
-            registry.url(),
-            program.path("token").display(),
-        ));
-        Self { repository, registry, program, commits }
-    }
-
-    fn far(&self) -> BTreeMap<String, usize> {
-        let number =
-            |of: String| (0..3).find(|n| digest(&manifest(*n).bytes) == of).expect("what a test needs is there");
-        let tags = self.registry.tags().into_iter().filter(|(name, _)| !name.starts_with("sha-"));
-        tags.map(|(name, digest)| (name, number(digest))).collect()
-    }
-
-    fn sync(&self) -> Ended {
-        self.program.sync(&["--exit-code"])
-    }
-}
-
 #[test]
 fn a_pass_tags_images_moves_them_in_place_and_then_has_nothing_to_do() {
     let world = World::new("strip_prefix = \"v\"\nreplace = { \"+\" = \"_\" }");
@@ -485,10 +539,10 @@ fn a_pass_tags_images_moves_them_in_place_and_then_has_nothing_to_do() {
     world.registry.server().forget();
     let quiet = world.sync().expect(0).remote();
     assert_eq!((quiet["state"].as_str(), world.registry.writes().len()), (Some("in_sync"), writes));
-    // A token, two pages of names, four digests.
+    // A token, two pages of names, and the digest whose turn it is.
     let record = world.registry.server().record();
     let counts = ["GET token", "GET list", "HEAD tag"].map(|kind| record.count(kind));
-    assert_eq!(counts, [1, 3, 4], "{:?}", record.requests);
+    assert_eq!(counts, [1, 3, 1], "{:?}", record.requests);
 }
 
 #[test]
@@ -555,4 +609,31 @@ async fn a_sibling_that_somebody_else_deleted_in_between_does_not_come_back() {
     fake.change(|world| world.tags.remove("w1"));
     provider.delete_tag(&name("v1"), &Value::of(target(0))).await.unwrap();
     assert_eq!(fake.tags(), std::collections::BTreeMap::new());
+}
+
+#[test]
+fn a_changed_template_needs_a_new_approval_before_exact_deletes() {
+    let world = World::new("deletes = \"tag\"");
+    world.configure("deletes = \"tag\"", "exact");
+    world.repository.tag("v1", &world.commits[0]);
+    world.sync().expect(0);
+    // What is nobody's goes by now without a question.
+    world.registry.change(|registry| registry.tag("stray", 1));
+    world.sync().expect(0);
+    assert_eq!(world.far().into_keys().collect::<Vec<_>>(), ["v1"]);
+    // With another template the tags that CI made are strays, too.
+    world.registry.change(|registry| registry.tag(&format!("sha-{}", &world.commits[0][..12]), 0));
+    let file = world.program.path("config.toml");
+    let text = std::fs::read_to_string(&file).unwrap().replace("{commit}", "{commit:12}");
+    std::fs::write(&file, text).unwrap();
+    let remote = world.program.sync(&[]).expect(3).remote();
+    assert!(remote["plan"].is_string(), "{remote}");
+    assert_eq!(remote["held"].as_array().map(Vec::len), Some(2), "{remote}");
+    assert_eq!(world.registry.tags().len(), 4);
+    // Once it is approved it is as it was.
+    let plan = remote["plan"].as_str().unwrap().to_owned();
+    world.program.sync(&["--approve", &plan]).expect(0);
+    world.registry.change(|registry| registry.tag("another", 1));
+    world.sync().expect(0);
+    assert_eq!(world.registry.tags().len(), 2);
 }

@@ -8,17 +8,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::tz::TimeZone;
 use support::memory::{Call, MemoryProvider, MemoryTag, MemoryWorld, capabilities};
 use support::repository::SampleRepository;
 use tagsyncd::config::{JobSettings, RemoteSettings, RemoteTemplate, Repositories, Repository, Settings};
 use tagsyncd::http::{HttpSettings, Pool};
-use tagsyncd::ledger::{LedgerRead as _, SqliteLedger, StateDirectory, StateLock};
+use tagsyncd::ledger::{SqliteLedger, StateDirectory, StateLock};
 use tagsyncd::plan::{Limits, Policy, Rule};
 use tagsyncd::provider::{
     Annotations, Capabilities, Connection, Deletes, Descriptor, Fault, Lease, Moves, Provider, RemoteKeys,
 };
 use tagsyncd::report::{RemoteReport, State};
-use tagsyncd::sync::{Mode, Progress, Purpose, Question, Run, explain, run};
+use tagsyncd::schedule::Schedule;
+use tagsyncd::sync::{Grace, Mode, Progress, Purpose, Question, Run, explain, run};
 use tagsyncd::tag::{
     NameMapping, NamePatterns, NameTemplate, NotesRef, ResolveRule, Selection, TagName, Target, TargetKind, TrailerKey,
 };
@@ -109,7 +111,7 @@ impl World {
             protected: NamePatterns::default(),
             limits: Limits::default(),
             delete_grace: Duration::ZERO,
-            schedule: None,
+            schedule: Schedule::parse("@hourly", TimeZone::UTC).expect("a schedule"),
             hook_secret: None,
         };
         let state = tempfile::tempdir().expect("a temporary directory");
@@ -129,12 +131,15 @@ impl World {
         let run_settings = Run {
             id: Uuid::now_v7(),
             purpose,
+            pairs: None,
             mode: Mode::Sync(self.ledger.clone()),
             pool: Arc::new(Pool::new()),
             released,
+            grace: Grace::Skip,
             verbose: true,
             stop: tokio_util::sync::CancellationToken::new(),
             progress: Progress::default(),
+            ended: None,
         };
         let mut report = run(&[&self.job], &run_settings).await;
         let mut job = report.jobs.pop().expect("one job");
@@ -233,8 +238,7 @@ async fn what_was_undone_stays_undone_though_its_target_could_not_be_told_then()
     world.built(&commit, 1);
     let (made_by, _) = world.pass(Purpose::Agree, Vec::new()).await;
     world.gone(&format!("sha-{}", &commit[..12]));
-    let pairs = world.ledger.read_pairs_of(made_by).await.expect("a readable ledger").into_iter().collect();
-    world.pass(Purpose::Undo { run: made_by, pairs, tags: None }, Vec::new()).await;
+    world.pass(Purpose::Undo { run: made_by, tags: None }, Vec::new()).await;
     assert!(!world.far().contains_key("v1"), "{:?}", world.far());
     world.built(&commit, 1);
     let (writes, report) = world.sync().await;

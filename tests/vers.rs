@@ -240,7 +240,8 @@ async fn refusals_say_what_to_check() {
     fake.change(|world| world.keys.clear());
     for bare_401 in [true, false] {
         fake.change(|world| world.quirks.bare_401 = bare_401);
-        let fault = provider.list_tags().await.unwrap_err();
+        // A refused key is left alone for a while; another pool knows nothing of that.
+        let fault = crate::provider(&fake).await.list_tags().await.unwrap_err();
         assert_eq!(fault.kind, FaultKind::Unauthorized);
         assert!(fault.hint.unwrap().contains("API key") && !fault.message.contains("secret"));
     }

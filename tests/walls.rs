@@ -6,34 +6,42 @@ use std::path::{Path, PathBuf};
 
 /// A room and the rooms that it may name. `provider` names `config` for the vocabulary in which each provider reads its own
 /// keys: tables, problems, sources of secrets.
-const ROOMS: [(&str, &[&str]); 13] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     ("text", &[]),
+    ("schedule", &["text"]),
     ("tag", &["text"]),
     ("http", &["text"]),
     ("wire", &["http", "tag", "text"]),
     ("provider", &["config", "http", "tag", "text", "wire"]),
-    ("config", &["http", "plan", "provider", "tag", "text"]),
+    ("config", &["http", "plan", "provider", "schedule", "tag", "text"]),
     // For the trait through which a push takes its objects.
     ("source", &["tag", "text", "wire"]),
     ("ledger", &["provider", "tag"]),
     ("plan", &["ledger", "provider", "tag"]),
     ("apply", &["ledger", "plan", "provider", "source", "tag"]),
-    ("report", &["apply", "ledger", "plan", "tag", "text"]),
+    ("report", &["apply", "http", "ledger", "plan", "tag", "text"]),
     ("sync", &["apply", "config", "http", "ledger", "plan", "provider", "report", "source", "tag", "text"]),
-    ("cli", &["config", "http", "ledger", "provider", "report", "sync", "tag", "text"]),
+    ("service", &["config", "http", "ledger", "report", "schedule", "source", "sync", "tag", "text"]),
+    ("cli", &["config", "http", "ledger", "provider", "report", "schedule", "service", "sync", "tag", "text"]),
 ];
 
 /// A crate that only some rooms may use.
-const CRATES: [(&str, &[&str]); 8] = [
+const CRATES: [(&str, &[&str]); 14] = [
     ("reqwest", &["http"]),
     ("rusqlite", &["ledger"]),
     // `wire` takes ids and checksums from it, and no repository.
     ("gix", &["source", "tag", "wire"]),
     ("flate2", &["wire"]),
+    ("cron", &["schedule"]),
+    ("chrono", &["schedule"]),
     ("clap", &["cli"]),
     ("anstyle", &["cli", "report"]),
     ("anstream", &["cli"]),
     ("indicatif", &["cli"]),
+    ("axum", &["service"]),
+    ("hyper", &["service"]),
+    ("maud", &["service"]),
+    ("prometheus_client", &["service"]),
 ];
 
 fn sources() -> BTreeMap<String, Vec<(PathBuf, String)>> {

@@ -17,6 +17,7 @@ use std::sync::{Arc, OnceLock};
 use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument as _;
 use uuid::Uuid;
 
 pub use recover::recover;
@@ -83,7 +84,7 @@ pub async fn apply(approved: ApprovedPlan, writer: &Arc<Writer>) -> Result<Vec<A
     let moves_at_once = if writer.capabilities.moves == Moves::InPlace { writer.width } else { 1 };
     for (stage, at_once) in [(creates, writer.width), (moves, moves_at_once), (deletes, writer.width)] {
         let mut running = futures_util::stream::iter(stage)
-            .map(|steps| tokio::spawn(carry_out(Arc::clone(writer), steps)))
+            .map(|steps| tokio::spawn(carry_out(Arc::clone(writer), steps).in_current_span()))
             .buffer_unordered(at_once.max(1));
         while let Some(ended) = running.next().await {
             match ended {
@@ -241,8 +242,8 @@ impl Writer {
     fn applied(&self, change: PlannedChange, written: Written) -> Applied {
         let Settlement { outcome, detail, refusal, .. } = written.settlement;
         tracing::info!(
-            pair = %self.pair, tag = %change.tag, action = change.action.word(), outcome = outcome.word(),
-            detail = detail.as_deref(), "Wrote a tag.",
+            tag = %change.tag, action = change.action.word(), outcome = outcome.word(), detail = detail.as_deref(),
+            "Wrote a tag.",
         );
         let waits = refusal == Some(RefusalKind::TargetMissing);
         Applied { change, outcome, detail, waits, degraded: written.degraded }

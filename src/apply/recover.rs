@@ -32,7 +32,7 @@ pub async fn recover(writer: &Arc<Writer>, intents: Vec<(IntentId, Intent)>) -> 
         };
         let settlement = judge(writer, &intent, there).await;
         tracing::info!(
-            pair = %writer.pair, tag = %intent.tag, action = intent.action.word(), outcome = settlement.outcome.word(),
+            tag = %intent.tag, action = intent.action.word(), outcome = settlement.outcome.word(),
             "Settled an interrupted write.",
         );
         let settlement = match writer.settle(id, settlement).await {

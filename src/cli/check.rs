@@ -4,6 +4,7 @@ mod online;
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -36,6 +37,13 @@ struct Job {
     warning: Option<String>,
     /// The remotes, in the order of the job.
     remotes: Vec<Remote>,
+    /// When it runs, as written.
+    schedule: String,
+    /// The time zone of the schedule.
+    timezone: String,
+    /// When the schedule has its next tick, in its time zone and before the shift by `jitter`; null after the year 2100.
+    #[schemars(extend("format" = "date-time"))]
+    next_run: Option<String>,
 }
 
 /// A remote of a job.
@@ -52,6 +60,7 @@ struct Remote {
 pub(super) fn check(common: &Common, options: &CheckOptions, output: &Output) -> Result<ExitCode, Failure> {
     let settings = load(common)?;
     let chosen = choose(&settings, &options.jobs)?;
+    let now = Timestamp::now();
     let mut jobs = Vec::new();
     for job in &settings.jobs {
         let (repositories, warning) = match job.from.find() {
@@ -75,6 +84,11 @@ pub(super) fn check(common: &Common, options: &CheckOptions, output: &Output) ->
             repositories: repositories.into_iter().map(|repository| repository.name).collect(),
             warning: warning.or(missing),
             remotes,
+            schedule: job.schedule.expression().to_owned(),
+            timezone: settings.daemon.timezone.name.clone(),
+            next_run: job.schedule.next_after(now).map(|tick| {
+                tick.to_zoned(job.schedule.time_zone().clone()).strftime("%Y-%m-%dT%H:%M:%S%:z").to_string()
+            }),
         });
     }
     let online = if options.online { Some(online::look(&settings, &chosen)?) } else { None };
@@ -106,6 +120,9 @@ fn text(checked: &Checked) -> String {
                 job.policy.word()
             );
         }
+        let next = job.next_run.as_deref().unwrap_or("never");
+        let zone = Printable::new(&job.timezone);
+        let _infallible = writeln!(text, "{}: next run {next} ({}, {zone})", job.job, Printable::new(&job.schedule));
     }
     let _infallible = writeln!(text, "{}: in order", Printable::new(&checked.file));
     if let Some(online) = &checked.online {

@@ -3,9 +3,11 @@
 //! Results go to standard output, everything else to standard error.
 
 mod check;
+mod daemon;
 mod decide;
 mod explain;
 mod history;
+mod log;
 mod output;
 mod progress;
 mod providers;
@@ -18,7 +20,7 @@ use std::ffi::OsString;
 use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 
-use anstream::{AutoStream, ColorChoice};
+use anstream::ColorChoice;
 use clap::{Args, CommandFactory as _, Parser, Subcommand, ValueEnum};
 
 pub use crate::report::ExitCode;
@@ -26,10 +28,11 @@ pub use schema::schemas;
 
 use crate::config::nearest;
 use crate::ledger::Decision;
+use log::LogFormat;
 use output::{Failure, Output};
-use progress::{LogWriter, Screen};
+use progress::Screen;
 
-/// Keeps git tags in agreement between repositories and remote tag APIs.
+/// Keeps git tags in agreement between repositories and remote tag APIs. Without a command it is a service: every job by its schedule.
 #[derive(Debug, Parser)]
 #[command(name = "tagsyncd", version, disable_help_subcommand = true, override_usage = USAGE, after_help = EXIT_CODES)]
 struct CommandLine {
@@ -60,7 +63,8 @@ Exit codes, the first that applies: 78 configuration, 75 another instance holds 
 failed or could not be read, 3 something is held for a person, 4 pending or waiting (with --exit-code), 0 done.";
 
 const USAGE: &str = "\
-tagsyncd --sync [--dry-run] [OPTIONS] [JOB]...
+tagsyncd [OPTIONS]
+       tagsyncd --sync [--dry-run] [OPTIONS] [JOB]...
        tagsyncd [OPTIONS] <COMMAND>";
 
 #[derive(Debug, Subcommand)]
@@ -103,7 +107,7 @@ enum Command {
     Providers,
     /// Print the JSON Schema of the configuration or of a command's output
     Schema {
-        /// `config`, `sync`, `status`, `history`, `prune`, `explain`, `check`, `providers` or `decision`
+        /// `config`, `sync`, `status`, `history`, `prune`, `explain`, `check`, `providers`, `notice` or `decision`
         #[arg(value_name = "NAME")]
         name: String,
     },
@@ -243,6 +247,10 @@ struct Common {
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
 
+    /// How logs are written; `auto` is the journal where standard error leads to it, else for people
+    #[arg(long, global = true, value_enum, value_name = "FORM", env = "TAGSYNCD_LOG_FORMAT", default_value_t = LogFormat::Auto)]
+    log_format: LogFormat,
+
     /// Log errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
@@ -303,7 +311,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     line.common.color.choose();
     let screen = Screen::new(line.common.quiet);
-    start_log(&line.common, screen.clone());
+    let daemon = line.command.is_none() && !line.sync;
+    log::start(&line.common, daemon, screen.clone());
     let output = Output::new(line.common.format, screen);
     // A panic is a bug, whatever it was about; the default hook has said where.
     let done = std::panic::catch_unwind(AssertUnwindSafe(|| dispatch(line, &output)));
@@ -347,41 +356,19 @@ fn dispatch(line: CommandLine, output: &Output) -> Result<ExitCode, Failure> {
         }
         None if sync && dry_run => sync::plan(&common, &pass, &jobs, output),
         None if sync => sync::sync(&common, &pass, &jobs, output),
-        None => Err(no_command(&jobs)),
+        None if dry_run || pass.is_given() => Err(Failure::usage("options of a pass need `--sync`")),
+        None => match jobs.first() {
+            None => daemon::daemon(&common, output),
+            Some(word) => Err(no_command(word)),
+        },
     }
 }
 
-fn no_command(jobs: &[String]) -> Failure {
-    let Some(word) = jobs.first() else {
-        return Failure::usage("this version has no daemon yet, so there is nothing to do without a command")
-            .hint("`tagsyncd --sync` makes one pass, `tagsyncd plan` shows what it would do");
-    };
+fn no_command(word: &str) -> Failure {
     let failure = Failure::usage(format!("there is no command `{}`", crate::text::Printable::new(word)));
     let command = CommandLine::command();
     match nearest(word, command.get_subcommands().map(clap::Command::get_name)) {
         Some(meant) => failure.hint(format!("did you mean `{meant}`?")),
         None => failure.hint("`tagsyncd --help` lists the commands; jobs are named after `--sync`"),
     }
-}
-
-/// Logs go to standard error; `$TAGSYNCD_LOG` overrides the level as `tracing` filters do.
-fn start_log(common: &Common, screen: Screen) {
-    let level = match (common.quiet, common.verbose) {
-        (true, _) => "error",
-        (false, 0) => "tagsyncd=warn",
-        (false, 1) => "tagsyncd=info",
-        (false, _) => "tagsyncd=debug",
-    };
-    let filter = std::env::var("TAGSYNCD_LOG").unwrap_or_else(|_| level.to_owned());
-    let colour = AutoStream::choice(&std::io::stderr()) != ColorChoice::Never;
-    let log = tracing_subscriber::fmt()
-        .with_writer(move || LogWriter(screen.clone()))
-        .with_ansi(colour)
-        .with_target(false)
-        // It would be told on standard error, with a panic where that is what cannot be written.
-        .log_internal_errors(false)
-        .with_env_filter(tracing_subscriber::EnvFilter::new(filter))
-        .finish();
-    // A second start in one process (a test) keeps the first log.
-    let _already_started = tracing::subscriber::set_global_default(log);
 }

@@ -9,9 +9,10 @@ use super::decide::Decided;
 use super::history::{History, Pruned};
 use super::output::{Failure, Output};
 use super::providers::Row;
-use super::status::Status;
 use crate::config::nearest;
+use crate::report::status::Status;
 use crate::report::{Explanations, Report};
+use crate::service::notice::Message;
 use crate::text::Printable;
 
 /// Prints the schema of this name.
@@ -36,12 +37,13 @@ pub(super) fn schema(name: &str, output: &Output) -> Result<ExitCode, Failure> {
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     let results = [
         ("sync", "What `tagsyncd --sync`, `plan` and `undo` print", result::<Report>()),
-        ("status", "What `tagsyncd status` prints", result::<Status>()),
+        ("status", "What `tagsyncd status` prints, and a daemon answers at `/status.json`", result::<Status>()),
         ("history", "What `tagsyncd history` prints", result::<History>()),
         ("prune", "What `tagsyncd history --prune-before` prints", result::<Pruned>()),
         ("explain", "What `tagsyncd explain` prints", result::<Explanations>()),
         ("check", "What `tagsyncd check` prints", result::<Checked>()),
         ("providers", "What `tagsyncd providers` prints", result::<Vec<Row>>()),
+        ("notice", "What the daemon sends as `[notify]` says", result::<Message>()),
         ("decision", "What `tagsyncd approve` and `dismiss` print", result::<Decided>()),
     ];
     let configuration = ("config", "The configuration of tagsyncd", crate::config::schema());

@@ -1,5 +1,6 @@
 //! `tagsyncd --sync` and `tagsyncd plan`: one pass over jobs.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,9 +13,9 @@ use super::progress::Screen;
 use super::{Common, ExitCode, PassOptions};
 use crate::config::{self, JobSettings, Settings, nearest};
 use crate::http::Pool;
-use crate::ledger::{LedgerFault, LedgerRead, LockFault, SqliteLedger, StateDirectory, StateLock};
+use crate::ledger::{LedgerFault, LedgerRead, LockFault, Pair, SqliteLedger, StateDirectory, StateLock};
 use crate::report::Report;
-use crate::sync::{Mode, Progress, Purpose, Run, run};
+use crate::sync::{Grace, Mode, Progress, Purpose, Run, run};
 use crate::text::Printable;
 
 /// `--sync`: looks and writes.
@@ -24,7 +25,7 @@ pub(super) fn sync(common: &Common, pass: &PassOptions, jobs: &[String], output:
     let directory = state_directory(common, Some(&settings))?;
     let lock = lock(&directory)?;
     let ledger = SqliteLedger::open(&lock).map_err(ledger_failure)?;
-    let report = pass_over(&jobs, Purpose::Agree, Mode::Sync(Arc::new(ledger)), &pass.approve, common, output)?;
+    let report = pass_over(&jobs, Purpose::Agree, None, Mode::Sync(Arc::new(ledger)), &pass.approve, common, output)?;
     finish(&report, &directory, common, pass, output)
 }
 
@@ -35,7 +36,7 @@ pub(super) fn plan(common: &Common, pass: &PassOptions, jobs: &[String], output:
     let directory = state_directory(common, Some(&settings))?;
     let ledger = SqliteLedger::open_read_only(&directory).map_err(ledger_failure)?;
     let ledger = ledger.map(|ledger| Arc::new(ledger) as Arc<dyn LedgerRead>);
-    let report = pass_over(&jobs, Purpose::Agree, Mode::Plan(ledger), &pass.approve, common, output)?;
+    let report = pass_over(&jobs, Purpose::Agree, None, Mode::Plan(ledger), &pass.approve, common, output)?;
     finish(&report, &directory, common, pass, output)
 }
 
@@ -92,6 +93,7 @@ pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Res
 pub(super) fn pass_over(
     jobs: &[&JobSettings],
     purpose: Purpose,
+    pairs: Option<BTreeSet<Pair>>,
     mode: Mode,
     released: &[String],
     common: &Common,
@@ -104,12 +106,15 @@ pub(super) fn pass_over(
         let run_settings = Run {
             id: Uuid::now_v7(),
             purpose,
+            pairs,
             mode,
             pool: Arc::new(Pool::new()),
             released: released.to_vec(),
+            grace: Grace::Skip,
             verbose: common.verbose > 0,
             stop,
             progress: Progress::default(),
+            ended: None,
         };
         Ok(output.screen.show(&run_settings.progress, run(jobs, &run_settings)).await)
     })

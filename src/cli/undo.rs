@@ -38,8 +38,8 @@ pub(super) fn undo(common: &Common, options: &UndoOptions, output: &Output) -> R
     }
     let jobs: Vec<&JobSettings> =
         settings.jobs.iter().filter(|job| known.iter().any(|pair| pair.job == job.name)).collect();
-    let purpose = Purpose::Undo { run, pairs: known, tags };
-    let report = pass_over(&jobs, purpose, mode, &options.approve, common, output)?;
+    let purpose = Purpose::Undo { run, tags };
+    let report = pass_over(&jobs, purpose, Some(known), mode, &options.approve, common, output)?;
     output.result(&report, report.to_text(common.verbose > 0))?;
     let refused = not_released(&report, &options.approve);
     for plan in &refused {

@@ -11,7 +11,7 @@ use toml::Spanned;
 
 use super::duration::WrittenDuration;
 use super::secret::SecretSource;
-use super::settings::{DELETE_GRACE, DaemonSettings};
+use super::settings::{DELETE_GRACE, JITTER, SCHEDULE, TIMEZONE};
 use crate::http::HttpSettings;
 use crate::plan::{self, Limits};
 
@@ -22,15 +22,15 @@ pub(super) struct DaemonKeys {
     /// The directory of the ledger, an absolute path. Default: `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/tagsyncd`, else `~/.local/state/tagsyncd`.
     #[schemars(with = "Option<String>", regex(pattern = "^/"))]
     pub(super) state: Option<Spanned<String>>,
-    /// When jobs run that have no `schedule` of their own: 5 fields as in crontab(5) (`"*/15 * * * *"`), 6 with seconds first, or a word such as `"@hourly"`. Default: none.
-    #[schemars(with = "Option<String>")]
+    /// When jobs run that have no `schedule` of their own: 5 fields as in crontab(5) (`"*/15 * * * *"`), 6 with seconds first, or a word such as `"@hourly"`.
+    #[schemars(with = "Option<String>", extend("default" = SCHEDULE))]
     pub(super) schedule: Option<Spanned<String>>,
     /// The time zone of all schedules, as an IANA name such as `"Europe/Berlin"`.
-    #[schemars(with = "Option<String>", extend("default" = DaemonSettings::default().timezone))]
+    #[schemars(with = "Option<String>", extend("default" = TIMEZONE))]
     pub(super) timezone: Option<Spanned<String>>,
-    /// How far the start of a job may be shifted, so that not all begin at once, such as `"5m"`; each job on each host always gets the same shift.
-    #[schemars(extend("default" = WrittenDuration(DaemonSettings::default().jitter)))]
-    pub(super) jitter: Option<WrittenDuration>,
+    /// How far the start of a job may be shifted, so that not all begin at once, such as `"5m"`, at most a day; each job on each host always gets the same shift.
+    #[schemars(with = "Option<WrittenDuration>", extend("default" = WrittenDuration(JITTER)))]
+    pub(super) jitter: Option<Spanned<WrittenDuration>>,
     /// IP address and port for metrics, health, the status page and webhooks, such as `"127.0.0.1:9465"`. Default: none, and no socket is opened.
     #[schemars(with = "Option<String>")]
     pub(super) listen: Option<Spanned<String>>,

@@ -7,7 +7,7 @@
 //!
 //! *Fragments* are plain serde structs: they say which keys there are and of which type. What must be there, what
 //! excludes what, and which names must exist is checked on the way to [`Settings`], which holds nothing that still
-//! could be wrong without touching a file or a network.
+//! could be wrong without touching a file or a network; only the rules of the time zone are looked up on the way.
 //!
 //! Nothing that is printed here shows a secret. Therefore the rule is the strict one: no text of a value is ever shown,
 //! except names of jobs, repositories and remotes, words close to an expected word, and numbers out of range.
@@ -15,7 +15,7 @@
 mod document;
 mod duration;
 mod fragment;
-mod near;
+mod notify;
 mod place;
 mod problem;
 mod remote;
@@ -27,8 +27,10 @@ mod settings;
 mod zone;
 
 pub use crate::plan::Policy;
+use crate::text::near;
+pub(crate) use crate::text::near::nearest;
 pub use document::Table;
-pub(crate) use near::nearest;
+pub use notify::{Address, NotifySettings};
 pub use problem::{ConfigFault, Problem, Problems, Source};
 pub use remote::{RemoteSettings, RemoteTemplate};
 pub use repositories::{PathPattern, Repositories, RepositoriesFault, Repository};

@@ -127,8 +127,22 @@ impl Problems {
     }
 }
 
-fn base_url(text: &str, allow_http: bool) -> Result<Url, (&'static str, &'static str)> {
-    const FORM: &str = "write a full URL, like \"https://git.example.com\" or \"https://example.com/prefix\"";
+/// What a URL has to look like.
+const FORM: &str = "write a full URL, like \"https://git.example.com\" or \"https://example.com/prefix\"";
+
+/// Reads a URL that is used as it stands, perhaps with a query. Plain HTTP only to this very host.
+pub(super) fn address(text: &str) -> Result<Url, (&'static str, &'static str)> {
+    let url = full_url(text)?;
+    if url.fragment().is_some() {
+        return Err(("an address that is called has no fragment", FORM));
+    }
+    if url.scheme() == "http" && !is_loopback(&url) {
+        return Err(("plain HTTP would send it in the clear", "use https"));
+    }
+    Ok(url)
+}
+
+fn full_url(text: &str) -> Result<Url, (&'static str, &'static str)> {
     let lower = text.to_ascii_lowercase();
     // The URL parser repairs what it can (`https:host`, tabs, backslashes); a configuration says what it means.
     if !(lower.starts_with("https://") || lower.starts_with("http://"))
@@ -136,13 +150,18 @@ fn base_url(text: &str, allow_http: bool) -> Result<Url, (&'static str, &'static
     {
         return Err(("this is not a full http or https URL", FORM));
     }
-    let mut url = Url::parse(text).map_err(|_| ("this is not a full http or https URL", FORM))?;
+    let url = Url::parse(text).map_err(|_| ("this is not a full http or https URL", FORM))?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err((
             "a URL must not carry a user or a password",
             "take them out; credentials have keys of their own, which read them from where secrets are kept",
         ));
     }
+    Ok(url)
+}
+
+fn base_url(text: &str, allow_http: bool) -> Result<Url, (&'static str, &'static str)> {
+    let mut url = full_url(text)?;
     if url.query().is_some() || url.fragment().is_some() {
         return Err(("a base URL has no query and no fragment", FORM));
     }

@@ -8,6 +8,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::Value;
 
 use super::fragment::{DaemonKeys, JobKeys, RemoteKeys, RepositoryKeys};
+use super::notify::NotifyKeys;
 use super::repositories::NAME_RULE;
 use crate::provider::{Descriptor, PROVIDERS};
 use crate::tag::TargetKind;
@@ -38,6 +39,7 @@ impl JsonSchema for File {
                 "repository": named::<RepositoryKeys>(generator, "Local repositories."),
                 "remote": named::<Remote>(generator, remotes),
                 "job": named::<JobKeys>(generator, "What goes where."),
+                "notify": generator.subschema_for::<NotifyKeys>(),
             },
             "required": ["repository", "remote", "job"],
             "additionalProperties": false,

@@ -9,17 +9,21 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::tz::TimeZone;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::document::Table;
 use super::fragment::{DaemonKeys, JobKeys, LimitKeys, RepositoryKeys};
 use super::near::{listing, nearest};
+use super::notify::{self, NotifySettings};
 use super::problem::{ConfigFault, Problems, Source};
 use super::remote::{self, PLACEHOLDER, RemoteTemplate, SAMPLE, absolute, in_range};
 use super::repositories::{NAME_RULE, PathPattern, Repositories, Repository, is_name};
 use super::secret::SecretSource;
+use super::zone::{Zone, find_time_zone};
 use crate::plan::{Limits, Policy};
+use crate::schedule::Schedule;
 use crate::tag::{NamePatterns, Selection};
 use crate::text::excerpt;
 
@@ -28,6 +32,18 @@ const LARGEST: u64 = 1024 * 1024;
 
 /// How long a name must stay absent before a daemon deletes it, unless the job says otherwise.
 pub(super) const DELETE_GRACE: Duration = Duration::from_secs(60);
+
+/// When jobs run, unless the file says otherwise.
+pub(super) const SCHEDULE: &str = "*/15 * * * *";
+
+/// The time zone of schedules, unless the file says otherwise.
+pub(super) const TIMEZONE: &str = "UTC";
+
+/// By how much starts are shifted at most, unless the file says otherwise.
+pub(super) const JITTER: Duration = Duration::from_secs(30);
+
+/// What spreads the load of a schedule never needs more.
+const LONGEST_JITTER: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Everything that a file says, checked.
 #[derive(Clone, Debug)]
@@ -38,6 +54,8 @@ pub struct Settings {
     pub daemon: DaemonSettings,
     /// The jobs in the order of the file; there is at least one.
     pub jobs: Vec<JobSettings>,
+    /// Whom to tell when something changes its state.
+    pub notify: NotifySettings,
     /// What was read, to say where something stands in it.
     pub source: Arc<Source>,
 }
@@ -47,20 +65,12 @@ pub struct Settings {
 pub struct DaemonSettings {
     /// Where the ledger lives; absent means that the environment decides.
     pub state: Option<PathBuf>,
-    /// When jobs run that do not say so themselves.
-    pub schedule: Option<String>,
     /// The time zone of all schedules.
-    pub timezone: String,
-    /// By how much the start of a job may be shifted, so that not all begin at once.
+    pub timezone: Zone,
+    /// By how much the start of a job may be shifted at most, so that not all begin at once: at most a day.
     pub jitter: Duration,
     /// Where to listen for HTTP; absent means nowhere.
     pub listen: Option<SocketAddr>,
-}
-
-impl Default for DaemonSettings {
-    fn default() -> Self {
-        Self { state: None, schedule: None, timezone: "UTC".into(), jitter: Duration::from_secs(30), listen: None }
-    }
 }
 
 /// `[job.NAME]`.
@@ -84,8 +94,8 @@ pub struct JobSettings {
     pub limits: Limits,
     /// How long a name must stay absent before a daemon deletes it.
     pub delete_grace: Duration,
-    /// When it runs; absent means as the daemon's `schedule` says.
-    pub schedule: Option<String>,
+    /// When it runs: its own schedule, else the daemon's.
+    pub schedule: Schedule,
     /// What signs webhooks that start it; absent means that none are accepted.
     pub hook_secret: Option<SecretSource>,
 }
@@ -141,7 +151,9 @@ impl Settings {
         }
         let settings = Sections::of(root.into_inner(), &mut problems).read(&source, &mut problems);
         match settings {
-            Some((daemon, jobs)) if problems.is_empty() => Ok(Self { file: path.to_owned(), daemon, jobs, source }),
+            Some((daemon, jobs, notify)) if problems.is_empty() => {
+                Ok(Self { file: path.to_owned(), daemon, jobs, notify, source })
+            }
             _ => Err(problems.into_fault(&source)),
         }
     }
@@ -160,16 +172,20 @@ struct Sections<'t> {
     repositories: Vec<Section<'t>>,
     remotes: Vec<Section<'t>>,
     jobs: Vec<Section<'t>>,
+    notify: Option<Table<'t>>,
 }
 
 impl<'t> Sections<'t> {
     fn of(root: DeTable<'t>, problems: &mut Problems) -> Self {
-        const KINDS: [&str; 4] = ["daemon", "repository", "remote", "job"];
+        const KINDS: [&str; 5] = ["daemon", "repository", "remote", "job", "notify"];
         let mut sections = Self::default();
         for (key, value) in root {
             match key.get_ref().as_ref() {
                 "daemon" => {
                     sections.daemon = table(value, problems, "`[daemon]` is one table");
+                }
+                "notify" => {
+                    sections.notify = table(value, problems, "`[notify]` is one table");
                 }
                 "repository" => sections.repositories = named(value, problems, "repository"),
                 "remote" => sections.remotes = named(value, problems, "remote"),
@@ -187,7 +203,11 @@ impl<'t> Sections<'t> {
         sections
     }
 
-    fn read(self, source: &Arc<Source>, problems: &mut Problems) -> Option<(DaemonSettings, Vec<JobSettings>)> {
+    fn read(
+        self,
+        source: &Arc<Source>,
+        problems: &mut Problems,
+    ) -> Option<(DaemonSettings, Vec<JobSettings>, NotifySettings)> {
         for remote in &self.remotes {
             let name = remote.name.get_ref();
             if self.repositories.iter().any(|repository| repository.name.get_ref() == name) {
@@ -199,7 +219,8 @@ impl<'t> Sections<'t> {
                 );
             }
         }
-        let daemon = self.daemon.map_or_else(DaemonSettings::default, |table| daemon(table, problems));
+        let notify = self.notify.map_or_else(NotifySettings::default, |table| notify::read(table, problems));
+        let (daemon, schedule) = daemon(self.daemon, problems)?;
         let repositories = self
             .repositories
             .into_iter()
@@ -212,9 +233,9 @@ impl<'t> Sections<'t> {
             problems.push(0..0, "there is no job, so there is nothing to do", Some(hint));
         }
         let jobs: Option<Vec<_>> =
-            self.jobs.into_iter().map(|section| job(section, &mut known, source, problems)).collect();
+            self.jobs.into_iter().map(|section| job(section, &mut known, source, &schedule, problems)).collect();
         known.check_remotes(problems);
-        Some((daemon, jobs?))
+        Some((daemon, jobs?, notify))
     }
 }
 
@@ -321,9 +342,9 @@ fn unknown_name<'n>(
     }
 }
 
-fn daemon(table: Table<'_>, problems: &mut Problems) -> DaemonSettings {
-    let default = DaemonSettings::default();
-    let keys: DaemonKeys = table.read(problems);
+/// The daemon's settings, and when jobs run that do not say so themselves.
+fn daemon(table: Option<Table<'_>>, problems: &mut Problems) -> Option<(DaemonSettings, Schedule)> {
+    let keys: DaemonKeys = table.map(|table| table.read(problems)).unwrap_or_default();
     let listen = keys.listen.and_then(|written| {
         let address = written.get_ref().parse().ok();
         if address.is_none() {
@@ -332,35 +353,39 @@ fn daemon(table: Table<'_>, problems: &mut Problems) -> DaemonSettings {
         }
         address
     });
-    let timezone = keys.timezone.map_or(default.timezone, |written| {
-        if written.get_ref().trim().is_empty() {
-            problems.push(
-                written.span(),
-                "the time zone is empty",
-                Some("an IANA name, like \"Europe/Berlin\", or \"UTC\""),
-            );
-        }
-        written.into_inner()
+    let timezone = keys.timezone.and_then(|written| {
+        let found = find_time_zone(written.get_ref());
+        found.map_err(|fault| problems.push(written.span(), fault.message, Some(&fault.hint))).ok()
     });
-    DaemonSettings {
-        state: keys.state.and_then(|written| absolute(&written, problems)),
-        schedule: keys.schedule.and_then(|written| schedule(written, problems)),
-        timezone,
-        jitter: keys.jitter.map_or(default.jitter, |written| written.0),
-        listen,
-    }
+    // The name is always known, and the other keys are worth a look whatever is wrong with this one.
+    let timezone = timezone.or_else(|| find_time_zone(TIMEZONE).ok())?;
+    let own = keys.schedule.and_then(|written| schedule(&written, &timezone.time_zone, problems));
+    let schedule = own.or_else(|| Schedule::parse(SCHEDULE, timezone.time_zone.clone()).ok())?;
+    let jitter = keys.jitter.map_or(JITTER, |written| {
+        let jitter = written.get_ref().0;
+        if jitter > LONGEST_JITTER {
+            let hint = "it only spreads the load; another time of day belongs into `schedule`";
+            problems.push(written.span(), "`jitter` is longer than a day", Some(hint));
+        }
+        jitter
+    });
+    let state = keys.state.and_then(|written| absolute(&written, problems));
+    Some((DaemonSettings { state, timezone, jitter, listen }, schedule))
 }
 
-/// A schedule of the right form; what its fields mean is found out by the one who runs it.
-fn schedule(written: Spanned<String>, problems: &mut Problems) -> Option<String> {
-    let text = written.get_ref().trim();
-    let is_shorthand = text.len() > 1 && text.starts_with('@');
-    if !is_shorthand && !matches!(text.split_whitespace().count(), 5 | 6) {
-        let hint = "5 fields as in crontab(5), like \"*/15 * * * *\", or 6 with seconds first, or \"@hourly\"";
-        problems.push(written.span(), "this is not a schedule", Some(hint));
-        return None;
+fn schedule(written: &Spanned<String>, zone: &TimeZone, problems: &mut Problems) -> Option<Schedule> {
+    let text = written.get_ref();
+    let fault = match Schedule::parse(text, zone.clone()) {
+        Ok(schedule) => return Some(schedule),
+        Err(fault) => fault,
+    };
+    let mut at = written.span();
+    // Between two quotes, without escapes: the field can be pointed at.
+    if at.len() == text.len() + 2 && !fault.at.is_empty() {
+        at = at.start + 1 + fault.at.start..at.start + 1 + fault.at.end;
     }
-    Some(written.into_inner())
+    problems.push(at, fault.message, Some(&fault.hint));
+    None
 }
 
 fn repository(section: Section<'_>, problems: &mut Problems) -> Option<Repositories> {
@@ -398,6 +423,7 @@ fn job(
     section: Section<'_>,
     known: &mut Known<'_>,
     source: &Arc<Source>,
+    default: &Schedule,
     problems: &mut Problems,
 ) -> Option<JobSettings> {
     let span = section.table.span();
@@ -420,7 +446,7 @@ fn job(
     let immutable = patterns(keys.immutable, problems);
     let protected = patterns(keys.protected, problems);
     let limits = limits(&keys.limits.unwrap_or_default(), problems);
-    let schedule = keys.schedule.and_then(|written| schedule(written, problems));
+    let schedule = keys.schedule.and_then(|written| schedule(&written, default.time_zone(), problems));
     Some(JobSettings {
         name: section.name.into_inner(),
         from: from?,
@@ -431,7 +457,7 @@ fn job(
         protected,
         limits,
         delete_grace: keys.delete_grace.map_or(DELETE_GRACE, |written| written.0),
-        schedule,
+        schedule: schedule.unwrap_or_else(|| default.clone()),
         hook_secret: keys.hook_secret,
     })
 }

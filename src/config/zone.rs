@@ -11,8 +11,10 @@ use crate::text::Printable;
 const DIRECTORIES: [&str; 3] = ["/usr/share/zoneinfo", "/usr/share/lib/zoneinfo", "/etc/zoneinfo"];
 
 /// A time zone and where its rules come from.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Zone {
+    /// Its IANA name, as written.
+    pub name: String,
     /// The rules.
     pub time_zone: TimeZone,
     /// Whose they are.
@@ -40,6 +42,10 @@ pub struct ZoneFault {
 
 /// Finds a time zone by its IANA name.
 pub fn find_time_zone(name: &str) -> Result<Zone, ZoneFault> {
+    // It has no rules, so no directory of hundreds of files has to be walked.
+    if name == "UTC" {
+        return Ok(Zone { name: name.to_owned(), time_zone: TimeZone::UTC, data: ZoneData::Bundled });
+    }
     let chosen = std::env::var_os("TZDIR").map(PathBuf::from);
     find_in(name, chosen.into_iter().chain(DIRECTORIES.map(PathBuf::from)))
 }
@@ -50,11 +56,11 @@ fn find_in(name: &str, directories: impl Iterator<Item = PathBuf>) -> Result<Zon
     if let Some((database, path)) = system
         && let Some(time_zone) = try_find(&database, name)
     {
-        return Ok(Zone { time_zone, data: ZoneData::System(path) });
+        return Ok(Zone { name: name.to_owned(), time_zone, data: ZoneData::System(path) });
     }
     let bundled = TimeZoneDatabase::bundled();
     if let Some(time_zone) = try_find(&bundled, name) {
-        return Ok(Zone { time_zone, data: ZoneData::Bundled });
+        return Ok(Zone { name: name.to_owned(), time_zone, data: ZoneData::Bundled });
     }
     let known: Vec<String> = bundled.available().map(|name| name.to_string()).collect();
     // A word close to a name is a name in the wrong spelling. Anything else might be a secret in the wrong place.
@@ -64,7 +70,7 @@ fn find_in(name: &str, directories: impl Iterator<Item = PathBuf>) -> Result<Zon
             hint: format!("did you mean `{meant}`?"),
         },
         None => ZoneFault {
-            message: "`daemon.timezone` names no time zone".into(),
+            message: "there is no time zone of this name".into(),
             hint: "write an IANA name, like `Europe/Berlin`, or `UTC`".into(),
         },
     })
@@ -127,7 +133,7 @@ mod tests {
         assert_eq!(fault("Europe/Berlni").message, "there is no time zone `Europe/Berlni`");
         for name in ["", "Mars/Olympus", "../../etc/passwd", "/etc/localtime", "Etc/Unknown", "a\u{1b}[31m\0"] {
             let ZoneFault { message, hint } = fault(name);
-            assert_eq!(message, "`daemon.timezone` names no time zone", "{name}");
+            assert_eq!(message, "there is no time zone of this name", "{name}");
             assert!(hint.contains("Europe/Berlin"), "{name}");
         }
     }

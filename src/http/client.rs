@@ -12,12 +12,13 @@ use serde::Serialize;
 use tokio::time::Instant;
 use url::Url;
 
+use super::circuit::{Cause, Sign};
 use super::credentials::{Ask, unauthorized};
-use super::gate::Gate;
-use super::reply::Question;
+use super::gate::{Closed, Gate};
+use super::reply::{Question, asked, time_of};
 use super::retry::{self, Effect};
 use super::trouble::Trouble;
-use super::{Authorization, Credential, Fault, FaultKind, Reply, Transport, path};
+use super::{Authorization, Credential, Fault, FaultKind, Reply, Traffic, Transport, path};
 
 /// The most that one answer may bring unless a request says otherwise, counted after decompression.
 const BODY_LIMIT: usize = 10 * 1024 * 1024;
@@ -96,8 +97,13 @@ impl Client {
         self.request(Method::HEAD, purpose, segments)
     }
 
-    /// A `GET` of this very address, which has to be checked by the caller.
-    pub(super) fn get_at(&self, purpose: &'static str, url: Url) -> Request<'_> {
+    /// A `POST` to this very address of the client's own server.
+    pub fn post_at(&self, purpose: &'static str, url: Url) -> Request<'_> {
+        Request { url: Some(url), ..self.request(Method::POST, purpose, &[]) }
+    }
+
+    /// A `GET` of this very address of the client's own server.
+    pub fn get_at(&self, purpose: &'static str, url: Url) -> Request<'_> {
         Request { url: Some(url), ..self.request(Method::GET, purpose, &[]) }
     }
 
@@ -135,9 +141,9 @@ impl Client {
         let mut pauses = retry::pauses();
         let mut paused = Duration::ZERO;
         let mut renewed = None;
-        let mut may_renew = true;
+        let mut may_renew = self.credential.is_renewable();
         loop {
-            let outcome = self.attempt(call, renewed.take()).await?;
+            let outcome = self.attempt(call, renewed.take(), !may_renew).await?;
             if let Ok(reply) = &outcome
                 && reply.status == StatusCode::UNAUTHORIZED
                 && may_renew
@@ -150,6 +156,9 @@ impl Client {
                 if renewed.is_some() {
                     continue;
                 }
+                if self.refuses_credential(call, reply) && self.gate.refused(|| answered(reply)) {
+                    self.left_alone(call);
+                }
             }
             let effect = call.question.effect;
             let (again, asked) = match &outcome {
@@ -161,21 +170,49 @@ impl Client {
             };
             let pause = if again { pauses.next().map(|pause| pause.max(asked)) } else { None };
             match pause {
-                Some(pause) if pause <= retry::CEILING && paused + pause <= retry::BUDGET => {
+                Some(pause)
+                    if pause <= retry::CEILING
+                        && paused + pause <= retry::BUDGET
+                        && self.gate.may_repeat(!asked.is_zero()) =>
+                {
                     tokio::time::sleep(pause).await;
                     paused += pause;
+                    self.transport.tally(Traffic::repeated);
                 }
                 Some(_) | None => return Ok(outcome),
             }
         }
     }
 
-    /// Sends once, with `renewed` or with what the credential gives. The outer error is a gate that stays closed too
-    /// long to wait for, or a credential that cannot be obtained: in both cases nothing was sent.
+    /// Whether an answer speaks against the credential, and not only against one that was sent instead, or for one thing.
+    fn refuses_credential(&self, call: &Call<'_>, reply: &Reply) -> bool {
+        reply.refuses_credential() && self.credential.is_behind(&call.question.authorization)
+    }
+
+    /// Logs that nobody goes there for a while.
+    fn left_alone(&self, call: &Call<'_>) {
+        if let Some(closed) = self.gate.closed() {
+            let fault = closed_fault(&call.question, &closed);
+            tracing::warn!(host = call.question.host(), reason = fault.message, "A server is left alone for a while.");
+        }
+    }
+
+    /// Nobody who uses this credential goes to the server for this long: it asked for that in a way of its own. Gives the
+    /// fault that says until when.
+    #[must_use]
+    pub fn leave_alone(&self, wait: Duration, fault: Fault) -> Fault {
+        self.gate.close_for(wait);
+        Fault { message: fault.message + &asked(wait), ..fault }
+    }
+
+    /// Sends once, with `renewed` or with what the credential gives. `last` is whether a 401 to it stands. The outer error
+    /// is a gate that stays closed too long to wait for, or a credential that cannot be obtained: in both cases nothing
+    /// was sent.
     async fn attempt(
         &self,
         call: &mut Call<'_>,
         renewed: Option<Authorization>,
+        last: bool,
     ) -> Result<Result<Reply, Trouble>, Fault> {
         let purpose = call.question.purpose;
         let given = async |call: &Call<'_>| {
@@ -186,7 +223,8 @@ impl Client {
             None => given(call).await?,
         };
         call.question.authorization = authorization;
-        let enter = async |call: &Call<'_>| self.gate.enter().await.map_err(|left| closed(&call.question, left));
+        let enter =
+            async |call: &Call<'_>| self.gate.enter().await.map_err(|closed| closed_fault(&call.question, &closed));
         let fresh = !call.question.authorization.is_stale();
         let mut slot = enter(call).await?;
         // The queue was long. To obtain another one takes turns, too, so this one goes to somebody else. Once: what
@@ -204,10 +242,12 @@ impl Client {
         let outcome = self.exchange(call).await;
         let (method, question) = (&call.method, &call.question);
         let elapsed_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let path = question.url.path();
+        // An address may be a secret.
+        let path = || question.quote(question.url.path().as_bytes());
         match &outcome {
             Ok(reply) => {
-                tracing::debug!(%method, path, status = reply.status(), elapsed_ms, "Answered.");
+                tracing::debug!(%method, path = path(), status = reply.status(), elapsed_ms, "Answered.");
+                self.transport.tally(|traffic| traffic.answered(reply.status(), &reply.headers));
                 if matches!(reply.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
                     slot.overloaded();
                     if let Some(wait) = reply.wait {
@@ -225,12 +265,29 @@ impl Client {
             }
             Err(trouble) => {
                 self.transport.observe(|observed| observed.unanswered(trouble));
+                self.transport.tally(Traffic::unanswered);
                 let cause = question.quote(trouble.words(question.host()).0.as_bytes());
-                tracing::debug!(%method, path, elapsed_ms, cause, "Not answered.");
+                tracing::debug!(%method, path = path(), elapsed_ms, cause, "Not answered.");
                 if trouble.kind(question.effect) == FaultKind::NotSent {
                     self.transport.uncount();
                 }
             }
+        }
+        let sign = match &outcome {
+            Ok(reply) if reply.status == StatusCode::UNAUTHORIZED => {
+                Some(if last && self.refuses_credential(call, reply) { Sign::Refused } else { Sign::Reached })
+            }
+            Ok(reply) => Some(retry::sign(reply.status(), reply.wait.is_some())),
+            Err(trouble) => trouble.sign(),
+        };
+        let why = || match &outcome {
+            Ok(reply) => answered(reply),
+            Err(trouble) => question.quote(trouble.words(question.host()).0.as_bytes()),
+        };
+        if let Some(sign) = sign
+            && slot.ended(sign, why)
+        {
+            self.left_alone(call);
         }
         Ok(outcome)
     }
@@ -407,7 +464,8 @@ impl<'a> Request<'a> {
         let Self { client, method, purpose, segments, url, query, accept, headers: more, effect, body, limit } = self;
         let unsent = |reason: &str| Fault::new(FaultKind::NotSent, format!("could not {purpose}: {reason}"));
         let url = match url {
-            Some(url) => url,
+            Some(url) if url.origin() == client.base.origin() => url,
+            Some(_) => return Err(unsent("the address is that of another server")),
             None => path::build(&client.base, segments, &query).map_err(|reason| unsent(&reason))?,
         };
         let effect = effect.unwrap_or_else(|| Effect::of(&method));
@@ -448,8 +506,35 @@ fn refused(question: &Question, trouble: &Trouble) -> Fault {
     }
 }
 
-fn closed(question: &Question, left: Duration) -> Fault {
-    let Question { purpose, .. } = question;
-    let message = format!("could not {purpose}: {} asked for no more requests for now", question.host());
-    Fault { retry_after: Some(left), ..Fault::new(FaultKind::Throttled, message) }
+/// What an answer was, in the fewest words.
+fn answered(reply: &Reply) -> String {
+    format!("{} answered {}", reply.question.host(), reply.status)
+}
+
+/// The fault of a request that was not sent because nobody goes there for now. Nothing follows from it.
+fn closed_fault(question: &Question, closed: &Closed) -> Fault {
+    let (purpose, host) = (question.purpose, question.host());
+    match closed {
+        Closed::Asked { until } => Fault::new(
+            FaultKind::Throttled,
+            format!("could not {purpose}: {host} asked to be left alone until {}", time_of(*until)),
+        ),
+        Closed::Broken { at, why } => {
+            let (since, until) = (time_of(at.since), time_of(at.until));
+            let (kind, reason, hint) = match at.cause {
+                Cause::Refused => (
+                    FaultKind::Unauthorized,
+                    format!("it refuses this credential since {since} ({why})"),
+                    "replace the credential: another one is tried at once, and so is this one after a reload",
+                ),
+                Cause::Unreached => (
+                    FaultKind::NotSent,
+                    format!("nothing came through several times in a row since {since}, at last: {why}"),
+                    "it is tried again by itself; after a reload, at once",
+                ),
+            };
+            Fault::new(kind, format!("could not {purpose}: {host} is left alone until {until}, because {reason}"))
+                .hint(hint)
+        }
+    }
 }

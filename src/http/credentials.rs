@@ -61,6 +61,19 @@ impl Credential {
         }
     }
 
+    /// Whether there may be something better to send after a 401.
+    pub(super) fn is_renewable(&self) -> bool {
+        matches!(self.0, Kind::Obtained(_))
+    }
+
+    /// Whether a 401 that stands is a refusal of this credential, and not of somebody who sent none of it.
+    pub(super) fn is_behind(&self, used: &Authorization) -> bool {
+        match &self.0 {
+            Kind::Fixed(_) | Kind::Signed(_) => self.fingerprint().is_some(),
+            Kind::Obtained(credentials) => credentials.is_behind(used),
+        }
+    }
+
     pub(super) async fn renew(
         &self,
         ask: &Ask<'_>,
@@ -112,6 +125,9 @@ pub(super) trait Credentials: fmt::Debug + Send + Sync {
 
     /// What goes with a request.
     async fn authorize(&self, ask: &Ask<'_>) -> Result<Authorization, Fault>;
+
+    /// Whether a refusal of `used` that stands is one of the credential itself.
+    fn is_behind(&self, used: &Authorization) -> bool;
 
     /// What to send after `used` was refused with a 401; `None` when there is nothing better, and the refusal stands.
     async fn renew(&self, ask: &Ask<'_>, used: &Authorization, refusal: &Reply)

@@ -1,7 +1,5 @@
 //! What can go wrong between us and a remote, in the terms that decide what happens next.
 
-use std::time::Duration;
-
 /// What is known about the effect of a call that did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FaultKind {
@@ -39,14 +37,12 @@ pub struct Fault {
     pub message: String,
     /// What to do about it.
     pub hint: Option<String>,
-    /// How long the server asks to be left alone.
-    pub retry_after: Option<Duration>,
 }
 
 impl Fault {
     /// A fault without a hint.
     pub fn new(kind: FaultKind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, retry_after: None }
+        Self { kind, message: message.into(), hint: None }
     }
 
     /// Adds what to do.

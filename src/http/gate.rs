@@ -2,19 +2,19 @@
 //!
 //! The number adapts as congestion control does: one more after a round of successes, half after a refusal.
 
+use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::budget::Budget;
+use super::circuit::{Break, Circuit, Entry, LONGEST, Sign};
 use super::retry::CEILING;
-
-/// The longest time for which a server's word keeps the gate closed; then one request asks again.
-const CLOSED_AT_MOST: Duration = Duration::from_secs(15 * 60);
 
 /// The longest time between two requests that can be meant.
 const SLOWEST: Duration = Duration::from_secs(24 * 60 * 60);
@@ -45,6 +45,24 @@ impl Rate {
 pub(super) struct Gate {
     slots: Arc<Semaphore>,
     state: Mutex<State>,
+    /// Whoever tried knows more.
+    tried: Notify,
+}
+
+/// Why nobody is let in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Closed {
+    /// The server asked for it.
+    Asked {
+        /// When it wants to hear from us again.
+        until: Instant,
+    },
+    /// For what happened.
+    Broken {
+        at: Break,
+        /// What happened last.
+        why: String,
+    },
 }
 
 #[derive(Debug)]
@@ -63,13 +81,28 @@ struct State {
     resume: Option<Instant>,
     /// The pace, and the rate that it stands for.
     pace: Option<(Rate, Arc<DefaultDirectRateLimiter>)>,
+    circuit: Circuit,
+    /// Why the circuit was broken last.
+    why: String,
+    budget: Budget,
 }
 
 impl Gate {
     pub(super) fn new(maximum: usize) -> Self {
         let maximum = maximum.max(1);
-        let state = State { limit: maximum, maximum, debt: 0, successes: 0, reductions: 0, resume: None, pace: None };
-        Self { slots: Arc::new(Semaphore::new(maximum)), state: Mutex::new(state) }
+        let state = State {
+            limit: maximum,
+            maximum,
+            debt: 0,
+            successes: 0,
+            reductions: 0,
+            resume: None,
+            pace: None,
+            circuit: Circuit::new(),
+            why: String::new(),
+            budget: Budget::new(),
+        };
+        Self { slots: Arc::new(Semaphore::new(maximum)), state: Mutex::new(state), tried: Notify::new() }
     }
 
     /// Remotes of one host and credential share one gate; the strictest settings among them hold.
@@ -87,39 +120,99 @@ impl Gate {
         }
     }
 
-    /// Waits for a slot, for the pace, and for the time that the server asked for. Fails with the time that is left
-    /// when that is too long for one pass.
-    pub(super) async fn enter(self: &Arc<Self>) -> Result<Slot, Duration> {
+    /// Waits for a slot, for the pace, for the time that the server asked for, and for whoever finds out whether it is
+    /// back. Fails at once when the gate stays closed for too long to wait in one pass.
+    pub(super) async fn enter(self: &Arc<Self>) -> Result<Slot, Closed> {
+        // Before the queue, too: in it one waits for those that are under way.
+        self.refuse_if_closed()?;
         let permit = Arc::clone(&self.slots).acquire_owned().await.expect("nobody closes this semaphore");
-        let mut slot = Slot { gate: Arc::clone(self), permit: Some(permit), reductions: 0 };
+        let mut slot = Slot { gate: Arc::clone(self), permit: Some(permit), reductions: 0, tries: false };
         loop {
-            if let Some(closed) = self.closed_for() {
-                if closed > CEILING {
-                    return Err(closed);
-                }
-                tokio::time::sleep(closed).await;
+            self.refuse_if_closed()?;
+            if let Some(resume) = self.resume(Instant::now()) {
+                tokio::time::sleep_until(resume).await;
                 continue;
             }
             let pace = self.state().pace.as_ref().map(|(_, pace)| Arc::clone(pace));
-            match pace.map(|pace| pace.check()) {
-                None | Some(Ok(())) => break,
-                Some(Err(early)) => tokio::time::sleep(early.wait_time_from(DefaultClock::default().now())).await,
+            if let Some(Err(early)) = pace.map(|pace| pace.check()) {
+                tokio::time::sleep(early.wait_time_from(DefaultClock::default().now())).await;
+                continue;
+            }
+            let mut tried = std::pin::pin!(self.tried.notified());
+            // From here on nothing that the one who tries tells is missed.
+            tried.as_mut().enable();
+            let entry = {
+                let mut state = self.state();
+                slot.reductions = state.reductions;
+                state.circuit.enter(Instant::now())
+            };
+            match entry {
+                Entry::Go => break,
+                Entry::Try => {
+                    slot.tries = true;
+                    break;
+                }
+                Entry::Wait => tried.await,
+                // The next look says why.
+                Entry::Broken(_) => {}
             }
         }
-        slot.reductions = self.state().reductions;
+        self.state().budget.earn();
         Ok(slot)
     }
 
-    /// Lets nobody in for this long.
+    /// Lets nobody in for this long, or for a quarter of an hour; then the server may be asked again.
     pub(super) fn close_for(&self, wait: Duration) {
-        let resume = Instant::now() + wait.min(CLOSED_AT_MOST);
+        let resume = Instant::now() + wait.min(LONGEST);
         let mut state = self.state();
         state.resume = Some(state.resume.map_or(resume, |earlier| earlier.max(resume)));
     }
 
-    fn closed_for(&self) -> Option<Duration> {
-        let left = self.state().resume?.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some(left)
+    /// Why nobody is let in, if it will take so long that nobody should wait for it.
+    pub(super) fn closed(&self) -> Option<Closed> {
+        let now = Instant::now();
+        let state = self.state();
+        if let Some(at) = state.circuit.broken(now) {
+            return Some(Closed::Broken { at, why: state.why.clone() });
+        }
+        drop(state);
+        let until = self.resume(now)?;
+        (until.duration_since(now) > CEILING).then_some(Closed::Asked { until })
+    }
+
+    fn refuse_if_closed(&self) -> Result<(), Closed> {
+        self.closed().map_or(Ok(()), Err)
+    }
+
+    /// When the server wants to hear from us again, if that is still to come.
+    fn resume(&self, now: Instant) -> Option<Instant> {
+        self.state().resume.filter(|resume| *resume > now)
+    }
+
+    /// Whether a request may be sent again. `asked` is whether the server named the time for it; then it costs nothing.
+    pub(super) fn may_repeat(&self, asked: bool) -> bool {
+        let mut state = self.state();
+        state.circuit.is_whole() && (asked || state.budget.spend())
+    }
+
+    /// The credential was refused for good. Gives whether nobody is let in from now on because of it.
+    pub(super) fn refused(&self, why: impl FnOnce() -> String) -> bool {
+        let now = Instant::now();
+        let mut state = self.state();
+        let before = state.circuit.broken(now);
+        state.circuit.refused(now);
+        let began = state.circuit.broken(now) != before;
+        if began {
+            state.why = why();
+        }
+        self.tried.notify_waiters();
+        began
+    }
+
+    /// Whether a new one would be the same.
+    pub(super) fn is_as_new(&self) -> bool {
+        let state = self.state();
+        state.circuit.is_fresh() && state.limit == state.maximum && state.resume.is_none_or(|at| at <= Instant::now())
     }
 
     /// Brings the limit down; slots in use go when they are given back.
@@ -148,6 +241,8 @@ pub(super) struct Slot {
     gate: Arc<Gate>,
     permit: Option<OwnedSemaphorePermit>,
     reductions: u64,
+    /// Whether others wait for what this one finds out.
+    tries: bool,
 }
 
 impl Slot {
@@ -176,8 +271,44 @@ impl Slot {
     }
 }
 
+impl Slot {
+    /// What came of it. Gives whether nobody is let in from now on because of it.
+    pub(super) fn ended(&mut self, sign: Sign, why: impl FnOnce() -> String) -> bool {
+        if sign == Sign::Refused {
+            self.tries = false;
+            return self.gate.refused(why);
+        }
+        let mut state = self.gate.state();
+        match sign {
+            Sign::Accepted if self.tries => state.circuit.accepted(),
+            Sign::Accepted | Sign::Reached => state.circuit.reached(),
+            Sign::Unreached => {
+                if state.circuit.unreached(Instant::now(), self.tries, chance()) {
+                    state.why = why();
+                }
+                self.tries = false;
+            }
+            Sign::Refused => {}
+        }
+        // One who tried and learned nothing leaves it to the next, when it goes.
+        self.tries &= !state.circuit.is_whole();
+        self.gate.tried.notify_waiters();
+        sign == Sign::Unreached && state.circuit.broken(Instant::now()).is_some()
+    }
+}
+
+/// A number from 0 to 1: the standard library seeds each of these anew.
+fn chance() -> f64 {
+    let random = RandomState::new().hash_one(());
+    random as f64 / u64::MAX as f64
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
+        if self.tries {
+            self.gate.state().circuit.abandoned();
+            self.gate.tried.notify_waiters();
+        }
         let Some(permit) = self.permit.take() else { return };
         let mut state = self.gate.state();
         if state.debt > 0 {
@@ -239,8 +370,46 @@ mod tests {
         drop(gate.enter().await.unwrap());
         assert_eq!(began.elapsed().as_secs(), 5);
         gate.close_for(Duration::from_secs(86_400));
-        assert_eq!(gate.enter().await.map(|_| ()).unwrap_err(), CLOSED_AT_MOST);
+        let until = Instant::now() + LONGEST;
+        assert_eq!(gate.enter().await.map(|_| ()).unwrap_err(), Closed::Asked { until });
         assert_eq!(gate.slots.available_permits(), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_finds_out_and_the_others_wait_for_that() {
+        let gate = Arc::new(Gate::new(8));
+        let fail = async |gate: &Arc<Gate>| enter(gate).await.ended(Sign::Unreached, || "silence".to_owned());
+        for failure in 1..=5 {
+            assert!(gate.may_repeat(true));
+            assert_eq!(fail(&gate).await, failure == 5);
+        }
+        assert!(!gate.may_repeat(true));
+        let Err(Closed::Broken { at, why }) = gate.enter().await else { panic!("it is closed") };
+        assert_eq!(why, "silence");
+        tokio::time::sleep_until(at.until).await;
+        // The first one goes, and is lost on the way; the next one brings an answer, and then all go.
+        let first = enter(&gate).await;
+        let waiting: Vec<_> = (0..7)
+            .map(|_| {
+                let gate = Arc::clone(&gate);
+                tokio::spawn(async move {
+                    let mut slot = gate.enter().await.unwrap();
+                    let alone = slot.tries;
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                    slot.ended(Sign::Accepted, String::new);
+                    alone
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let began = Instant::now();
+        drop(first);
+        let mut alone = 0;
+        for waiting in waiting {
+            alone += u32::from(waiting.await.unwrap());
+        }
+        assert_eq!((alone, began.elapsed().as_secs()), (1, 2));
+        assert!(gate.may_repeat(false) && gate.is_as_new());
     }
 
     #[test]

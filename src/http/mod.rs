@@ -8,10 +8,14 @@
 //! - A credential stands in no error and no log; server texts are cleaned of it before anybody sees them.
 //! - A write is sent a second time only when the first provably had no effect.
 //! - A token is obtained once for all who wait for it; a request that it does not get through is sent once more at most.
+//! - A server that does not answer, or refuses the credential, is left alone for a while, by those who use that credential
+//!   there and by nobody else.
 //! - Every request ends: it has a deadline to connect, between bytes and in total, and a limit on what it may bring.
 
 mod auth;
+mod budget;
 mod challenge;
+mod circuit;
 mod client;
 mod credentials;
 mod fault;
@@ -23,6 +27,7 @@ mod registry;
 mod reply;
 mod retry;
 mod token;
+mod traffic;
 mod transport;
 mod trouble;
 
@@ -37,4 +42,5 @@ pub use path::{refuses as path_refuses, server_of};
 pub use registry::RegistryCredentials;
 pub use reply::Reply;
 pub use token::{ExchangedToken, Token};
-pub use transport::{HttpSettings, Pool, Transport, is_loopback};
+pub use traffic::{Quota, Traffic};
+pub use transport::{ClosedBy, Condition, HttpSettings, Pool, Transport, is_loopback};

@@ -35,8 +35,12 @@ pub struct RegistryCredentials {
     login: Option<Authorization>,
     basic_first: bool,
     realms: Vec<String>,
-    learned: Mutex<Learned>,
+    learned: Arc<Mutex<Learned>>,
 }
+
+/// What was learned for each credential, beyond the client that learned it.
+#[derive(Debug, Default)]
+struct Shared(Mutex<HashMap<Option<Fingerprint>, Arc<Mutex<Learned>>>>);
 
 #[derive(Debug, Default)]
 struct Learned {
@@ -76,7 +80,7 @@ impl RegistryCredentials {
             login,
             basic_first: false,
             realms: Vec::new(),
-            learned: Mutex::default(),
+            learned: Arc::default(),
         }
     }
 
@@ -84,6 +88,16 @@ impl RegistryCredentials {
     #[must_use]
     pub fn basic_first(self) -> Self {
         Self { basic_first: true, ..self }
+    }
+
+    /// Keeps what the challenges taught, and the tokens, beyond this client: for all with this login that ask this registry for
+    /// what this name says, until the configuration changes. So a later pass sends no first request without a credential.
+    #[must_use]
+    pub fn shared(self, name: &str) -> Self {
+        let shared: Arc<Shared> = self.transport.remembered(&format!("{} {name}", self.registry));
+        let mut all = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let learned = Arc::clone(all.entry(self.fingerprint()).or_default());
+        Self { learned, ..self }
     }
 
     /// Lets another host, with its port unless that is the usual one, be asked for tokens and receive the login.
@@ -208,8 +222,20 @@ impl Credentials for RegistryCredentials {
             None if self.basic_first => Ok(self.login()),
             None => Ok(self.nothing()),
             Some(Wanted::Basic) => Ok(self.login()),
-            Some(Wanted::Token(key)) => self.kept(&key).get(None, self.fetch(&key)).await,
+            Some(Wanted::Token(key)) => {
+                let token = self.kept(&key).get(None, self.fetch(&key)).await;
+                if token.is_err() {
+                    // The registry may send us elsewhere by now: the next request asks it.
+                    self.learned().methods.remove(class(ask));
+                }
+                token
+            }
         }
+    }
+
+    /// A token was given to a login that is right. It may still not reach this one image, which says nothing of others.
+    fn is_behind(&self, used: &Authorization) -> bool {
+        self.login.as_ref().is_some_and(|login| login.says_the_same(used))
     }
 
     async fn renew(

@@ -1,12 +1,14 @@
 //! An answer, whatever its status, and what can be said about it.
 
 use std::fmt;
+use std::time::Duration;
 
 use bytes::Bytes;
 use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_TYPE, DATE, HeaderMap, LOCATION};
 use serde::de::DeserializeOwned;
+use tokio::time::Instant;
 use url::Url;
 
 use super::challenge::{Challenge, challenges};
@@ -42,6 +44,21 @@ impl Question {
     }
 }
 
+/// The words for a server's wish to be left alone.
+pub(super) fn asked(wait: Duration) -> String {
+    let until = time_of(Instant::now() + wait.min(Duration::from_secs(366 * 24 * 60 * 60)));
+    format!(" (it asks to be left alone until {until})")
+}
+
+/// An instant by the clock, in whole seconds.
+pub(super) fn time_of(instant: Instant) -> Timestamp {
+    let now = Instant::now();
+    let (ahead, ago) = (instant.saturating_duration_since(now), now.saturating_duration_since(instant));
+    let time =
+        Timestamp::now().saturating_add(ahead).and_then(|time| time.saturating_sub(ago)).unwrap_or(Timestamp::MAX);
+    time.round(jiff::Unit::Second).unwrap_or(time)
+}
+
 /// A complete answer.
 ///
 /// Its body is as the server sent it. What of it goes into an error passes [`quote`](Self::quote), because a server may
@@ -52,7 +69,7 @@ pub struct Reply {
     pub(super) headers: HeaderMap,
     pub(super) body: Bytes,
     /// The wait that it asks for.
-    pub(super) wait: Option<std::time::Duration>,
+    pub(super) wait: Option<Duration>,
 }
 
 /// Without headers and body, which may echo the credential.
@@ -76,6 +93,11 @@ impl Reply {
     /// The first header of this name, where it is text.
     pub fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name)?.to_str().ok()
+    }
+
+    /// Whether its headers ask to be left alone for some time.
+    pub fn asks_to_wait(&self) -> bool {
+        self.wait.is_some()
     }
 
     /// The decoded body.
@@ -157,7 +179,10 @@ impl Reply {
             message += &format!(" (the credential does not cover {lacking})");
             hint = hint.or(Some("give the account, or its token, the right to do this"));
         }
-        let fault = Fault { retry_after: self.wait, ..Fault::new(kind, message) };
+        if let Some(wait) = self.wait.filter(|_| kind == FaultKind::Throttled) {
+            message += &asked(wait);
+        }
+        let fault = Fault::new(kind, message);
         match hint {
             Some(hint) => fault.hint(hint),
             None => fault,
@@ -181,6 +206,11 @@ impl Reply {
         let target = self.question.url.join(self.headers.get(LOCATION)?.to_str().ok()?).ok()?;
         let plain = target.username().is_empty() && target.password().is_none();
         (self.status.is_redirection() && plain && target.origin() == self.question.url.origin()).then_some(target)
+    }
+
+    /// Whether it refuses the credential as such, and not only what was to be done with it.
+    pub(super) fn refuses_credential(&self) -> bool {
+        self.status == StatusCode::UNAUTHORIZED && !challenges(&self.headers).iter().any(Challenge::lacks_scope)
     }
 
     fn shown(&self) -> String {

@@ -9,6 +9,7 @@ use reqwest::Method;
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
 use super::FaultKind;
+use super::circuit::Sign;
 
 /// The longest time that a server can make us wait within a pass; beyond it the call fails as throttled.
 pub(super) const CEILING: Duration = Duration::from_secs(60);
@@ -74,6 +75,22 @@ pub(super) fn meaning(effect: Effect, status: u16, asked: bool) -> Meaning {
     Meaning { fault: Some(fault), retry }
 }
 
+/// What a status says about the way to the server and about the credential. `asked` as for [`meaning`].
+///
+/// 500 is the server's word on one request: a project that is broken must not speak for all others. What a gateway says
+/// when there is nobody behind it is another matter (52x: 2026-11-21,
+/// <https://developers.cloudflare.com/support/troubleshooting/http-status-codes/cloudflare-5xx-errors/>).
+pub(super) fn sign(status: u16, asked: bool) -> Sign {
+    match status {
+        401 => Sign::Refused,
+        503 if asked => Sign::Reached,
+        407 | 502..=504 | 520..=530 => Sign::Unreached,
+        // It may not have come to look at the credential.
+        408 | 429 | 500..=599 => Sign::Reached,
+        _ => Sign::Accepted,
+    }
+}
+
 /// The pauses between tries: as many as there are repetitions, growing, each with jitter.
 pub(super) fn pauses() -> impl Iterator<Item = Duration> + Send {
     ExponentialBuilder::new()
@@ -100,18 +117,20 @@ pub(super) fn asked_wait(headers: &HeaderMap, now: Timestamp) -> Option<Duration
 /// The reset is a Unix time on GitLab and GitHub (2026-11-21, <https://docs.gitlab.com/administration/settings/user_and_ip_rate_limits/>)
 /// and a number of seconds in the IETF's draft; no server makes anybody wait thirty years, so the size tells.
 pub(super) fn exhausted(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
-    let number = |names: [&str; 2]| -> Option<u64> {
-        names.iter().find_map(|name| headers.get(*name))?.to_str().ok()?.trim().parse().ok()
-    };
-    if number(["ratelimit-remaining", "x-ratelimit-remaining"])? != 0 {
+    if number(headers, ["ratelimit-remaining", "x-ratelimit-remaining"])? != 0 {
         return None;
     }
-    let reset = number(["ratelimit-reset", "x-ratelimit-reset"])?;
+    let reset = number(headers, ["ratelimit-reset", "x-ratelimit-reset"])?;
     if reset < 1_000_000_000 {
         return Some(Duration::from_secs(reset));
     }
     let reset = Timestamp::from_second(i64::try_from(reset).ok()?).ok()?;
     Some(until(reset, headers, now))
+}
+
+/// The number in the first of these headers that is there.
+pub(super) fn number(headers: &HeaderMap, names: [&str; 2]) -> Option<u64> {
+    names.iter().find_map(|name| headers.get(*name))?.to_str().ok()?.trim().parse().ok()
 }
 
 /// The time until an instant of the server's clock, by that clock where it tells the time.
@@ -194,6 +213,22 @@ mod tests {
                     assert!(rows.next().is_none(), "{status} stands twice");
                     assert_eq!(meaning(effect, status, asked), Meaning { fault, retry }, "{effect:?} {status} {asked}");
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn only_gateways_and_proxies_say_that_nothing_came_through() {
+        for status in 100..=599 {
+            for asked in [false, true] {
+                let expected = match status {
+                    401 => Sign::Refused,
+                    407 | 502 | 504 | 520..=530 => Sign::Unreached,
+                    503 if !asked => Sign::Unreached,
+                    408 | 429 | 500.. => Sign::Reached,
+                    _ => Sign::Accepted,
+                };
+                assert_eq!(sign(status, asked), expected, "{status} {asked}");
             }
         }
     }

@@ -176,6 +176,10 @@ impl Credentials for ExchangedToken {
         self.token(None).await
     }
 
+    fn is_behind(&self, _: &Authorization) -> bool {
+        true
+    }
+
     async fn renew(&self, _: &Ask<'_>, used: &Authorization, _: &Reply) -> Result<Option<Authorization>, Fault> {
         let renewed = self.token(Some(used)).await?;
         Ok((!renewed.says_the_same(used)).then_some(renewed))

@@ -7,13 +7,16 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::Certificate;
 use url::{Host, Url};
 
 use super::auth::Fingerprint;
-use super::gate::{Gate, Rate};
+use super::circuit::Cause;
+use super::gate::{Closed, Gate, Rate};
 use super::observed::Observed;
-use super::{Fault, FaultKind};
+use super::reply::time_of;
+use super::{Fault, FaultKind, Traffic};
 
 /// The longest time to establish a connection.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -79,7 +82,66 @@ impl Pool {
 
     fn gate(&self, key: GateKey, concurrency: usize) -> Arc<Gate> {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(gates.entry(key).or_insert_with(|| Arc::new(Gate::new(concurrency))))
+        if let Some(gate) = gates.get(&key) {
+            return Arc::clone(gate);
+        }
+        // A token that is another one each time must not leave a gate behind each time.
+        gates.retain(|_, gate| Arc::strong_count(gate) > 1 || !gate.is_as_new());
+        let gate = Arc::new(Gate::new(concurrency));
+        gates.insert(key, Arc::clone(&gate));
+        gate
+    }
+
+    /// How every server that was spoken to is treated now, by its origin; one for each credential there.
+    pub fn conditions(&self) -> Vec<Condition> {
+        let gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
+        let condition = |((origin, _), gate): (&GateKey, &Arc<Gate>)| {
+            let closed = gate.closed().map(|closed| match closed {
+                Closed::Asked { until } => (until, ClosedBy::Asked),
+                Closed::Broken { at, .. } => match at.cause {
+                    Cause::Refused => (at.until, ClosedBy::Refused),
+                    Cause::Unreached => (at.until, ClosedBy::Unreached),
+                },
+            });
+            let closed = closed.map(|(until, by)| (time_of(until), by));
+            Condition { origin: origin.clone(), closed_until: closed.map(|at| at.0), reason: closed.map(|at| at.1) }
+        };
+        let mut conditions: Vec<_> = gates.iter().map(condition).collect();
+        conditions.sort_by(|one, other| one.origin.cmp(&other.origin));
+        conditions
+    }
+}
+
+/// How a server is treated by those who use one credential there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Condition {
+    /// Scheme, host and port.
+    pub origin: String,
+    /// Until when no request is sent; `None` while they are.
+    pub closed_until: Option<Timestamp>,
+    /// Why none is.
+    pub reason: Option<ClosedBy>,
+}
+
+/// Why a server is sent no requests for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ClosedBy {
+    /// It asked for that.
+    Asked,
+    /// It refused the credential.
+    Refused,
+    /// Nothing came through several times in a row.
+    Unreached,
+}
+
+impl ClosedBy {
+    /// The word of metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Asked => "asked",
+            Self::Refused => "refused",
+            Self::Unreached => "unreached",
+        }
     }
 }
 
@@ -90,12 +152,19 @@ pub struct Transport {
     pub(super) settings: HttpSettings,
     requests: Arc<AtomicU64>,
     observed: Arc<Mutex<Observed>>,
+    traffic: Arc<Mutex<Traffic>>,
 }
 
 impl Transport {
     /// A transport that has sent nothing yet.
     pub fn new(pool: &Arc<Pool>, settings: HttpSettings) -> Self {
-        Self { pool: Arc::clone(pool), settings, requests: Arc::default(), observed: Arc::default() }
+        Self {
+            pool: Arc::clone(pool),
+            settings,
+            requests: Arc::default(),
+            observed: Arc::default(),
+            traffic: Arc::default(),
+        }
     }
 
     /// How many requests have left through this transport, repetitions included.
@@ -106,6 +175,11 @@ impl Transport {
     /// What the requests showed about the way to the server.
     pub fn observed(&self) -> Observed {
         self.observed.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What the requests brought, in numbers.
+    pub fn traffic(&self) -> Traffic {
+        self.traffic.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// What all who ask for it by this name remember together, from one pass to the next, for as long as the configuration
@@ -120,6 +194,10 @@ impl Transport {
 
     pub(super) fn observe(&self, note: impl FnOnce(&mut Observed)) {
         note(&mut self.observed.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    pub(super) fn tally(&self, note: impl FnOnce(&mut Traffic)) {
+        note(&mut self.traffic.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     pub(super) fn count(&self) {

@@ -5,6 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use super::FaultKind;
+use super::circuit::Sign;
 use super::retry::Effect;
 
 /// Why there is no complete answer.
@@ -50,6 +51,15 @@ impl Trouble {
         match self {
             Self::Unsendable(_) | Self::NotConnected(_) | Self::Untrusted(_) => FaultKind::NotSent,
             Self::Broken(_) | Self::TooMuch(_) => effect.unreadable(),
+        }
+    }
+
+    /// What it says about the server; nothing where none was asked.
+    pub(super) fn sign(&self) -> Option<Sign> {
+        match self {
+            Self::Unsendable(_) => None,
+            Self::NotConnected(_) | Self::Untrusted(_) | Self::Broken(_) => Some(Sign::Unreached),
+            Self::TooMuch(_) => Some(Sign::Reached),
         }
     }
 

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -55,6 +55,13 @@ impl StateDirectory {
         &self.0
     }
 
+    /// Lets a daemon that watches the directory know that something was decided.
+    pub(super) fn announce_decision(&self) -> io::Result<()> {
+        let mut file = open_or_make(&self.0.join(DECIDED))?;
+        file.set_len(0)?;
+        writeln!(file, "{}", std::process::id())
+    }
+
     /// The ledger's file.
     pub fn ledger(&self) -> PathBuf {
         self.0.join("ledger.db")
@@ -71,25 +78,28 @@ impl StateDirectory {
             .map_err(|error| LedgerFault::file("make the state directory", &self.0, &error))?;
         let path = self.0.join("lock");
         let failed = |error| LedgerFault::file("take the lock", &path, &error);
-        let mut file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .mode(0o600)
-            .open(&path)
-            .map_err(failed)?;
+        let mut file = open_or_make(&path).map_err(failed)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => {
-                return Err(LockFault::Held { directory: self.clone(), process: read_process(&mut file) });
+                return Err(LockFault::Held { directory: self.clone(), holder: read_holder(&mut file) });
             }
             Err(TryLockError::Error(error)) => return Err(failed(error).into()),
         }
-        write_process(&mut file).map_err(failed)?;
+        write_holder(&file, Work::Pass).map_err(failed)?;
         Ok(StateLock { directory: self.clone(), held: Arc::new(file) })
     }
+
+    /// The process of the service that works here, if there seems to be one: good enough to tell people, not to decide anything.
+    pub fn service(&self) -> Option<u32> {
+        let holder = read_holder(&mut File::open(self.0.join("lock")).ok()?)?;
+        let runs = || Path::new("/proc").join(holder.process.to_string()).exists();
+        (holder.work == Work::Service && runs()).then_some(holder.process)
+    }
 }
+
+/// The file that is written anew with each decision of a person, so that a daemon that watches the directory hears of it.
+pub const DECIDED: &str = "decided";
 
 impl fmt::Display for StateDirectory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -97,17 +107,65 @@ impl fmt::Display for StateDirectory {
     }
 }
 
-/// The process id is there for the message to others; the lock itself does not depend on it.
-fn write_process(file: &mut File) -> io::Result<()> {
-    file.set_len(0)?;
-    file.rewind()?;
-    writeln!(file, "{}", std::process::id())
+/// Opens a file for writing, as it is, and makes it when it is missing.
+///
+/// Never through a symbolic link: root writes in directories that belong to somebody else, who must not choose with a link
+/// which file root writes to.
+fn open_or_make(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).mode(0o600).custom_flags(libc::O_NOFOLLOW);
+    match options.clone().create_new(true).open(path) {
+        Ok(file) => give_to_owner(&file, path).map(|()| file),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => options.open(path),
+        Err(error) => Err(error),
+    }
 }
 
-fn read_process(file: &mut File) -> Option<u32> {
+/// Gives a file that root has just made to whoever owns the directory, so that the service, which is somebody else, can go on
+/// with it. SQLite does so with the files beside the ledger by itself.
+pub(super) fn give_to_owner(made: &File, path: &Path) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("/")).metadata()?;
+    let is_roots = made.metadata()?.uid() == 0;
+    if is_roots && directory.uid() != 0 { fchown(made, Some(directory.uid()), Some(directory.gid())) } else { Ok(()) }
+}
+
+/// Who holds the lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holder {
+    /// Its process id.
+    pub process: u32,
+    /// What it does.
+    pub work: Work,
+}
+
+/// What the holder of the lock does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    /// One command, which ends.
+    Pass,
+    /// It stays until somebody stops it.
+    Service,
+}
+
+const SERVICE: &str = "service";
+
+/// Who holds the lock is written there for the message to others; the lock itself does not depend on it.
+fn write_holder(mut file: &File, work: Work) -> io::Result<()> {
+    file.set_len(0)?;
+    file.rewind()?;
+    match work {
+        Work::Pass => writeln!(file, "{}", std::process::id()),
+        Work::Service => writeln!(file, "{} {SERVICE}", std::process::id()),
+    }
+}
+
+fn read_holder(file: &mut File) -> Option<Holder> {
     let mut text = String::new();
-    file.take(20).read_to_string(&mut text).ok()?;
-    text.trim().parse().ok().filter(|&process| process > 0)
+    file.take(40).read_to_string(&mut text).ok()?;
+    let mut words = text.split_whitespace();
+    let process = words.next()?.parse().ok().filter(|&process| process > 0)?;
+    let work = if words.next() == Some(SERVICE) { Work::Service } else { Work::Pass };
+    Some(Holder { process, work })
 }
 
 /// Proof that this process is the only one that may write in a state directory, for as long as a clone of it lives.
@@ -115,7 +173,6 @@ fn read_process(file: &mut File) -> Option<u32> {
 pub struct StateLock {
     directory: StateDirectory,
     // Closing the last one releases the lock.
-    #[expect(dead_code, reason = "held, not used")]
     held: Arc<File>,
 }
 
@@ -124,18 +181,24 @@ impl StateLock {
     pub fn directory(&self) -> &StateDirectory {
         &self.directory
     }
+
+    /// Lets others know that this process will not be done soon.
+    pub fn serve(&self) -> Result<(), LedgerFault> {
+        let path = self.directory.path().join("lock");
+        write_holder(&self.held, Work::Service).map_err(|error| LedgerFault::file("write the lock", &path, &error))
+    }
 }
 
 /// The lock could not be taken.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum LockFault {
     /// Another process has it.
-    #[error("another tagsyncd{} holds the state directory {directory}", Process(*process))]
+    #[error("another tagsyncd{} holds the state directory {directory}", Named(*holder))]
     Held {
         /// What it holds.
         directory: StateDirectory,
-        /// Its process id, where it could be read.
-        process: Option<u32>,
+        /// Who it is, where that could be read.
+        holder: Option<Holder>,
     },
     /// The directory or the lock file could not be made.
     #[error(transparent)]
@@ -146,17 +209,26 @@ impl LockFault {
     /// What to do about it.
     pub fn hint(&self) -> String {
         match self {
+            Self::Held { holder: Some(Holder { process, work: Work::Service }), .. } => {
+                format!(
+                    "Ask it for a pass over everything with `kill -USR1 {process}`; for anything else, stop it first."
+                )
+            }
             Self::Held { .. } => "Wait until it is done.".into(),
             Self::Unusable(fault) => fault.hint.clone(),
         }
     }
 }
 
-struct Process(Option<u32>);
+struct Named(Option<Holder>);
 
-impl fmt::Display for Process {
+impl fmt::Display for Named {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.map_or(Ok(()), |process| write!(f, " (process {process})"))
+        match self.0 {
+            Some(Holder { process, work: Work::Pass }) => write!(f, " (process {process})"),
+            Some(Holder { process, work: Work::Service }) => write!(f, " (the service, process {process})"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -181,5 +253,30 @@ mod tests {
         assert_eq!(resolve(None, None, &[("XDG_STATE_HOME", "x"), all[2]]).unwrap(), "/h/.local/state/tagsyncd");
         assert!(resolve(Some("relative"), None, &[]).unwrap().starts_with('/'));
         assert!(resolve(None, None, &[]).unwrap_err().hint.contains("--state"));
+    }
+    #[test]
+    fn a_link_in_the_place_of_the_lock_leads_nowhere() {
+        let folder = tempfile::tempdir().unwrap();
+        let precious = folder.path().join("precious");
+        std::fs::write(&precious, "kept").unwrap();
+        let state = folder.path().join("state");
+        std::fs::create_dir(&state).unwrap();
+        std::os::unix::fs::symlink(&precious, state.join("lock")).unwrap();
+        let refused = StateDirectory(state).lock().unwrap_err().to_string();
+        assert!(refused.starts_with("cannot take the lock "), "{refused}");
+        assert_eq!(std::fs::read_to_string(&precious).unwrap(), "kept");
+    }
+
+    #[test]
+    fn the_directory_may_be_a_link_as_systemd_makes_it() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("private")).unwrap();
+        let link = folder.path().join("state");
+        std::os::unix::fs::symlink("private", &link).unwrap();
+        let state = StateDirectory(link);
+        let held = state.lock().unwrap();
+        assert!(folder.path().join("private/lock").is_file());
+        assert!(matches!(StateDirectory(folder.path().join("private")).lock(), Err(LockFault::Held { .. })));
+        drop(held);
     }
 }

@@ -26,7 +26,7 @@ impl LedgerFault {
     pub(super) fn file(doing: &str, path: &Path, error: &io::Error) -> Self {
         let hint = match error.kind() {
             io::ErrorKind::PermissionDenied => {
-                "Run it as the user that owns the state directory, or name another one with --state."
+                "Run it as root or as the user that owns the state directory, or name another one with --state."
             }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => DISK_FULL,
             io::ErrorKind::ReadOnlyFilesystem => READ_ONLY,
@@ -108,7 +108,7 @@ impl Failure {
                 ),
                 Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => fault(
                     format!("cannot open the ledger {shown}: {error}"),
-                    "Check that the state directory exists and belongs to the user that runs this.",
+                    "Run it as root or as the user that owns the state directory, and check that it exists.",
                 ),
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
                     fault(

@@ -26,19 +26,19 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use async_trait::async_trait;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-pub use directory::{LockFault, StateDirectory, StateLock};
+pub use directory::{DECIDED, Holder, LockFault, StateDirectory, StateLock, Work};
 pub use fault::LedgerFault;
 pub use parked::{APPROVAL_LIFE, Decision, Difference, Parked, ParkedBy, ParkedEnd, ParkedSet};
 pub use reader::SqliteReader;
 pub use sqlite::SqliteLedger;
 
 use crate::provider::Identity;
-use crate::tag::{NamePatterns, TagName, Value};
+use crate::tag::{NamePatterns, Sighting, Sightings, TagName, Value};
 
 /// One source and one remote under one job: what a record belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -144,7 +144,7 @@ pub const APPROVED_UNDO: &str = "approved undo";
 pub struct IntentId(pub i64);
 
 /// How a write ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     /// It took effect.
@@ -259,6 +259,33 @@ pub struct Pin {
     pub since: Timestamp,
 }
 
+/// How long a replica may still show what was there before a write.
+pub const REPLICA_LAG: SignedDuration = SignedDuration::from_secs(60);
+
+/// The latest own write to a name that took effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OwnWrite {
+    /// What was done.
+    pub action: Action,
+    /// The value before; `None` for a create.
+    pub old: Option<Value>,
+    /// The value after; `None` for a delete.
+    pub new: Option<Value>,
+    /// When it ended.
+    pub time: Timestamp,
+}
+
+/// What is remembered with its time, by source name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Lately {
+    /// The latest own writes that a replica may not show yet.
+    pub writes: BTreeMap<TagName, OwnWrite>,
+    /// When names were put back that somebody had changed on the remote, in order; of the last 25 hours.
+    pub restored: BTreeMap<TagName, Vec<Timestamp>>,
+    /// Since when names are absent from the source that are to be deleted.
+    pub absences: BTreeMap<TagName, Timestamp>,
+}
+
 /// All that is remembered about a pair.
 #[derive(Clone, Debug, Default)]
 pub struct PairState {
@@ -276,12 +303,17 @@ pub struct PairState {
     pub identity: Option<(Identity, Timestamp)>,
     /// Since when the source and the tag space of today belong together; what was written before was written elsewhere.
     pub bound: Option<Timestamp>,
-    /// Whether an `exact` pass has completed here, so that its overwrites need no approval any more.
-    pub exact_begun: bool,
+    /// Over which names an `exact` pass has completed here, so that its overwrites among them need no approval any more: the
+    /// fingerprint that [`Ledger::end_pass`] was given.
+    pub exact_begun: Option<String>,
     /// What is parked now.
     pub parked: Vec<Parked>,
     /// Names that were put back against the source.
     pub pins: BTreeMap<TagName, Pin>,
+    /// What tags were last seen to point at, by their names on the remote. What cannot be trusted is left out of it.
+    pub sightings: Sightings,
+    /// What is remembered with its time.
+    pub lately: Lately,
 }
 
 /// All that is remembered about one name of a pair.
@@ -301,6 +333,8 @@ pub struct NameState {
     pub parked: Vec<Parked>,
     /// When a pass over the pair last ended without an error.
     pub last_success: Option<Timestamp>,
+    /// What is remembered of the name with its time.
+    pub lately: Lately,
 }
 
 /// Changes to records that need no call.
@@ -351,6 +385,17 @@ impl Matter {
             Self::Failed => "failed",
         }
     }
+}
+
+/// What people were told last of a pair with which something was wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Notice {
+    /// What: [`Matter::Held`] or [`Matter::Failed`].
+    pub matter: Matter,
+    /// Since when something was wrong.
+    pub since: Timestamp,
+    /// When they were told.
+    pub told: Timestamp,
 }
 
 /// A name on which the two sides do not agree, and since when.
@@ -449,6 +494,9 @@ pub trait LedgerRead: Send + Sync {
 
     /// Every set that is parked, or was until a few days ago, in the order of their pairs.
     async fn read_parked(&self) -> Result<Vec<(Pair, Parked)>, LedgerFault>;
+
+    /// What people were told last of pairs with which something was wrong then.
+    async fn read_notices(&self) -> Result<Vec<(Pair, Notice)>, LedgerFault>;
 }
 
 /// The memory of all pairs.
@@ -459,7 +507,7 @@ pub trait LedgerRead: Send + Sync {
 #[async_trait]
 pub trait Ledger: LedgerRead {
     /// Binds a pair to these identities. With `void`, what belonged to the former ones goes first: records, refusals,
-    /// parked changes, pins, the high-water mark and the approval of an `exact` pass.
+    /// parked changes, pins, sightings, the high-water mark and the approval of an `exact` pass.
     ///
     /// The history stays, and so does what the budgets have used. Intents stay while the tag space is the same, since a
     /// gap in it must still be closed; those for another tag space mean nothing any more and enter the history as `lost`.
@@ -513,10 +561,32 @@ pub trait Ledger: LedgerRead {
     /// Ends pins. Durable with the next flush.
     async fn unpin(&self, pair: &Pair, tags: &[TagName]) -> Result<(), LedgerFault>;
 
+    /// Remembers what tags were seen to point at, and forgets that of others. Durable with the next flush.
+    async fn remember(
+        &self,
+        pair: &Pair,
+        seen: &[(TagName, Sighting)],
+        forgotten: &[TagName],
+    ) -> Result<(), LedgerFault>;
+
+    /// Remembers since when names are absent from the source, and forgets it of names that are back or gone for good. A name
+    /// that is known as absent keeps its age. Durable with the next flush.
+    async fn note_absences(
+        &self,
+        pair: &Pair,
+        absent: &[TagName],
+        ended: &[TagName],
+        now: Timestamp,
+    ) -> Result<(), LedgerFault>;
+
+    /// Remembers what people were told of these pairs; `None` where nothing is wrong any more. Durable with the next flush,
+    /// or soon.
+    async fn remember_notices(&self, notices: &[(Pair, Option<Notice>)]) -> Result<(), LedgerFault>;
+
     /// Returns when everything before it is durable.
     async fn flush(&self) -> Result<(), LedgerFault>;
 
-    /// Ends a pass: times and state for `status`, and everything before it is durable. `exact_begun` is only ever raised
-    /// here; [`Ledger::bind`] lowers it.
-    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), LedgerFault>;
+    /// Ends a pass: times and state for `status`, and everything before it is durable. `exact_begun` is only ever set here;
+    /// `None` leaves it as it is, and [`Ledger::bind`] takes it away.
+    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: Option<&str>) -> Result<(), LedgerFault>;
 }

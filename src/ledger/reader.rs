@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::fault::{Failure, LedgerFault};
 use super::{
-    HistoryEntry, HistoryQuery, LedgerRead, NameState, Pair, PairState, PairStatus, Parked, StateDirectory, read,
-    schema,
+    HistoryEntry, HistoryQuery, LedgerRead, NameState, Notice, Pair, PairState, PairStatus, Parked, StateDirectory,
+    read, schema,
 };
 use crate::tag::TagName;
 
@@ -166,5 +166,9 @@ impl LedgerRead for SqliteReader {
 
     async fn read_parked(&self) -> Result<Vec<(Pair, Parked)>, LedgerFault> {
         self.read(read::all_parked).await
+    }
+
+    async fn read_notices(&self) -> Result<Vec<(Pair, Notice)>, LedgerFault> {
+        self.read(read::notices).await
     }
 }

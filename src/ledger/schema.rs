@@ -9,6 +9,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
+use super::directory::give_to_owner;
 use super::fault::{Failure, LedgerFault};
 
 /// "tags" in ASCII; `file ledger.db` shows it.
@@ -29,7 +30,8 @@ const MIGRATIONS: &[&str] = &["
         space TEXT, access TEXT, access_found TEXT, access_needed TEXT, confirmed INTEGER,
         -- Since when this source and this tag space belong together.
         bound INTEGER,
-        exact_begun INTEGER NOT NULL,
+        -- Over which names an `exact` pass has completed.
+        exact_begun TEXT,
         checksum INTEGER NOT NULL,
         UNIQUE (job, repository, remote)
     ) STRICT;
@@ -74,6 +76,9 @@ const MIGRATIONS: &[&str] = &["
     -- The budgets count here; creates, which may be a hundred thousand a day, stay out of it.
     CREATE INDEX history_of_losses ON history (pair, time) WHERE action <> 'create';
 
+    -- What was put back because somebody had changed it on the remote: rare, and asked for in every pass.
+    CREATE INDEX history_of_drift ON history (pair, time) WHERE reason = 'drift';
+
     -- How many tags were owned before a record went.
     CREATE TABLE marks (
         pair INTEGER NOT NULL REFERENCES pairs (id),
@@ -96,6 +101,27 @@ const MIGRATIONS: &[&str] = &["
         tag BLOB NOT NULL, value TEXT, undone TEXT NOT NULL, since INTEGER NOT NULL,
         PRIMARY KEY (pair, tag)
     ) STRICT, WITHOUT ROWID;
+
+    -- What tags were last seen to point at, where a listing has names only. Losing it costs a look at each.
+    CREATE TABLE digests (
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        remote_name BLOB NOT NULL, digest TEXT NOT NULL, confirmed INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
+        PRIMARY KEY (pair, remote_name)
+    ) STRICT, WITHOUT ROWID;
+
+    -- Names that are to be deleted once they have been absent from the source for long enough.
+    CREATE TABLE absences (
+        pair INTEGER NOT NULL REFERENCES pairs (id),
+        tag BLOB NOT NULL, since INTEGER NOT NULL,
+        PRIMARY KEY (pair, tag)
+    ) STRICT, WITHOUT ROWID;
+
+    -- What people were told last of pairs with which something was wrong then.
+    CREATE TABLE notices (
+        pair INTEGER PRIMARY KEY REFERENCES pairs (id),
+        matter TEXT NOT NULL, since INTEGER NOT NULL, told INTEGER NOT NULL
+    ) STRICT;
 
     CREATE TABLE passes (
         pair INTEGER PRIMARY KEY REFERENCES pairs (id),
@@ -204,6 +230,7 @@ fn create(path: &Path) -> Result<(), LedgerFault> {
         .create_new(true)
         .mode(0o600)
         .open(&fresh)
+        .and_then(|made| give_to_owner(&made, &fresh))
         .map_err(|error| LedgerFault::file("make the ledger", &fresh, &error))?;
     fill(&fresh).map_err(|failure| failure.at(&fresh))?;
     fs::rename(&fresh, path).map_err(|error| LedgerFault::file("make the ledger", path, &error))?;

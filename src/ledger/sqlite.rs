@@ -15,11 +15,12 @@ use super::read::{self, IntentRow};
 use super::reader::in_background;
 use super::writer::Writer;
 use super::{
-    Decision, HistoryEntry, HistoryQuery, Intent, IntentId, Ledger, LedgerRead, NameState, Note, Pair, PairState,
-    PairStatus, Parked, ParkedSet, PassEnd, Pin, Settlement, SqliteReader, StateDirectory, StateLock, schema,
+    Decision, HistoryEntry, HistoryQuery, Intent, IntentId, Ledger, LedgerRead, NameState, Note, Notice, Pair,
+    PairState, PairStatus, Parked, ParkedSet, PassEnd, Pin, Settlement, SqliteReader, StateDirectory, StateLock,
+    schema,
 };
 use crate::provider::Identity;
-use crate::tag::TagName;
+use crate::tag::{Sighting, TagName};
 
 /// The ledger in SQLite, open for writing.
 ///
@@ -72,7 +73,7 @@ impl SqliteLedger {
         decision: Decision,
         now: Timestamp,
     ) -> Result<bool, LedgerFault> {
-        let (path, pair, plan) = (directory.ledger(), pair.clone(), plan.to_owned());
+        let (directory, path, pair, plan) = (directory.clone(), directory.ledger(), pair.clone(), plan.to_owned());
         in_background(move || {
             let decide = || -> Result<bool, Failure> {
                 let connection = schema::open_beside(&path)?;
@@ -84,7 +85,12 @@ impl SqliteLedger {
                 )?;
                 Ok(decided > 0)
             };
-            decide().map_err(|failure| failure.at(&path))
+            let decided = decide().map_err(|failure| failure.at(&path))?;
+            // Without it a daemon acts on the decision with its next pass.
+            if let Err(fault) = directory.announce_decision() {
+                tracing::debug!(%fault, "A daemon does not hear of the decision at once.");
+            }
+            Ok(decided)
         })
         .await
     }
@@ -187,6 +193,10 @@ impl LedgerRead for SqliteLedger {
     async fn read_parked(&self) -> Result<Vec<(Pair, Parked)>, LedgerFault> {
         self.read(read::all_parked).await
     }
+
+    async fn read_notices(&self) -> Result<Vec<(Pair, Notice)>, LedgerFault> {
+        self.read(read::notices).await
+    }
 }
 
 #[async_trait]
@@ -264,12 +274,44 @@ impl Ledger for SqliteLedger {
         self.writer.ride(move |book| book.unpin(&pair, &tags))
     }
 
+    async fn remember(
+        &self,
+        pair: &Pair,
+        seen: &[(TagName, Sighting)],
+        forgotten: &[TagName],
+    ) -> Result<(), LedgerFault> {
+        if seen.is_empty() && forgotten.is_empty() {
+            return Ok(());
+        }
+        let (pair, seen, forgotten) = (pair.clone(), seen.to_vec(), forgotten.to_vec());
+        self.writer.ride(move |book| book.remember(&pair, &seen, &forgotten))
+    }
+
+    async fn note_absences(
+        &self,
+        pair: &Pair,
+        absent: &[TagName],
+        ended: &[TagName],
+        now: Timestamp,
+    ) -> Result<(), LedgerFault> {
+        let (pair, absent, ended) = (pair.clone(), absent.to_vec(), ended.to_vec());
+        self.writer.ride(move |book| book.note_absences(&pair, &absent, &ended, now))
+    }
+
+    async fn remember_notices(&self, notices: &[(Pair, Option<Notice>)]) -> Result<(), LedgerFault> {
+        if notices.is_empty() {
+            return Ok(());
+        }
+        let notices = notices.to_vec();
+        self.writer.ride(move |book| book.remember_notices(&notices))
+    }
+
     async fn flush(&self) -> Result<(), LedgerFault> {
         self.writer.barrier().await
     }
 
-    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), LedgerFault> {
-        let (pair, end) = (pair.clone(), end.clone());
+    async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: Option<&str>) -> Result<(), LedgerFault> {
+        let (pair, end, exact_begun) = (pair.clone(), end.clone(), exact_begun.map(str::to_owned));
         self.writer.flush(move |book| book.end_pass(&pair, &end, exact_begun)).await
     }
 }

@@ -9,11 +9,11 @@ use super::checksum::Checksum;
 use super::fault::Failure;
 use super::read::{self, DAY, IntentRow, PairRow};
 use super::{
-    APPROVED_UNDO, IntentId, Note, Outcome, Pair, ParkedEnd, ParkedSet, PassEnd, Pin, Record, RecordChange, Settlement,
-    UNDO, Unsettled,
+    APPROVED_UNDO, IntentId, Note, Notice, Outcome, Pair, ParkedEnd, ParkedSet, PassEnd, Pin, Record, RecordChange,
+    Settlement, UNDO, Unsettled,
 };
 use crate::provider::Identity;
-use crate::tag::TagName;
+use crate::tag::{Sighting, TagName};
 
 /// How exactly the high-water mark remembers when it was passed; bounds the marks of a day to 1440 for each pair.
 const MARK: i64 = 60 * 1_000_000;
@@ -53,13 +53,15 @@ impl<'connection> Book<'connection> {
             exact_begun: former.exact_begun,
         };
         if void {
-            row.exact_begun = false;
+            row.exact_begun = None;
             row.bound = Some(now);
             self.execute("DELETE FROM records WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM refusals WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM parked WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM pins WHERE pair = ?1", [id])?;
+            self.execute("DELETE FROM absences WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM marks WHERE pair = ?1", [id])?;
+            self.execute("DELETE FROM digests WHERE pair = ?1", [id])?;
             self.owned.insert(id, 0);
             if former.identity.is_some_and(|(bound, _)| bound.space != identity.space) {
                 self.void_intents(id, pair, now)?;
@@ -329,6 +331,20 @@ impl<'connection> Book<'connection> {
         Ok(())
     }
 
+    pub(super) fn remember_notices(&mut self, notices: &[(Pair, Option<Notice>)]) -> Result<(), Failure> {
+        for (pair, notice) in notices {
+            let id = self.id(pair)?;
+            match notice {
+                Some(Notice { matter, since, told }) => self.execute(
+                    "INSERT OR REPLACE INTO notices (pair, matter, since, told) VALUES (?1, ?2, ?3, ?4)",
+                    params![id, matter.word(), since.as_microsecond(), told.as_microsecond()],
+                )?,
+                None => self.execute("DELETE FROM notices WHERE pair = ?1", [id])?,
+            };
+        }
+        Ok(())
+    }
+
     pub(super) fn unpin(&mut self, pair: &Pair, tags: &[TagName]) -> Result<(), Failure> {
         let id = self.id(pair)?;
         tags.iter().try_for_each(|tag| self.end_pin(id, tag))
@@ -339,10 +355,52 @@ impl<'connection> Book<'connection> {
         Ok(())
     }
 
-    pub(super) fn end_pass(&mut self, pair: &Pair, end: &PassEnd, exact_begun: bool) -> Result<(), Failure> {
+    pub(super) fn remember(
+        &mut self,
+        pair: &Pair,
+        seen: &[(TagName, Sighting)],
+        forgotten: &[TagName],
+    ) -> Result<(), Failure> {
+        let id = self.id(pair)?;
+        let sum = Checksum::of("digests", pair);
+        for (name, Sighting { digest, confirmed }) in seen {
+            let (name, digest, confirmed) = (name.as_bytes(), digest.to_string(), confirmed.as_microsecond());
+            let sum = read::sighting_checksum(sum.clone(), name, &digest, confirmed);
+            self.execute(
+                "INSERT OR REPLACE INTO digests (pair, remote_name, digest, confirmed, checksum) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![id, name, digest, confirmed, sum],
+            )?;
+        }
+        for name in forgotten {
+            self.execute("DELETE FROM digests WHERE pair = ?1 AND remote_name = ?2", params![id, name.as_bytes()])?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn note_absences(
+        &mut self,
+        pair: &Pair,
+        absent: &[TagName],
+        ended: &[TagName],
+        now: Timestamp,
+    ) -> Result<(), Failure> {
+        let id = self.id(pair)?;
+        for tag in ended {
+            self.execute("DELETE FROM absences WHERE pair = ?1 AND tag = ?2", params![id, tag.as_bytes()])?;
+        }
+        for tag in absent {
+            self.execute(
+                "INSERT INTO absences (pair, tag, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
+                params![id, tag.as_bytes(), now.as_microsecond()],
+            )?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn end_pass(&mut self, pair: &Pair, end: &PassEnd, exact_begun: Option<String>) -> Result<(), Failure> {
         let id = self.id(pair)?;
         let row = self.row(pair)?;
-        if exact_begun && !row.exact_begun {
+        if exact_begun.is_some() && exact_begun != row.exact_begun {
             self.put_row(id, pair, &PairRow { exact_begun, ..row })?;
         }
         let PassEnd { began, ended, state, converged, error, counts, unsettled } = end;
@@ -411,7 +469,7 @@ impl<'connection> Book<'connection> {
             Some((id, _)) => id,
             None => {
                 self.execute(
-                    "INSERT INTO pairs (job, repository, remote, exact_begun, checksum) VALUES (?1, ?2, ?3, 0, 0)",
+                    "INSERT INTO pairs (job, repository, remote, checksum) VALUES (?1, ?2, ?3, 0)",
                     params![pair.job, pair.repository, pair.remote],
                 )?;
                 let id = self.connection.last_insert_rowid();

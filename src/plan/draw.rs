@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
-use super::{Held, HoldKind, Judgement, Plan, Policy, Resolved, Subject, Waiting, Wanted, judge, resolve};
+use super::{
+    Delay, Held, HoldKind, Judgement, Plan, Policy, Resolved, Subject, Timing, Waiting, Wanted, judge, resolve,
+};
 use crate::ledger::{Action, Note, Pin, Record, RecordChange, Refusal};
 use crate::provider::Capabilities;
 use crate::tag::{
@@ -25,6 +27,8 @@ pub struct Sides<'a> {
     pub open: &'a BTreeSet<TagName>,
     /// Names that a person put back against the source.
     pub pins: &'a BTreeMap<TagName, Pin>,
+    /// The moment, and what happened lately.
+    pub timing: Timing<'a>,
 }
 
 /// What the job says about names.
@@ -208,13 +212,9 @@ impl<'a> Drawing<'a> {
     fn judge(&mut self, claim: Claim<'a>) {
         let remote = self.sides.remote.get(&claim.remote_name);
         let source = claim.source.map(|read| read.map(|tag| self.wanted(claim.tag, tag)));
-        if let Some(Ok(Wanted { resolved, .. })) = &source
-            && !matches!(resolved, Resolved::Waiting(_))
+        let is_lost = matches!(&source, Some(Ok(wanted)) if !matches!(wanted.resolved, Resolved::Waiting(_)))
             && claim.record.is_some()
-            && remote.is_none()
-        {
-            self.plan.vanished += 1;
-        }
+            && remote.is_none();
         let subject = Subject {
             tag: claim.tag,
             aliases: &[],
@@ -225,8 +225,12 @@ impl<'a> Drawing<'a> {
             refusal: self.sides.refusals.get(claim.tag),
             pin: self.sides.pins.get(claim.tag),
             open: self.sides.open.contains(claim.tag),
+            timing: self.sides.timing,
         };
         let judgement = judge(&subject, self.rules, self.remote_rules, &mut ());
+        // What we wrote a moment ago is not lost because a replica does not show it yet.
+        let is_unseen = matches!(judgement, Judgement::Waiting { until: Some((Delay::Replica, _)), .. });
+        self.plan.vanished += u32::from(is_lost && !is_unseen);
         self.take(&claim, judgement);
     }
 
@@ -245,9 +249,9 @@ impl<'a> Drawing<'a> {
             Judgement::Unmanaged => self.plan.unmanaged.push(tag),
             Judgement::Retained => self.plan.retained.push(tag),
             Judgement::Held { kind, reason, hint } => self.hold(claim, kind, &reason, hint),
-            Judgement::Waiting { to, reason } => {
+            Judgement::Waiting { to, reason, until } => {
                 let remote_name = claim.remote_name.clone();
-                self.plan.waiting.push(Waiting { tag, remote_name, to, reason });
+                self.plan.waiting.push(Waiting { tag, remote_name, to, reason, until });
             }
             Judgement::Change(change) => self.plan.changes.push(*change),
         }
@@ -275,6 +279,7 @@ impl<'a> Drawing<'a> {
                 refusal: self.sides.refusals.get(name),
                 pin: self.sides.pins.get(name),
                 open: self.sides.open.contains(name),
+                timing: self.sides.timing,
             };
             let judgement = judge(&subject, self.rules, self.remote_rules, &mut ());
             let claim = Claim { tag: name, remote_name: tag.name.clone(), source: None, record: None };

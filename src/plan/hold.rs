@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use super::Delay;
 use crate::tag::{TagName, Value};
 
 /// What the three-way table itself holds: both sides say different things, and the job's rules name no winner.
@@ -89,6 +91,8 @@ pub enum HoldKind {
     ReadOnly,
     /// A budget or another guard parked it.
     Parked,
+    /// Somebody keeps changing it on the remote, and it was put back too often.
+    Flapping,
     /// A person undid it, and the source still asks for it.
     Undone,
     /// It is not any more what the run left that is to be undone.
@@ -141,4 +145,6 @@ pub struct Waiting {
     pub to: Option<Value>,
     /// What it waits for.
     pub reason: String,
+    /// Why and until when, where time alone settles it.
+    pub until: Option<(Delay, Timestamp)>,
 }

@@ -5,12 +5,13 @@
 
 use std::fmt;
 
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    CarriedMessage, Cause, Conflict, HoldKind, NameRules, PlannedChange, Policy, RemoteRules, Resolved, Rules, Verdict,
-    carried_over, classify, reshape,
+    CarriedMessage, Cause, Conflict, Delay, HoldKind, NameRules, PlannedChange, Policy, RemoteRules, Resolved, Rules,
+    Timing, Verdict, carried_over, classify, reshape,
 };
 use crate::ledger::{Action, Ownership, Pin, Record, RecordChange, Refusal, RefusalKind};
 use crate::provider::{Annotations, Deletes, Moves};
@@ -37,6 +38,8 @@ pub struct Subject<'a> {
     pub pin: Option<&'a Pin>,
     /// Whether a write to it has no known end.
     pub open: bool,
+    /// The moment, and what happened lately.
+    pub timing: Timing<'a>,
 }
 
 /// A source tag with what it should be on the remote.
@@ -74,8 +77,14 @@ pub enum Rule {
     Protected,
     /// `immutable` of the job includes it.
     Immutable,
+    /// The remote may still show what was there before our own last write.
+    Unseen,
     /// The three-way table, for the job's policy.
     Policy,
+    /// `delete_grace` of the job is not over.
+    DeleteGrace,
+    /// Somebody keeps changing it on the remote.
+    Flapping,
     /// The remote takes no such name.
     RemoteName,
     /// The remote has no such operation.
@@ -106,7 +115,10 @@ impl fmt::Display for Rule {
             Self::Resolve => "its target there cannot be told",
             Self::Protected => "`protected`",
             Self::Immutable => "`immutable`",
+            Self::Unseen => "our own last write may not be visible yet",
             Self::Policy => "`policy`",
+            Self::DeleteGrace => "`delete_grace`",
+            Self::Flapping => "put back too often",
             Self::RemoteName => "a name that the remote does not take",
             Self::Operation => "an operation that the remote lacks",
             Self::RemoteProtection => "protected on the remote",
@@ -156,6 +168,8 @@ pub enum Judgement {
         to: Option<Value>,
         /// What it waits for.
         reason: String,
+        /// Why and until when, where time alone settles it.
+        until: Option<(Delay, Timestamp)>,
     },
     /// A write, if no guard stops it.
     Change(Box<PlannedChange>),
@@ -175,7 +189,7 @@ pub fn judge(
     let RemoteRules { capabilities, compare_annotations, rule, .. } = remote_rules;
     if asks(Rule::Interrupted, subject.open) {
         let reason = "a write to it was interrupted, and the next `--sync` settles that first".to_owned();
-        return Judgement::Waiting { to: None, reason };
+        return Judgement::Waiting { to: None, reason, until: None };
     }
     let unreadable = subject.source.as_ref().and_then(|source| source.as_ref().err());
     asks(Rule::UnknownInSource, unreadable.is_some());
@@ -197,7 +211,9 @@ pub fn judge(
         None => None,
         Some(Resolved::Value(value)) => Some(value.clone()),
         // Present in the source, whatever it will be: nothing of it is created, moved, deleted or forgotten.
-        Some(Resolved::Waiting(reason)) => return Judgement::Waiting { to: None, reason: reason.clone() },
+        Some(Resolved::Waiting(reason)) => {
+            return Judgement::Waiting { to: None, reason: reason.clone(), until: None };
+        }
         Some(Resolved::Unknown(reason)) => {
             return held(HoldKind::Unknown, reason.clone(), "look at what `target` of the remote reads");
         }
@@ -224,6 +240,14 @@ pub fn judge(
     };
     asks(Rule::Protected, name_rules.protected);
     asks(Rule::Immutable, name_rules.immutable);
+    let unseen = subject.timing.unseen_until(subject.tag, remote_value);
+    asks(Rule::Unseen, unseen.is_some());
+    if let Some(until) = unseen {
+        let reason = format!(
+            "the remote still shows what was there before our own last write, as a replica may until {until:.0}"
+        );
+        return Judgement::Waiting { to: source_value, reason, until: Some((Delay::Replica, until)) };
+    }
     asks(Rule::Policy, true);
     let put = |value: Value| {
         let ownership = subject.record.map_or(Ownership::Adopted, |record| record.ownership);
@@ -250,6 +274,26 @@ pub fn judge(
             return Judgement::Nothing;
         }
     };
+    if action == Action::Delete {
+        let grace = subject.timing.grace_until(subject.tag);
+        asks(Rule::DeleteGrace, grace.is_some());
+        if let Some(until) = grace {
+            let reason = format!("gone from the source; deleted if it is still gone at {until:.0}");
+            return Judgement::Waiting { to: None, reason, until: Some((Delay::Grace, until)) };
+        }
+    }
+    let quarrel = subject.timing.quarrel_until(subject.tag);
+    asks(Rule::Flapping, quarrel.is_some());
+    if let Some(until) = quarrel {
+        let reason = format!(
+            "it was put back 3 times within an hour, so somebody else keeps changing it; left alone until {until:.0}"
+        );
+        return held(
+            HoldKind::Flapping,
+            reason,
+            "find out who else writes it on the remote, and let only one of the two",
+        );
+    }
     if let Some((kind, reason, hint)) = obstacle(subject, action, remote_rules, &mut asks) {
         return held(kind, reason, hint);
     }
@@ -315,7 +359,7 @@ fn stays_refused(refusal: &Refusal, new: Option<Value>) -> Judgement {
     match refusal.kind {
         RefusalKind::TargetMissing => {
             let reason = format!("the remote does not have {:.12} yet", refusal.value.target);
-            Judgement::Waiting { to: new, reason }
+            Judgement::Waiting { to: new, reason, until: None }
         }
         RefusalKind::Policy => held(
             HoldKind::Refused,

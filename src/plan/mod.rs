@@ -4,7 +4,9 @@
 //! [`reverse()`] draws the plan that puts back what a run changed. [`guard()`] lets the safe part of either through as an
 //! [`ApprovedPlan`] and parks the rest under ids.
 
+mod basis;
 mod classify;
+mod delay;
 mod draw;
 mod guard;
 mod hold;
@@ -15,7 +17,9 @@ mod reverse;
 #[cfg(test)]
 mod tests;
 
+pub use basis::{Basis, questioned, scope};
 pub use classify::{NameRules, Verdict, classify};
+pub use delay::{Delay, Timing};
 pub use draw::{RemoteRules, Rules, Sides, Unplaceable, draw};
 pub use guard::{ApprovedPlan, Facts, Guarded, Stopped, guard};
 pub use hold::{Conflict, Held, HoldKind, Waiting};

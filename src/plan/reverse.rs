@@ -104,6 +104,7 @@ fn put_back(
         refusal: None,
         pin: None,
         open: sides.open.contains(tag),
+        timing: sides.timing,
     };
     let there = subject.remote.and_then(|there| there.value.as_ref().ok());
     let compares = remote_rules.compare_annotations;
@@ -137,7 +138,13 @@ fn put_back(
     }
     if subject.open {
         let reason = "a write to it was interrupted, and the next `--sync` settles that first".to_owned();
-        plan.waiting.push(Waiting { tag: tag.clone(), remote_name: remote_name.clone(), to: None, reason });
+        plan.waiting.push(Waiting {
+            tag: tag.clone(),
+            remote_name: remote_name.clone(),
+            to: None,
+            reason,
+            until: None,
+        });
         return;
     }
     if let Some(Err(reason)) = subject.remote.map(|there| there.value.as_ref()) {

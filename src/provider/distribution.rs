@@ -7,17 +7,24 @@
 //! - Asked without the right `Accept`, some registries convert a manifest, and the digest is that of the conversion.
 //! - 404 without a body (the answer to a `HEAD`) says neither what is missing nor whether it may be seen.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::Value as Json;
 use sha2::{Digest as _, Sha256, Sha512};
+use tokio::time::Instant;
+use toml::Spanned;
+use url::Url;
 
 use super::{Fault, FaultKind};
+use crate::config::Problems;
 use crate::http::{Client, NextPage, Reply, Trail};
-use crate::tag::{End, Listing, ManifestDigest, RemoteSnapshot, RemoteTag, TagName, Target, Value};
+use crate::tag::{
+    Division, End, Known, Listed, Listing, Looks, ManifestDigest, RemoteSnapshot, RemoteTag, TagName, Target, Value,
+};
 
 /// Every kind of manifest that a tag can point at, so that the registry converts none.
 const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json, \
@@ -36,6 +43,9 @@ const AT_ONCE: usize = 8;
 
 /// Fetched manifests are kept for the next tags on them, up to this many bytes.
 const KEPT_BYTES: usize = 64 * 1024 * 1024;
+
+/// For so long a registry that gave an image's list of tags is taken to show the image.
+const SHOWN_FOR: Duration = Duration::from_secs(5);
 
 /// The longest body in which a refusal is looked for; read as a tree, a large one would take many times its length.
 const LONGEST_REFUSAL: usize = 64 * 1024;
@@ -89,6 +99,30 @@ pub(super) fn image_refuses(image: &str) -> Option<&'static str> {
     (image.len() > 255).then_some("is longer than 255 characters")
 }
 
+/// The host of `realm`, which may receive a registry's login; a problem where it is none.
+pub(super) fn read_realm(realm: &Spanned<String>, problems: &mut Problems) -> Option<String> {
+    let host = realm_of(realm.get_ref());
+    if host.is_none() {
+        let hint = "the host alone, like \"auth.example.com\", with its port unless that is the usual one";
+        problems.push(realm.span(), "`realm` is not the name of a host", Some(hint));
+    }
+    host
+}
+
+/// The host, with a port, as URLs write it. `None` where the text is something else.
+fn realm_of(text: &str) -> Option<String> {
+    let fits = |character: char| character.is_ascii_alphanumeric() || ".-:[]".contains(character);
+    if !text.chars().all(fits) {
+        return None;
+    }
+    let url: Url = format!("https://{text}/").parse().ok()?;
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    let host = format!("{}{port}", url.host_str()?);
+    // What the parser repairs or takes for something else is not meant.
+    let usual = text.strip_suffix(":443").unwrap_or(text);
+    usual.eq_ignore_ascii_case(&host).then_some(host)
+}
+
 /// A manifest as the registry gave it.
 #[derive(Clone, Debug)]
 struct Manifest {
@@ -104,13 +138,15 @@ pub(super) struct Image {
     path: Vec<String>,
     /// What was fetched, so that many tags on one manifest take one fetch.
     kept: Mutex<HashMap<ManifestDigest, Manifest>>,
+    /// When the registry last gave the list of tags.
+    shown: Mutex<Option<Instant>>,
 }
 
 impl Image {
     /// `client` speaks to the registry's root; `name` is as `team/app`.
     pub(super) fn new(client: Client, name: &str) -> Self {
         let path = std::iter::once("v2").chain(name.split('/')).map(str::to_owned).collect();
-        Self { client, path, kept: Mutex::default() }
+        Self { client, path, kept: Mutex::default(), shown: Mutex::default() }
     }
 
     fn segments<'a>(&'a self, rest: [&'a str; 2]) -> Vec<&'a str> {
@@ -122,15 +158,46 @@ impl Image {
         let segments = self.segments(["tags", "list"]);
         let reply = self.client.get(purpose, &segments).query("n", "1").send().await?;
         let reply = expect(reply, &[200])?;
-        reply.json::<WireTags>("a list of tags").map(|_| ())
+        reply.json::<WireTags>("a list of tags")?;
+        self.was_shown();
+        Ok(())
+    }
+
+    /// The same behind a 404, of which there is one for each tag of a pass that creates many: one proof serves those that
+    /// come within [`SHOWN_FOR`].
+    pub(super) async fn is_shown(&self, purpose: &'static str) -> Result<(), Fault> {
+        let shown = *self.shown.lock().unwrap_or_else(PoisonError::into_inner);
+        if shown.is_some_and(|at| at.elapsed() < SHOWN_FOR) { Ok(()) } else { self.prove_shown(purpose).await }
+    }
+
+    fn was_shown(&self) {
+        *self.shown.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
     }
 
     /// All tags with what they point at.
     pub(super) async fn list(&self) -> Result<RemoteSnapshot, Fault> {
+        let names = self.list_names().await?;
+        snapshot(self.look_at(names.found).await?, names.end)
+    }
+
+    /// All tags, with what those point at that matter: as it is known, or as it is now.
+    pub(super) async fn list_known(&self, known: &Known<'_>) -> Result<Listed, Fault> {
+        let names = self.list_names().await?;
+        let Division { look, remembered, indifferent } = known.divide(names.found);
+        let seen: BTreeSet<TagName> = look.iter().cloned().collect();
+        let looks = Looks { remembered: remembered.iter().map(|(name, _)| name.clone()).collect(), seen };
+        let mut tags = self.look_at(look).await?;
+        tags.extend(remembered.into_iter().map(|(name, digest)| tag(name, Ok(Value::of(Target::Digest(digest))))));
+        let unasked = || Err("its digest was not asked for, because nothing depends on it".to_owned());
+        tags.extend(indifferent.into_iter().map(|name| tag(name, unasked())));
+        Ok(Listed { snapshot: snapshot(tags, names.end)?, looks: Some(looks) })
+    }
+
+    /// What these tags point at now, each by a request of its own.
+    async fn look_at(&self, names: Vec<TagName>) -> Result<Vec<RemoteTag>, Fault> {
         use futures_util::{StreamExt as _, TryStreamExt as _};
 
-        let names = self.list_names().await?;
-        let tags: Vec<RemoteTag> = futures_util::stream::iter(names.found)
+        futures_util::stream::iter(names)
             .map(|name| async move {
                 let value = match self.get_value(&name).await {
                     Ok(Some(value)) => value,
@@ -144,12 +211,7 @@ impl Image {
             })
             .buffer_unordered(AT_ONCE)
             .try_collect()
-            .await?;
-        let mut listing = Listing::new();
-        listing
-            .page(tags)
-            .and_then(|()| listing.finish(names.end, None))
-            .map_err(|fault| Fault::new(FaultKind::Unreadable, format!("could not list the tags: {fault}")))
+            .await
     }
 
     /// All names.
@@ -180,6 +242,7 @@ impl Image {
             }
             let reply = expect(request.send().await?, &[200])?;
             let page = reply.json::<WireTags>("a list of tags")?.tags.unwrap_or_default();
+            self.was_shown();
             let page = page.into_iter().map(|name| named(&reply, &name)).collect::<Result<Vec<_>, _>>()?;
             let next = reply.next_page()?;
             if next.is_none() && matches!(cursor, Cursor::After(_)) && page == names {
@@ -220,7 +283,7 @@ impl Image {
             return Ok(Some(tag(name.clone(), value)));
         }
         // The answer to a `HEAD` has no body that could tell a missing tag from a missing image.
-        self.prove_shown("read the tag").await?;
+        self.is_shown("read the tag").await?;
         Ok(None)
     }
 
@@ -294,6 +357,15 @@ impl Image {
             // Refused by us, and nothing has been sent yet.
             let fault = reply.unusable(&format!("is another manifest than {digest:.12}"));
             return Err(Fault { kind: FaultKind::Rejected, ..fault });
+        }
+        if let Some(named) = reply.header(DIGEST).and_then(|named| named.trim().parse::<ManifestDigest>().ok())
+            && named != *digest
+            && is_digest_of(&named, reply.body())
+        {
+            // A tag on it would be listed under the other name, and never agree.
+            let message = format!("the registry calls the manifest {digest:.12} by another digest, {named}");
+            let hint = "say that one where `target` reads it: a registry knows a manifest by one digest";
+            return Err(Fault::new(FaultKind::Rejected, message).hint(hint));
         }
         let said =
             reply.header("content-type").map(|kind| kind.split(';').next().unwrap_or_default().trim().to_owned());
@@ -377,6 +449,14 @@ struct Names {
     end: End,
 }
 
+fn snapshot(tags: Vec<RemoteTag>, end: End) -> Result<RemoteSnapshot, Fault> {
+    let mut listing = Listing::new();
+    listing
+        .page(tags)
+        .and_then(|()| listing.finish(end, None))
+        .map_err(|fault| Fault::new(FaultKind::Unreadable, format!("could not list the tags: {fault}")))
+}
+
 fn tag(name: TagName, value: Result<Value, String>) -> RemoteTag {
     RemoteTag { name, value, message: None, protected: false, attachment: None }
 }
@@ -413,7 +493,7 @@ fn absent(what: &impl std::fmt::Display) -> Fault {
 }
 
 /// A failed read in front of a write, in the terms of writes: nothing was sent, so nothing can have happened.
-fn before_write(fault: Fault) -> Fault {
+pub(super) fn before_write(fault: Fault) -> Fault {
     match fault.kind {
         FaultKind::Unreadable | FaultKind::Ambiguous => Fault { kind: FaultKind::NotSent, ..fault },
         _ => fault,
@@ -554,6 +634,25 @@ mod tests {
         }
         for bad in ["", "/a", "a/", "a//b", "A/b", "a/../b", "a:1", "a@sha256:0", "https://x/y", "-a", "a b", "é"] {
             assert!(image_refuses(bad).is_some(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_realm_is_a_host_and_nothing_more() {
+        for (written, host) in [
+            ("auth.docker.io", "auth.docker.io"),
+            ("Auth.Example.com", "auth.example.com"),
+            ("auth.example.com:5001", "auth.example.com:5001"),
+            ("auth.example.com:443", "auth.example.com"),
+            ("127.0.0.1:80", "127.0.0.1:80"),
+            ("[::1]:5000", "[::1]:5000"),
+        ] {
+            assert_eq!(realm_of(written).as_deref(), Some(host), "{written}");
+        }
+        for bad in
+            ["", "https://auth.example.com", "auth.example.com/token", "user@auth.example.com", "a b", "a?b", "*"]
+        {
+            assert_eq!(realm_of(bad), None, "{bad}");
         }
     }
 

@@ -24,7 +24,7 @@ pub use capability::{Annotations, Capabilities, Deletes, Lease, Moves, NameRules
 use crate::config::{Problems, Table};
 use crate::http::Transport;
 pub use crate::http::{Fault, FaultKind};
-use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
+use crate::tag::{Known, Listed, RemoteSnapshot, RemoteTag, TagName, Target, Value};
 pub use crate::wire::Objects;
 
 /// Every provider, in the order in which `tagsyncd providers` shows them.
@@ -165,6 +165,16 @@ pub trait Provider: Send + Sync {
     /// Stable id of the tag space, access level.
     async fn identity(&self) -> Result<Identity, Fault>;
 
+    /// The tag space's id, where the configuration alone says it: then one that is remembered is compared with it.
+    fn space(&self) -> Option<&str> {
+        None
+    }
+
+    /// The tag space of now, where it is the remembered one; `None` where it is another. Of two ways to say it the fuller.
+    fn recognise(&self, remembered: &str, now: &str) -> Option<String> {
+        (remembered == now).then(|| now.to_owned())
+    }
+
     /// What the credential's own limits, like the scopes of a token, leave of the access that [`identity`](Self::identity)
     /// names. A request of its own, for those who check before the first write; a pass does without.
     async fn credential_access(&self) -> Result<Access, Fault> {
@@ -173,6 +183,12 @@ pub trait Provider: Send + Sync {
 
     /// All tags: complete, or an error.
     async fn list_tags(&self) -> Result<RemoteSnapshot, Fault>;
+
+    /// All names, complete or an error, with the values that matter: those that are known are asked for only when it is their
+    /// turn. For APIs that list names only; others list as ever.
+    async fn list_known(&self, _known: &Known<'_>) -> Result<Listed, Fault> {
+        Ok(Listed { snapshot: self.list_tags().await?, looks: None })
+    }
 
     /// One tag; `None` only when the server says that this tag, in a tag space that it does show, is not there.
     async fn get_tag(&self, name: &TagName) -> Result<Option<RemoteTag>, Fault>;

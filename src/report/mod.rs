@@ -4,6 +4,7 @@
 //! styles, and whoever writes it strips them where they are not wanted.
 
 mod explanation;
+pub mod status;
 pub(crate) mod style;
 mod text;
 
@@ -16,6 +17,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::apply::Applied;
+use crate::http::Traffic;
 use crate::ledger::{Action, Matter, Outcome, ParkedBy, RecordChange, Unsettled};
 use crate::plan::{ApprovedPlan, Guarded, Held, HoldKind, PlannedChange, Stopped, Waiting};
 use crate::tag::{TagName, Value};
@@ -47,7 +49,7 @@ pub struct JobReport {
 }
 
 /// The state of one source and one remote after a pass.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Nothing was to do.
@@ -90,6 +92,9 @@ pub struct RemoteReport {
     pub released: Vec<String>,
     /// HTTP requests sent for this pair, tokens included.
     pub requests: u64,
+    /// The same requests by what they brought, for whoever watches.
+    #[serde(skip)]
+    pub traffic: Traffic,
     /// Why the remote or the ledger could not be read or written.
     pub error: Option<String>,
     /// What to do about it.
@@ -104,6 +109,9 @@ pub struct RemoteReport {
     pub held: Vec<HeldReport>,
     /// Left for a later pass.
     pub waiting: Vec<WaitingReport>,
+    /// The earliest time at which another pass would do something by itself: a delay that is then over.
+    #[serde(skip)]
+    pub revisit: Option<Timestamp>,
     /// Names behind the counts that have no list of their own; only with `-v`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub quiet: Option<Quiet>,
@@ -235,6 +243,7 @@ impl RemoteReport {
             plans: Vec::new(),
             released: Vec::new(),
             requests: 0,
+            traffic: Traffic::default(),
             error: None,
             hint: None,
             notes: Vec::new(),
@@ -242,6 +251,7 @@ impl RemoteReport {
             changes: Vec::new(),
             held: Vec::new(),
             waiting: Vec::new(),
+            revisit: None,
             quiet: None,
         }
     }
@@ -274,6 +284,7 @@ impl RemoteReport {
         };
         self.held = plan.held.iter().map(HeldReport::new).collect();
         self.waiting = plan.waiting.iter().map(WaitingReport::new).collect();
+        self.revisit = plan.waiting.iter().filter_map(|waiting| waiting.until).map(|(_, until)| until).min();
         self.plan = stopped.first().map(|stopped| stopped.set.plan.clone());
         self.plans = stopped.iter().map(StoppedReport::new).collect();
         self.released.clone_from(released);

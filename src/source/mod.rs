@@ -42,6 +42,11 @@ pub struct Repository {
     fingerprint: String,
 }
 
+/// The directory that holds the refs of the repository at this path, below `refs/` and in `packed-refs`.
+pub fn refs_directory(path: &Path) -> Result<PathBuf, SourceFault> {
+    Repository::open(path).map(|repository| repository.common_dir().to_owned())
+}
+
 /// Whether annotated tags are read with their messages, which means to open each tag object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Messages {

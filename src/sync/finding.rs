@@ -14,7 +14,7 @@ const TOLERATED_SKEW: SignedDuration = SignedDuration::from_secs(60);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Check {
-    /// `daemon.timezone` is a time zone.
+    /// The time zone of schedules, which the configuration found.
     Timezone,
     /// The repository opens and its tags can be read.
     Source,

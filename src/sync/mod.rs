@@ -54,20 +54,22 @@ pub enum Purpose {
     Undo {
         /// That run.
         run: Uuid,
-        /// Where it wrote, or began to.
-        pairs: BTreeSet<Pair>,
         /// Which names; all where this is `None`.
         tags: Option<NamePatterns>,
     },
 }
 
-impl Purpose {
-    fn concerns(&self, pair: &Pair) -> bool {
-        match self {
-            Self::Agree => true,
-            Self::Undo { pairs, .. } => pairs.contains(pair),
-        }
-    }
+/// Who hears of a pair as soon as its pass has ended, while others may still be under way. It is called in the midst of things, so
+/// it must not wait for anything.
+pub type Listener = Arc<dyn Fn(&Pair, &RemoteReport) + Send + Sync>;
+
+/// Whether a deletion waits until its name has been absent for as long as the job says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Grace {
+    /// It does not: somebody asks for this very pass.
+    Skip,
+    /// It does: passes come by themselves, perhaps in the midst of somebody's work on the source.
+    Keep,
 }
 
 /// What all pairs of a run share.
@@ -76,18 +78,24 @@ pub struct Run {
     pub id: Uuid,
     /// What it is for.
     pub purpose: Purpose,
+    /// Only these pairs; all of the jobs where this is `None`.
+    pub pairs: Option<BTreeSet<Pair>>,
     /// Whether it may write.
     pub mode: Mode,
     /// Connections and limits per host.
     pub pool: Arc<Pool>,
     /// Plan ids that a person released with this run.
     pub released: Vec<String>,
+    /// Whether deletions wait.
+    pub grace: Grace,
     /// Keeps the names behind the counts in the report.
     pub verbose: bool,
     /// Ends the pass between two writes.
     pub stop: CancellationToken,
     /// How far it has come.
     pub progress: Progress,
+    /// Who hears of each pair at its end.
+    pub ended: Option<Listener>,
 }
 
 /// One pass over these jobs.
@@ -98,7 +106,7 @@ pub async fn run(jobs: &[&JobSettings], run: &Run) -> Report {
             Ok(repositories) => {
                 let concerned: Vec<_> = repositories
                     .into_iter()
-                    .map(|repository| (concerned(job, &repository, &run.purpose).len(), repository))
+                    .map(|repository| (concerned(job, &repository, run).len(), repository))
                     .filter(|(remotes, _)| *remotes > 0)
                     .collect();
                 run.progress.expect(concerned.iter().map(|(remotes, _)| remotes).sum());
@@ -133,7 +141,9 @@ struct SourceSide {
     snapshot: SourceSnapshot,
 }
 
-async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) -> JobReport {
+/// One pass over one repository of a job. What is logged below says for which run, job and repository.
+#[tracing::instrument(level = "error", name = "run", skip_all, fields(run = %run.id, job = job.name, repository = repository.name))]
+pub async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) -> JobReport {
     let mut report = JobReport {
         job: job.name.clone(),
         repository: repository.name.clone(),
@@ -146,7 +156,7 @@ async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) 
         return report;
     }
     let pair_of = |template: &RemoteTemplate| pair_of(job, repository, template);
-    let concerned = concerned(job, repository, &run.purpose);
+    let concerned = concerned(job, repository, run);
     let begun: Vec<_> = concerned.iter().map(|template| run.progress.begin(pair_of(template))).collect();
     let remotes: Vec<_> =
         concerned.iter().map(|template| (*template, template.for_repository(&repository.name))).collect();
@@ -158,7 +168,7 @@ async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) 
             for template in concerned {
                 let mut remote = RemoteReport::new(&template.name);
                 remote.fail(fault.message.clone(), Some(fault.hint.clone()));
-                end_pass(&pair_of(template), &mut remote, Timestamp::now(), false, run).await;
+                end_pass(&pair_of(template), &mut remote, Timestamp::now(), None, run).await;
                 report.remotes.push(remote);
             }
             report.hint = Some(fault.hint);
@@ -175,8 +185,9 @@ async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) 
 }
 
 /// The remotes of a job that a run is about.
-fn concerned<'a>(job: &'a JobSettings, repository: &Repository, purpose: &Purpose) -> Vec<&'a RemoteTemplate> {
-    job.to.iter().filter(|remote| purpose.concerns(&pair_of(job, repository, remote))).collect()
+fn concerned<'a>(job: &'a JobSettings, repository: &Repository, run: &Run) -> Vec<&'a RemoteTemplate> {
+    let concerns = |pair: &Pair| run.pairs.as_ref().is_none_or(|pairs| pairs.contains(pair));
+    job.to.iter().filter(|remote| concerns(&pair_of(job, repository, remote))).collect()
 }
 
 fn pair_of(job: &JobSettings, repository: &Repository, remote: &RemoteTemplate) -> Pair {
@@ -241,6 +252,7 @@ async fn read_source(repository: &Repository, needs: &Needs) -> Result<SourceSid
     Ok(SourceSide { source, fingerprint, snapshot })
 }
 
+#[tracing::instrument(level = "error", name = "pair", skip_all, fields(remote = pair.remote))]
 async fn sync_pair(
     job: &JobSettings,
     pair: Pair,
@@ -254,17 +266,25 @@ async fn sync_pair(
     let exact_begun = match pass(job, &pair, side, settings, run, &begun, &mut report).await {
         Ok(exact_begun) => exact_begun,
         Err(fault) => {
-            tracing::warn!(%pair, error = fault.message, "A pair could not be synchronised.");
+            tracing::warn!(error = fault.message, hint = fault.hint, "A pair could not be synchronised.");
             report.fail(fault.message, fault.hint);
-            false
+            None
         }
     };
-    end_pass(&pair, &mut report, began, exact_begun, run).await;
+    end_pass(&pair, &mut report, began, exact_begun.as_deref(), run).await;
     report
 }
 
-/// Remembers how the pass over a pair ended; a pass that only plans remembers nothing.
-async fn end_pass(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exact_begun: bool, run: &Run) {
+/// Remembers how the pass over a pair ended, and tells it to whoever listens.
+async fn end_pass(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exact_begun: Option<&str>, run: &Run) {
+    remember(pair, report, began, exact_begun, run).await;
+    if let Some(ended) = &run.ended {
+        ended(pair, report);
+    }
+}
+
+/// A pass that only plans remembers nothing.
+async fn remember(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exact_begun: Option<&str>, run: &Run) {
     let Mode::Sync(ledger) = &run.mode else { return };
     if matches!(run.purpose, Purpose::Undo { .. }) {
         // It says nothing about agreement; the next ordinary pass does.

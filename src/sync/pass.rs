@@ -4,26 +4,25 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
 use futures_util::future::join_all;
+use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::{Begun, Mode, Purpose, Run, SourceSide, remote_rules};
+use super::{Begun, Grace, Mode, Purpose, Run, SourceSide, remote_rules};
 use crate::apply::{Applied, Writer, apply, recover};
 use crate::config::{ConfigFault, JobSettings, RemoteSettings};
 use crate::http::Transport;
-use crate::ledger::{HistoryQuery, Ledger, LedgerFault, Outcome, Pair, PairState, Parked, ParkedSet, Pin};
+use crate::ledger::{HistoryQuery, Ledger, LedgerFault, Outcome, Pair, PairState, Parked, ParkedSet, Pin, REPLICA_LAG};
 use crate::plan::{
-    ApprovedPlan, Effect, Facts, Guarded, Plan, PlannedChange, Policy, Resolved, Rules, Sides, draw, effects, guard,
-    missing_targets, resolve, reverse, standing,
+    ApprovedPlan, Basis, Delay, Effect, Facts, Guarded, Plan, PlannedChange, Policy, Resolved, Rules, Sides, Timing,
+    draw, effects, guard, missing_targets, questioned, resolve, reverse, scope, standing,
 };
 use crate::provider::{Access, Connection, Fault, FaultKind, Identity, Provider};
 use crate::report::RemoteReport;
-use crate::tag::{NamePatterns, RemoteSnapshot, TagName, Target};
+use crate::tag::{self, Listed, Looks, NamePatterns, RemoteSnapshot, RemoteTag, Sighting, TagName, Target, Value};
 
 /// An identity is believed for this long, so that an unchanged pass is the listing alone.
 const IDENTITY_AGE: SignedDuration = SignedDuration::from_hours(1);
-/// How long a replica may still show what was there before a write.
-const REPLICA_LAG: SignedDuration = SignedDuration::from_secs(60);
 /// Missing targets that are looked for in one pass; with more, each pass looks for another part.
 const TARGETS_AT_ONCE: usize = 64;
 
@@ -51,7 +50,7 @@ impl From<ConfigFault> for PairFault {
     }
 }
 
-/// The pass over one pair. Gives whether an `exact` pass has now completed here.
+/// The pass over one pair. Gives over which names an `exact` pass has now completed here, if one has.
 pub(super) async fn pass(
     job: &JobSettings,
     pair: &Pair,
@@ -60,7 +59,7 @@ pub(super) async fn pass(
     run: &Run,
     begun: &Begun<'_>,
     report: &mut RemoteReport,
-) -> Result<bool, PairFault> {
+) -> Result<Option<String>, PairFault> {
     let settings = settings?;
     report.place = settings.keys.describe();
     let transport = Transport::new(&run.pool, settings.http.clone());
@@ -72,10 +71,12 @@ pub(super) async fn pass(
     };
     let outcome = async {
         let provider = settings.keys.connect(connection).await?;
-        Pass { job, side, settings: &settings, run, begun, pair, provider }.run(report).await
+        let now = Timestamp::now();
+        Pass { job, side, settings: &settings, run, begun, pair, provider, now }.run(report).await
     }
     .await;
     report.requests = transport.requests();
+    report.traffic = transport.traffic();
     outcome
 }
 
@@ -87,33 +88,51 @@ struct Pass<'a> {
     begun: &'a Begun<'a>,
     pair: &'a Pair,
     provider: Arc<dyn Provider>,
+    /// When this pass began, for all that depends on time.
+    now: Timestamp,
 }
 
 /// Who answers, and whether that was asked in this pass or is remembered.
 struct Known {
     identity: Identity,
     asked_now: bool,
+    /// Whether it is another tag space than the remembered one.
+    other_space: bool,
 }
 
 impl Pass<'_> {
-    /// The whole pass over the pair, in the order of the contract. Gives whether an `exact` pass has now completed here.
-    async fn run(&self, report: &mut RemoteReport) -> Result<bool, PairFault> {
+    /// The whole pass over the pair, in the order of the contract. Gives over which names an `exact` pass has now
+    /// completed here, if one has.
+    async fn run(&self, report: &mut RemoteReport) -> Result<Option<String>, PairFault> {
         let mut state = self.read_pair().await?;
         let known = self.identify(&state).await?;
         self.bind(&mut state, &known, report).await?;
         let mut changes = self.recover(&mut state, report).await?;
-        let remote = self.unless_stopped(self.provider.list_tags()).await?;
-        let arrived = self.arrived(&state, &remote).await?;
-        let mut plan = self.plan(&state, &remote, &arrived).await?;
+        let began = Timestamp::now();
+        let mut listed = self.list(&state).await?;
+        let arrived = self.arrived(&state, &listed.snapshot).await?;
+        let mut plan = self.plan(&state, &listed.snapshot, &arrived).await?;
         let known = if plan.is_quiet() || known.asked_now {
             known
         } else {
             // Only full agreement may rest on who answered an hour ago.
-            let known = Known { identity: self.unless_stopped(self.provider.identity()).await?, asked_now: true };
-            self.bind(&mut state, &known, report).await?;
-            plan = self.plan(&state, &remote, &arrived).await?;
+            let known = self.ask_identity(&state).await?;
+            if self.bind(&mut state, &known, report).await? {
+                listed = self.list(&state).await?;
+            }
+            plan = self.plan(&state, &listed.snapshot, &arrived).await?;
             known
         };
+        // Nor may anything but agreement rest on what a tag pointed at before.
+        loop {
+            let doubtful = listed.doubtful(self.questioned(&plan, &state, &listed.snapshot));
+            if doubtful.is_empty() {
+                break;
+            }
+            listed.renew(self.look_at(doubtful).await?);
+            plan = self.plan(&state, &listed.snapshot, &arrived).await?;
+        }
+        let Listed { snapshot: remote, looks } = listed;
         let decisions = self.decisions(&state);
         let guarded = guard(plan, &self.facts(&state, &known, &decisions));
         report.take_plan(&guarded, self.run.verbose);
@@ -121,16 +140,23 @@ impl Pass<'_> {
         let Guarded { approved, plan, stopped, released, conclusive, foreign } = guarded;
         let Mode::Sync(ledger) = &self.run.mode else {
             report.take_pending(&approved);
-            return Ok(false);
+            return Ok(None);
         };
         self.begun.applies(approved.changes().len());
+        self.remember_looks(&state, &remote, looks.as_ref(), began, ledger).await?;
+        let remembers = looks.is_some();
         if let Purpose::Undo { run, .. } = &self.run.purpose {
-            changes.extend(self.put_back(*run, approved, ledger, &state, &remote).await?);
+            let put_back = self.put_back(*run, approved, ledger, &state, &remote).await?;
+            self.remember_writes(&put_back, remembers, ledger).await?;
+            changes.extend(put_back);
             report.take_applied(changes);
-            return Ok(false);
+            return Ok(None);
         }
         self.take_approvals(&released, ledger).await?;
-        changes.extend(apply(approved, &self.writer(ledger)).await?);
+        self.note_absences(&plan, ledger, &state).await?;
+        let applied = apply(approved, &self.writer(ledger)).await?;
+        self.remember_writes(&applied, remembers, ledger).await?;
+        changes.extend(applied);
         let overwritten = changes.iter().filter(|applied| applied.change.foreign && applied.succeeded()).count();
         report.take_applied(changes);
         if conclusive && (!stopped.is_empty() || !state.parked.is_empty()) {
@@ -145,7 +171,7 @@ impl Pass<'_> {
         if !unpinned.is_empty() {
             ledger.unpin(self.pair, &unpinned).await?;
         }
-        Ok(self.job.policy == Policy::Exact && overwritten == foreign)
+        Ok((self.job.policy == Policy::Exact && overwritten == foreign).then(|| self.scope()))
     }
 
     /// Uses up the approvals that this pass acts on, before it does. One that a person took back meanwhile ends the pass.
@@ -206,17 +232,29 @@ impl Pass<'_> {
             && !matches!(identity.access, Access::ReadOnly { .. })
             && state.source.as_ref() == Some(&self.side.fingerprint)
             && state.intents.is_empty()
+            && self.provider.space().is_none_or(|space| space == identity.space)
         {
-            return Ok(Known { identity: identity.clone(), asked_now: false });
+            return Ok(Known { identity: identity.clone(), asked_now: false, other_space: false });
         }
-        Ok(Known { identity: self.unless_stopped(self.provider.identity()).await?, asked_now: true })
+        self.ask_identity(state).await
     }
 
-    /// Binds the memory to who answers. It is void when either side is another one than before.
-    async fn bind(&self, state: &mut PairState, known: &Known, report: &mut RemoteReport) -> Result<(), PairFault> {
+    async fn ask_identity(&self, state: &PairState) -> Result<Known, PairFault> {
+        let mut identity = self.unless_stopped(self.provider.identity()).await?;
+        let mut other_space = false;
+        if let Some((remembered, _)) = &state.identity {
+            match self.provider.recognise(&remembered.space, &identity.space) {
+                Some(space) => identity.space = space,
+                None => other_space = true,
+            }
+        }
+        Ok(Known { identity, asked_now: true, other_space })
+    }
+
+    /// Binds the memory to who answers, and says whether it is void: when either side is another one than before.
+    async fn bind(&self, state: &mut PairState, known: &Known, report: &mut RemoteReport) -> Result<bool, PairFault> {
         let other_source = state.source.as_ref().is_some_and(|source| *source != self.side.fingerprint);
-        let other_remote = state.identity.as_ref().is_some_and(|(identity, _)| identity.space != known.identity.space);
-        let void = other_source || other_remote;
+        let void = other_source || known.other_space;
         if void {
             let which = if other_source { "repository behind the path" } else { "project behind the URL" };
             report.notes.push(format!(
@@ -233,7 +271,83 @@ impl Pass<'_> {
             Mode::Plan(_) if void => *state = PairState::default(),
             Mode::Sync(_) | Mode::Plan(_) => {}
         }
-        Ok(())
+        Ok(void)
+    }
+
+    /// The remote's tags. What they point at may be remembered where the API does not list it, except for an undo, which
+    /// looks at names of its own.
+    async fn list(&self, state: &PairState) -> Result<Listed, PairFault> {
+        if let Purpose::Undo { .. } = self.run.purpose {
+            let snapshot = self.unless_stopped(self.provider.list_tags()).await?;
+            return Ok(Listed { snapshot, looks: None });
+        }
+        let remote_rules = remote_rules(self.settings, &|_| false);
+        // Made for those who ask: most listings bring all values by themselves.
+        let basis = OnceLock::new();
+        let of_sides = || Basis::of(&self.side.snapshot, &state.records, &self.rules(), remote_rules);
+        let matters = |name: &TagName| basis.get_or_init(of_sides).has(name, remote_rules);
+        let known = tag::Known { sightings: &state.sightings, matters: &matters, now: Timestamp::now() };
+        self.unless_stopped(self.provider.list_known(&known)).await
+    }
+
+    /// The names behind everything in a plan that is more than agreement.
+    fn questioned(&self, plan: &Plan, state: &PairState, remote: &RemoteSnapshot) -> BTreeSet<TagName> {
+        let open = BTreeSet::new();
+        questioned(plan, self.sides(state, remote, &open), remote_rules(self.settings, &|_| false))
+    }
+
+    /// What these tags, which were listed, are now.
+    async fn look_at(&self, names: Vec<TagName>) -> Result<Vec<RemoteTag>, PairFault> {
+        let looks = futures_util::stream::iter(names)
+            .map(|name| async move {
+                let value = match self.provider.get_tag(&name).await {
+                    Ok(Some(tag)) => return Ok(tag),
+                    Ok(None) => "it was listed, and is not there now".to_owned(),
+                    Err(fault) if fault.kind == FaultKind::Rejected => fault.to_string(),
+                    Err(fault) => return Err(fault),
+                };
+                Ok(RemoteTag { name, value: Err(value), message: None, protected: false, attachment: None })
+            })
+            .buffer_unordered(self.settings.http.concurrency.max(1));
+        self.unless_stopped(looks.try_collect()).await
+    }
+
+    /// Remembers what was seen on the remote, and forgets what is not there or does not matter any more.
+    async fn remember_looks(
+        &self,
+        state: &PairState,
+        remote: &RemoteSnapshot,
+        looks: Option<&Looks>,
+        began: Timestamp,
+        ledger: &Arc<dyn Ledger>,
+    ) -> Result<(), LedgerFault> {
+        let Some(Looks { remembered, seen }) = looks else { return Ok(()) };
+        let seen: Vec<_> = seen
+            .iter()
+            .filter_map(|name| Some((name.clone(), sighting(remote.get(name)?.value.as_ref().ok()?, began)?)))
+            .collect();
+        let renewed: BTreeSet<&TagName> = seen.iter().map(|(name, _)| name).chain(remembered).collect();
+        let forgotten: Vec<TagName> = state.sightings.keys().filter(|name| !renewed.contains(name)).cloned().collect();
+        ledger.remember(self.pair, &seen, &forgotten).await
+    }
+
+    /// Remembers what was written, which the remote has just confirmed, where looks are remembered at all. Whatever else was
+    /// touched is looked at by the next pass.
+    async fn remember_writes(
+        &self,
+        changes: &[Applied],
+        remembers: bool,
+        ledger: &Arc<dyn Ledger>,
+    ) -> Result<(), LedgerFault> {
+        let confirmed = Timestamp::now();
+        let written = |applied: &Applied| {
+            let new = applied.change.new.as_ref().filter(|_| remembers && applied.succeeded())?;
+            Some((applied.change.remote_name.clone(), sighting(new, confirmed)?))
+        };
+        let seen: Vec<_> = changes.iter().filter_map(written).collect();
+        let others = changes.iter().filter(|applied| written(applied).is_none());
+        let forgotten: Vec<_> = others.map(|applied| applied.change.remote_name.clone()).collect();
+        ledger.remember(self.pair, &seen, &forgotten).await
     }
 
     /// Settles interrupted writes first thing; a plan only says that there are some.
@@ -275,13 +389,7 @@ impl Pass<'_> {
         let remote_rules = remote_rules(self.settings, &allows_loss);
         let refusals = standing(&state.refusals, arrived, Timestamp::now());
         let sides = Sides { refusals: &refusals, ..self.sides(state, remote, &open) };
-        let job = self.job;
-        let rules = Rules {
-            policy: job.policy,
-            selection: job.selection.clone(),
-            immutable: job.immutable.clone(),
-            protected: job.protected.clone(),
-        };
+        let rules = self.rules();
         Ok(match &self.run.purpose {
             Purpose::Agree => draw(sides, &rules, remote_rules),
             Purpose::Undo { run, tags, .. } => {
@@ -289,6 +397,21 @@ impl Pass<'_> {
                 reverse(&effects, state.bound, sides, &rules, remote_rules)
             }
         })
+    }
+
+    fn rules(&self) -> Rules {
+        let job = self.job;
+        Rules {
+            policy: job.policy,
+            selection: job.selection.clone(),
+            immutable: job.immutable.clone(),
+            protected: job.protected.clone(),
+        }
+    }
+
+    /// Over which names an `exact` pass has a say here.
+    fn scope(&self) -> String {
+        scope(&self.job.selection, &self.settings.mapping, &self.settings.rule)
     }
 
     /// What a run did here, as the history tells it once its interrupted writes are settled.
@@ -304,7 +427,30 @@ impl Pass<'_> {
 
     fn sides<'a>(&'a self, state: &'a PairState, remote: &'a RemoteSnapshot, open: &'a BTreeSet<TagName>) -> Sides<'a> {
         let PairState { records, refusals, pins, .. } = state;
-        Sides { source: &self.side.snapshot, records, remote, refusals, open, pins }
+        let timing = Timing { now: self.now, grace: self.grace(), lately: &state.lately };
+        Sides { source: &self.side.snapshot, records, remote, refusals, open, pins, timing }
+    }
+
+    /// How long a deletion waits, if it does.
+    fn grace(&self) -> Option<SignedDuration> {
+        let grace = SignedDuration::try_from(self.job.delete_grace).unwrap_or(SignedDuration::MAX);
+        (self.run.grace == Grace::Keep).then_some(grace)
+    }
+
+    /// Remembers since when names wait for their deletion; what is back in the source, or gone on both sides, is forgotten.
+    async fn note_absences(&self, plan: &Plan, ledger: &Arc<dyn Ledger>, state: &PairState) -> Result<(), PairFault> {
+        let known = &state.lately.absences;
+        let waiting = plan.waiting.iter().filter(|waiting| matches!(waiting.until, Some((Delay::Grace, _))));
+        let absent: BTreeSet<&TagName> = waiting.map(|waiting| &waiting.tag).collect();
+        let still = |tag: &TagName| {
+            self.side.snapshot.get(tag).is_none() && (state.records.contains_key(tag) || absent.contains(tag))
+        };
+        let ended: Vec<TagName> = known.keys().filter(|tag| !still(tag)).cloned().collect();
+        let new: Vec<TagName> = absent.into_iter().filter(|tag| !known.contains_key(*tag)).cloned().collect();
+        if !new.is_empty() || !ended.is_empty() {
+            ledger.note_absences(self.pair, &new, &ended, self.now).await?;
+        }
+        Ok(())
     }
 
     /// The names that this run is about to put back against the source, or against what nobody can tell yet.
@@ -338,7 +484,7 @@ impl Pass<'_> {
             policy: self.job.policy,
             limits: self.job.limits,
             usage: state.usage,
-            exact_begun: state.exact_begun,
+            exact_begun: state.exact_begun.as_ref() == Some(&self.scope()),
             read_only: match &known.identity.access {
                 Access::ReadOnly { found, needed } => Some((found, needed)),
                 Access::Write | Access::Untold => None,
@@ -416,6 +562,14 @@ impl Decisions {
                 report.notes.push(format!("plan {plan} was approved more than 24 h ago, which no pass used in time"));
             }
         }
+    }
+}
+
+/// A value as it is remembered; only digests are, because nothing else has to be asked for one by one.
+fn sighting(value: &Value, confirmed: Timestamp) -> Option<Sighting> {
+    match &value.target {
+        Target::Digest(digest) => Some(Sighting { digest: digest.clone(), confirmed }),
+        Target::Commit(_) | Target::Object(_) | Target::Snapshot(_) => None,
     }
 }
 

@@ -6,6 +6,7 @@ mod mapping;
 mod name;
 mod rule;
 mod selection;
+mod sighting;
 mod snapshot;
 mod target;
 mod template;
@@ -15,6 +16,7 @@ pub use mapping::NameMapping;
 pub use name::{InvalidTagName, TagName};
 pub use rule::{InvalidNotesRef, NotesRef, ResolveRule};
 pub use selection::{Decisive, InvalidPattern, NamePatterns, Selection};
+pub use sighting::{Division, Known, Listed, Looks, SIGHTING_AGE, Sighting, Sightings};
 pub use snapshot::{
     Attachment, End, Listing, ListingFault, Notes, Peeled, RemoteSnapshot, RemoteTag, SourceSnapshot, SourceTag,
 };

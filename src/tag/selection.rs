@@ -88,6 +88,11 @@ impl NamePatterns {
         }
     }
 
+    /// The patterns as they were written, in their order.
+    pub fn texts(&self) -> impl ExactSizeIterator<Item = &str> {
+        self.0.iter().map(|pattern| pattern.text.as_str())
+    }
+
     /// Whether no pattern was given.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -235,6 +235,13 @@ impl RemoteSnapshot {
         self
     }
 
+    /// Puts a later look at a tag in the place of an earlier one. It adds and removes no names, so completeness stays what it is.
+    pub fn renew(&mut self, tag: RemoteTag) {
+        if let Ok(at) = self.tags.binary_search_by(|known| known.name.cmp(&tag.name)) {
+            self.tags[at] = tag;
+        }
+    }
+
     /// How its completeness is known.
     pub fn end(&self) -> End {
         self.end

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use tagsyncd::config::SecretSource;
 use tagsyncd::http::{Authorization, Client, Fault, HttpSettings, Pool, Transport};
 use tagsyncd::provider::gitlab::Keys;
@@ -41,6 +42,16 @@ pub(crate) async fn read(client: &Client) -> Result<String, Fault> {
 pub(crate) async fn write(client: &Client) -> Result<String, Fault> {
     let reply = client.post("write it", &["it"]).json(&[1])?.send().await?;
     if reply.status() == 200 { reply.json("a text") } else { Err(reply.refusal(None)) }
+}
+
+/// The last time in a text.
+pub(crate) fn time_in(text: &str) -> Timestamp {
+    let times = text.split([' ', ',', '(', ')']).filter_map(|word| word.parse().ok());
+    times.last().unwrap()
+}
+
+pub(crate) fn seconds_until(time: Timestamp) -> i64 {
+    time.duration_since(Timestamp::now()).as_secs()
 }
 
 pub(crate) async fn gitlab_with(server: &Server, transport: &Transport) -> Arc<dyn Provider> {

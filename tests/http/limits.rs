@@ -39,29 +39,29 @@ async fn a_slow_body_ends_at_the_total_deadline() {
 
 #[tokio::test]
 async fn a_burst_that_is_refused_halves_the_concurrency() {
-    // The first eight are refused when all of them are there; the answers to the next wait for the test.
-    let refused = Arc::new(Barrier::new(8));
-    let [arrived, go] = [(); 2].map(|()| Arc::new(Barrier::new(5)));
+    // The first four are refused when all of them are there; the answers to the next wait for the test.
+    let refused = Arc::new(Barrier::new(4));
+    let [arrived, go] = [(); 2].map(|()| Arc::new(Barrier::new(3)));
     let holds = (Arc::clone(&arrived), Arc::clone(&go));
     let server = Server::start(move |at, _| match at {
         // Nothing says that this write was not done, so it is not sent again.
-        0..8 => Answer::new(503, &[], "Too much").held(vec![Arc::clone(&refused)]),
-        8..12 => Answer::json("\"ok\"").held(vec![Arc::clone(&holds.0), Arc::clone(&holds.1)]),
+        0..4 => Answer::new(503, &[], "Too much").held(vec![Arc::clone(&refused)]),
+        4..6 => Answer::json("\"ok\"").held(vec![Arc::clone(&holds.0), Arc::clone(&holds.1)]),
         _ => Answer::json("\"ok\""),
     })
     .await;
-    let transport = transport(HttpSettings::default());
+    let transport = transport(HttpSettings { concurrency: 4, ..HttpSettings::default() });
     let client = client_with(&server, &transport).await;
-    for answer in join_all((0..8).map(|_| write(&client))).await {
+    for answer in join_all((0..4).map(|_| write(&client))).await {
         assert_eq!(answer.unwrap_err().kind, FaultKind::Ambiguous);
     }
     let look = async {
         arrived.wait().await;
-        // All eight reads have begun, and four of them were let through.
-        assert_eq!(transport.requests(), 8 + 4);
+        // All four reads have begun, and two of them were let through.
+        assert_eq!(transport.requests(), 4 + 2);
         go.wait().await;
     };
-    let (answers, ()) = tokio::join!(join_all((0..8).map(|_| read(&client))), look);
+    let (answers, ()) = tokio::join!(join_all((0..4).map(|_| read(&client))), look);
     assert!(answers.iter().all(|answer| answer.as_deref() == Ok("ok")), "{answers:?}");
 }
 

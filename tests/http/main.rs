@@ -6,6 +6,7 @@ mod answers;
 mod clients;
 mod credentials;
 mod gitlab;
+mod isolation;
 mod limits;
 mod methods;
 mod paging;

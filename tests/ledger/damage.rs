@@ -12,7 +12,7 @@ async fn small() -> (State, BTreeMap<TagName, Record>) {
     ledger.note(&pair(), &notes, at(0)).await.unwrap();
     delete(&ledger, &name("v39"), at(1)).await;
     ledger.announce(&pair(), run(), &intent(&name("v1"), Action::Move), at(2)).await.unwrap();
-    ledger.end_pass(&pair(), &pass(at(3), true, None), false).await.unwrap();
+    ledger.end_pass(&pair(), &pass(at(3), true, None), None).await.unwrap();
     let records = ledger.read_pair(&pair(), at(3)).await.unwrap().records;
     ledger.close().await.unwrap();
     (state, records)
@@ -27,7 +27,7 @@ async fn check_damaged(state: &State, truth: &BTreeMap<TagName, Record>, what: &
         for (_, open) in &read.intents {
             assert_eq!(*open, intent(&name("v1"), Action::Move), "{what}");
         }
-        assert!(!read.exact_begun, "{what}");
+        assert_eq!(read.exact_begun, None, "{what}");
     };
     if let Ok(Some(reader)) = SqliteLedger::open_read_only(&state.directory)
         && let Ok(read) = reader.read_pair(&pair(), at(4)).await
@@ -77,7 +77,7 @@ async fn a_damaged_file_open_for_writing_never_panics() {
             }
             let _written = ledger.announce(&pair(), run(), &intent(&name("v2"), Action::Move), at(4)).await;
             let _noted = ledger.note(&pair(), &[forget(&name("v3"))], at(4)).await;
-            let _ended = ledger.end_pass(&pair(), &pass(at(4), true, None), false).await;
+            let _ended = ledger.end_pass(&pair(), &pass(at(4), true, None), None).await;
         }
         for ending in ["-wal", "-shm", "-journal"] {
             let _absent = fs::remove_file(state.directory.path().join(format!("ledger.db{ending}")));
@@ -145,7 +145,7 @@ async fn a_changed_row_is_a_fault() {
         "UPDATE records SET tag = CAST('w1' AS BLOB) WHERE tag = CAST('v1' AS BLOB)",
         "UPDATE intents SET reason = 'approved'",
         "UPDATE intents SET id = 77",
-        "UPDATE pairs SET exact_begun = 1",
+        "UPDATE pairs SET exact_begun = 'names'",
         "UPDATE pairs SET job = 'other', source = 'x' WHERE id = 1; UPDATE pairs SET job = 'core'",
     ] {
         let (state, _) = small().await;

@@ -108,7 +108,7 @@ async fn one_name_is_told_without_the_others() {
     ledger.announce(&pair(), run(), &intent(&name("v2"), Action::Move), at(2)).await.unwrap();
     let held = Unsettled { tag: name("v1"), matter: Matter::Held, reason: "why".into(), since: at(2) };
     ledger
-        .end_pass(&pair(), &PassEnd { unsettled: vec![held.clone()], ..pass(at(3), false, None) }, false)
+        .end_pass(&pair(), &PassEnd { unsettled: vec![held.clone()], ..pass(at(3), false, None) }, None)
         .await
         .unwrap();
 

@@ -17,12 +17,12 @@ use std::process::{Child, Command, Stdio};
 use jiff::{SignedDuration, Timestamp};
 use proptest::prelude::*;
 use tagsyncd::ledger::{
-    Action, HistoryQuery, Intent, IntentId, Ledger, LedgerRead as _, LockFault, Matter, Note, Outcome, Ownership, Pair,
-    PairState, Parked, ParkedBy, ParkedEnd, ParkedSet, PassEnd, Pin, Record, RecordChange, RefusalKind, Settlement,
-    SqliteLedger, SqliteReader, StateDirectory, StateLock, Unsettled,
+    Action, HistoryQuery, Holder, Intent, IntentId, Ledger, LedgerRead as _, LockFault, Matter, Note, Outcome,
+    Ownership, Pair, PairState, Parked, ParkedBy, ParkedEnd, ParkedSet, PassEnd, Pin, Record, RecordChange,
+    RefusalKind, Settlement, SqliteLedger, SqliteReader, StateDirectory, StateLock, Unsettled, Work,
 };
 use tagsyncd::provider::{Access, Identity};
-use tagsyncd::tag::{Annotation, TagName, Target, Value};
+use tagsyncd::tag::{Annotation, Sighting, TagName, Target, Value};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -154,6 +154,7 @@ async fn everything_survives_closing_and_opening() {
     let set = ParkedSet { plan: "5f3a".into(), by: ParkedBy::Guard, changes: "delete a a commit:1 -".into(), count: 1 };
     let parked = Parked { set: set.clone(), since: at(3), decision: None, ended: None };
     let pin = Pin { value: Some(value(3)), undone: run(), since: at(3) };
+    let sighting = Sighting { digest: format!("sha256:{:064x}", 1).parse().unwrap(), confirmed: at(3) };
 
     let ledger = state.open();
     ledger.bind(&pair(), "source", &identity, at(0), false).await.unwrap();
@@ -165,6 +166,8 @@ async fn everything_survives_closing_and_opening() {
     ledger.park(&pair(), std::slice::from_ref(&set), at(3)).await.unwrap();
     ledger.park(&pair(), std::slice::from_ref(&set), at(9)).await.unwrap();
     ledger.pin(&pair(), &[(odd.clone(), pin.clone())]).await.unwrap();
+    ledger.remember(&pair(), &[(odd.clone(), sighting.clone()), (name("x"), sighting.clone())], &[]).await.unwrap();
+    ledger.remember(&pair(), &[], &[name("x")]).await.unwrap();
     let id = ledger.announce(&pair(), run(), &open, at(2)).await.unwrap();
     write(
         &ledger,
@@ -177,15 +180,16 @@ async fn everything_survives_closing_and_opening() {
         at(4),
     )
     .await;
-    ledger.end_pass(&pair(), &pass(at(5), false, Some("no")), true).await.unwrap();
+    ledger.end_pass(&pair(), &pass(at(5), false, Some("no")), Some("names")).await.unwrap();
 
     let check = |read: PairState| {
         assert_eq!(read.records, BTreeMap::from([(odd.clone(), annotated.clone())]));
         assert_eq!(read.intents, [(id, open.clone())]);
-        assert_eq!((read.source.as_deref(), read.exact_begun), (Some("source"), true));
+        assert_eq!((read.source.as_deref(), read.exact_begun.as_deref()), (Some("source"), Some("names")));
         assert_eq!(read.identity, Some((identity.clone(), at(0))));
         assert_eq!(read.parked, std::slice::from_ref(&parked));
         assert_eq!(read.pins, BTreeMap::from([(odd.clone(), pin.clone())]));
+        assert_eq!(read.sightings, BTreeMap::from([(odd.clone(), sighting.clone())]));
         assert_eq!((read.usage.deletes, read.usage.moves, read.usage.high_water), (0, 1, 1));
         let refusal = &read.refusals[&name("refused")];
         assert_eq!(
@@ -276,7 +280,7 @@ async fn what_is_not_there_cannot_be_settled_and_ends_writing() {
     let id = ledger.announce(&pair(), run(), &intent(&name("v1"), Action::Create), at(0)).await.unwrap();
     let other = Pair { job: "other".into(), ..pair() };
     ledger.settle(&other, id, &settlement(Outcome::Done, RecordChange::Keep), at(1)).await.unwrap();
-    let fault = ledger.end_pass(&pair(), &pass(at(2), true, None), false).await.unwrap_err();
+    let fault = ledger.end_pass(&pair(), &pass(at(2), true, None), None).await.unwrap_err();
     assert!(fault.message.contains("intent"), "{fault}");
     assert!(ledger.announce(&pair(), run(), &intent(&name("v1"), Action::Create), at(3)).await.is_err());
     assert!(ledger.note(&pair(), &[forget(&name("v1"))], at(3)).await.is_err());
@@ -316,12 +320,14 @@ async fn another_tag_space_voids_what_belonged_to_the_former() {
     ledger.bind(&pair(), "one", &identity("1"), at(0), false).await.unwrap();
     ledger.note(&pair(), &tags.clone().map(|tag| put(&tag, 1)), at(0)).await.unwrap();
     ledger.note(&pair(), &[forget(&tags[0])], at(0)).await.unwrap();
+    let sighting = Sighting { digest: format!("sha256:{:064x}", 1).parse().unwrap(), confirmed: at(0) };
+    ledger.remember(&pair(), &[(tags[0].clone(), sighting)], &[]).await.unwrap();
     let open = ledger.announce(&pair(), run(), &intent(&tags[1], Action::Delete), at(0)).await.unwrap();
-    ledger.end_pass(&pair(), &pass(at(0), true, None), true).await.unwrap();
+    ledger.end_pass(&pair(), &pass(at(0), true, None), Some("names")).await.unwrap();
 
     ledger.bind(&pair(), "two", &identity("1"), at(1), true).await.unwrap();
     let read = ledger.read_pair(&pair(), at(1)).await.unwrap();
-    assert!(read.records.is_empty() && !read.exact_begun);
+    assert!(read.records.is_empty() && read.sightings.is_empty() && read.exact_begun.is_none());
     assert_eq!((read.usage.high_water, read.usage.deletes), (0, 1));
     assert_eq!(read.intents[0].0, open, "a gap in the same tag space must still be closed");
 
@@ -390,7 +396,7 @@ async fn status_says_since_when_both_sides_agree() {
         (5, true, None),
         (6, false, Some("down")),
     ] {
-        ledger.end_pass(&pair(), &pass(at(seconds), converged, error), false).await.unwrap();
+        ledger.end_pass(&pair(), &pass(at(seconds), converged, error), None).await.unwrap();
         let status = state.reader().read_status().await.unwrap().remove(0);
         assert_eq!((&status.pair, &status.last), (&pair(), &pass(at(seconds), converged, error)));
         seen.push((status.last_success, status.in_sync_since));
@@ -439,11 +445,11 @@ async fn intents_announced_together_share_flushes() {
     for &id in &ids {
         ledger.settle(&pair(), id, &settlement(Outcome::Done, RecordChange::Keep), at(1)).await.unwrap();
     }
-    ledger.end_pass(&pair(), &pass(at(2), true, None), false).await.unwrap();
+    ledger.end_pass(&pair(), &pass(at(2), true, None), None).await.unwrap();
     assert!(ledger.commits() - before <= 2);
     let before = ledger.commits();
     drop(ledger.read_pair(&pair(), at(3)).await.unwrap());
     ledger.park(&pair(), &[], at(6)).await.unwrap();
-    ledger.end_pass(&pair(), &pass(at(3), true, None), false).await.unwrap();
+    ledger.end_pass(&pair(), &pass(at(3), true, None), None).await.unwrap();
     assert!(ledger.commits() - before <= 1, "a pass without changes is one commit");
 }

@@ -132,7 +132,7 @@ async fn follow(steps: Vec<Step>) {
                 model.change(&tag, &note.record);
                 model.refusals.remove(&tag);
             }
-            Step::EndPass => ledger.end_pass(&pair(), &pass(now, true, None), false).await.unwrap(),
+            Step::EndPass => ledger.end_pass(&pair(), &pass(now, true, None), None).await.unwrap(),
             Step::Reopen => {
                 drop(ledger);
                 ledger = state.open();

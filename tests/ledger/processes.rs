@@ -37,8 +37,8 @@ async fn one_process_writes_and_others_read_until_it_is_killed() {
     let state = State::new();
     let mut child = child(&state);
 
-    let Err(LockFault::Held { process, .. }) = state.directory.lock() else { panic!("the lock is held") };
-    assert_eq!(process, Some(child.id()));
+    let Err(LockFault::Held { holder, .. }) = state.directory.lock() else { panic!("the lock is held") };
+    assert_eq!(holder, Some(Holder { process: child.id(), work: Work::Pass }));
     let fault = state.directory.lock().unwrap_err();
     // A signal would end the pass that is under way there.
     assert_eq!(fault.hint(), "Wait until it is done.");

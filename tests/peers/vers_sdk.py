@@ -16,15 +16,11 @@ programs where they are not in target/debug.
 import argparse
 import asyncio
 import dataclasses
-import http.client
-import http.server
-import json
+import functools
 import os
 import pathlib
-import subprocess
 import sys
 import tempfile
-import threading
 import urllib.parse
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -34,7 +30,11 @@ sys.path = [folder for folder in sys.path if pathlib.Path(folder or ".").resolve
 from vers_sdk import models
 from vers_sdk.client import VersSdkClient
 
-HOME = HERE.parents[1]
+sys.path.append(str(HERE))
+
+import recorder
+from recorder import Proxy, run
+
 KEY = "secret"
 
 # What differs and may.
@@ -52,56 +52,6 @@ ALLOWED = {
     "content-length": "JSON may have spaces or none; the bodies are compared as values",
     "host": "the proxies have different ports",
 }
-
-
-class Proxy:
-    """Passes requests on and keeps them."""
-
-    def __init__(self, upstream):
-        self.requests = []
-        host = urllib.parse.urlsplit(upstream)
-        proxy = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
-            def handle_any(self):
-                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
-                proxy.requests.append(
-                    {
-                        "method": self.command,
-                        "target": self.path,
-                        "headers": {name.lower(): value for name, value in self.headers.items()},
-                        "body": json.loads(body) if body else None,
-                    }
-                )
-                connection = http.client.HTTPConnection(host.hostname, host.port)
-                connection.request(self.command, self.path, body or None, dict(self.headers))
-                answer = connection.getresponse()
-                content = answer.read()
-                self.send_response(answer.status)
-                for name, value in answer.getheaders():
-                    if name.lower() not in ("content-length", "transfer-encoding", "connection", "date"):
-                        self.send_header(name, value)
-                if answer.status != 204:
-                    self.send_header("Content-Length", str(len(content)))
-                self.end_headers()
-                self.wfile.write(content)
-                connection.close()
-
-            do_GET = do_POST = do_PATCH = do_DELETE = handle_any
-
-            def log_message(self, *_):
-                pass
-
-        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_address[1]}"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
-
-    def taken(self):
-        """What came since the last time."""
-        taken, self.requests = self.requests, []
-        return taken
 
 
 def filled(request):
@@ -139,13 +89,6 @@ async def vendor(proxy, snapshots):
     return sent
 
 
-def run(program, folder, *arguments, code):
-    environment = {"PATH": os.environ["PATH"], "TAGSYNCD_CONFIG": f"{folder}/config.toml", "STATE_DIRECTORY": f"{folder}/state"}
-    ended = subprocess.run([program, *arguments], env=environment, capture_output=True, text=True, timeout=60)
-    if ended.returncode != code:
-        sys.exit(f"{arguments} ended with {ended.returncode}, not {code}\n{ended.stdout}\n{ended.stderr}")
-
-
 def ours(program, proxy, snapshots):
     """What tagsyncd sends for the same."""
     sent = {}
@@ -165,9 +108,7 @@ def ours(program, proxy, snapshots):
             sent.setdefault(kind, request)
 
     with tempfile.TemporaryDirectory() as folder:
-        def git(*arguments):
-            everywhere = ["-c", "user.name=A", "-c", "user.email=a@example.com", "-C", f"{folder}/core"]
-            subprocess.run(["git", *everywhere, *arguments], check=True, capture_output=True)
+        git = functools.partial(recorder.git, f"{folder}/core")
 
         def tag(title, snapshot):
             git("tag", "-f", "-a", "v1", "-m", f"{title}\n\nVers-Commit: {snapshot}")
@@ -224,9 +165,6 @@ def ours(program, proxy, snapshots):
 
 
 def differences(operation, theirs, our):
-    if our is None:
-        yield "is never sent by tagsyncd"
-        return
     their_target, our_target = theirs["target"], our["target"]
     if operation == "commits":
         # 2026-11-21: the client cannot page; tagsyncd does as the documentation says (limit at most 100).
@@ -245,33 +183,12 @@ def differences(operation, theirs, our):
 
 
 def main():
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--fakes", default=HOME / "target/debug/examples/fakes")
-    arguments.add_argument("--tagsyncd", default=HOME / "target/debug/tagsyncd")
-    arguments = arguments.parse_args()
-    fakes = subprocess.Popen([arguments.fakes], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-    try:
-        lines = {}
-        while "vers" not in lines:
-            name, *rest = fakes.stdout.readline().split()
-            lines[name] = rest
-        url, *snapshots = lines["vers"]
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments = recorder.programs(parser)
+    with recorder.fake(arguments.fakes, "vers") as (url, *snapshots):
         theirs = asyncio.run(vendor(Proxy(url), snapshots))
         our = ours(arguments.tagsyncd, Proxy(url), snapshots)
-    finally:
-        fakes.stdin.close()
-        fakes.wait(timeout=30)
-    failed = 0
-    for operation, request in theirs.items():
-        found = list(differences(operation, request, our.get(operation)))
-        failed += len(found)
-        print(f"{'differs' if found else 'agrees ':7}  {operation:10}  {request['method']} {request['target']}")
-        for difference in found:
-            print(f"         {difference}")
-    for operation in our.keys() - theirs.keys():
-        failed += 1
-        print(f"differs  {operation}: tagsyncd sends it, and the vendor's client does not")
-    sys.exit(1 if failed else 0)
+    sys.exit(recorder.report(theirs, our, differences))
 
 
 if __name__ == "__main__":

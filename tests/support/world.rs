@@ -48,6 +48,15 @@ impl World {
         self.gitlab.writes().len()
     }
 
+    /// Lets so many minutes pass for what the ledger remembers.
+    pub fn age(&self, minutes: i64) {
+        let ledger = rusqlite::Connection::open(self.program.path("state/ledger.db")).expect("the ledger is there");
+        let by = minutes * 60_000_000;
+        for sql in ["UPDATE history SET time = time - ?1", "UPDATE absences SET since = since - ?1"] {
+            ledger.execute(sql, [by]).expect("a table of the ledger");
+        }
+    }
+
     /// `v00`, `v01` and so on.
     pub fn tag_many(&self, count: usize) {
         for at in 0..count {

@@ -4,6 +4,7 @@ mod adversity;
 mod guards;
 #[path = "../support/mod.rs"]
 mod support;
+mod timed;
 
 use serde_json::{Value, json};
 use support::gitlab::{Commits, FakeGitlab, FakeTag, Project, Protection, REPORTER, Token, commit_id};
@@ -155,6 +156,7 @@ fn drift_is_healed_and_said() {
     world.tag("moved-there", 0);
     world.tag("lost-there", 0);
     world.program.sync(&[]).expect(0);
+    world.age(2);
     world.put_far("moved-there", FakeTag::lightweight(&world.commits[1]));
     world.gitlab.change(|gitlab| gitlab.project("infra/core").tags.remove("lost-there"));
     let healed = world.program.sync(&[]).expect(0).remote();

@@ -8,14 +8,14 @@ use serde::Serialize;
 use super::super::ExitCode;
 use super::super::output::Failure;
 use super::super::sync::block_on;
-use crate::config::{JobSettings, Settings, find_time_zone};
+use crate::config::{JobSettings, Settings};
 use crate::sync::{Check, Finding, Outcome, Probe, probe};
 use crate::text::Printable;
 
 /// What asking both sides brought, for the whole configuration and for each pair.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Online {
-    /// Whether `daemon.timezone` is a time zone.
+    /// Whose rules the time zone of schedules has.
     timezone: Finding,
     /// One per repository and remote, in the order of the configuration.
     pairs: Vec<Probe>,
@@ -23,19 +23,13 @@ pub(super) struct Online {
 
 /// Asks about the pairs of these jobs.
 pub(super) fn look(settings: &Settings, jobs: &[&JobSettings]) -> Result<Online, Failure> {
-    let timezone = timezone(&settings.daemon.timezone);
+    let zone = &settings.daemon.timezone;
+    let timezone = Finding::ok(Check::Timezone, format!("{}, from {}", Printable::new(&zone.name), zone.data));
     let pairs = block_on(async {
         let probed = probe(jobs).await;
         probed.map_err(|fault| Failure::new(ExitCode::Configuration, fault.to_string()))
     })?;
     Ok(Online { timezone, pairs })
-}
-
-fn timezone(name: &str) -> Finding {
-    match find_time_zone(name) {
-        Ok(zone) => Finding::ok(Check::Timezone, format!("{name}, from {}", zone.data)),
-        Err(fault) => Finding::failed(Check::Timezone, fault.message, Some(fault.hint)),
-    }
 }
 
 impl Online {

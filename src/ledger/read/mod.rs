@@ -1,6 +1,7 @@
 //! From rows to what they mean. A row that cannot have been written by us is a failure, never left out.
 
 mod history;
+mod lately;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -15,12 +16,12 @@ pub(super) use history::{history, pairs_of};
 use super::checksum::Checksum;
 use super::fault::Failure;
 use super::{
-    APPROVED, APPROVED_UNDO, Action, Decision, Intent, IntentId, Matter, NameState, Outcome, Ownership, Pair,
+    APPROVED, APPROVED_UNDO, Action, Decision, Intent, IntentId, Matter, NameState, Notice, Outcome, Ownership, Pair,
     PairState, PairStatus, Parked, ParkedBy, ParkedEnd, ParkedSet, PassEnd, Pin, Record, Refusal, RefusalKind,
     Unsettled, Usage,
 };
 use crate::provider::{Access, Identity};
-use crate::tag::{TagName, Value};
+use crate::tag::{Sighting, Sightings, TagName, Value};
 
 /// How long a write counts into the budgets, and a mark into the high-water mark.
 pub(super) const DAY: i64 = 24 * 60 * 60 * 1_000_000;
@@ -31,7 +32,7 @@ pub(super) struct PairRow {
     pub(super) source: Option<String>,
     pub(super) identity: Option<(Identity, Timestamp)>,
     pub(super) bound: Option<Timestamp>,
-    pub(super) exact_begun: bool,
+    pub(super) exact_begun: Option<String>,
 }
 
 /// An [`Access`] as columns: the word, what was found, what is needed.
@@ -46,8 +47,10 @@ pub(super) fn access_columns(access: &Access) -> (&'static str, Option<&str>, Op
 impl PairRow {
     /// The checksum that the row must carry.
     pub(super) fn checksum(&self, id: i64, pair: &Pair) -> i64 {
-        let sum =
-            Checksum::of("pairs", pair).number(id).optional(self.source.as_deref()).number(i64::from(self.exact_begun));
+        let sum = Checksum::of("pairs", pair)
+            .number(id)
+            .optional(self.source.as_deref())
+            .optional(self.exact_begun.as_deref());
         let sum = sum.number(self.bound.map_or(0, Timestamp::as_microsecond));
         match &self.identity {
             None => sum.number(0),
@@ -168,7 +171,7 @@ pub(super) fn pair_row(connection: &Connection, pair: &Pair) -> Result<Option<(i
         source: optional_text(row, 1)?.map(str::to_owned),
         identity,
         bound: optional_time(row, 9)?,
-        exact_begun: number(row, 7)? != 0,
+        exact_begun: optional_text(row, 7)?.map(str::to_owned),
     };
     if read.checksum(id, pair) != number(row, 8)? {
         return Err(Failure::Corrupt("a changed pair"));
@@ -195,13 +198,15 @@ pub(super) fn pair_state(connection: &Connection, pair: &Pair, now: Timestamp) -
         exact_begun: row.exact_begun,
         parked: parked(&moment, id)?,
         pins: pins(&moment, id)?,
+        sightings: sightings(&moment, id, pair)?,
+        lately: lately::of_pair(&moment, id, row.bound, now)?,
     })
 }
 
 /// Everything about one name of a pair, as of one moment.
 pub(super) fn name_state(connection: &Connection, pair: &Pair, tag: &TagName) -> Result<NameState, Failure> {
     let moment = connection.unchecked_transaction()?;
-    let Some((id, _)) = pair_row(&moment, pair)? else { return Ok(NameState::default()) };
+    let Some((id, row)) = pair_row(&moment, pair)? else { return Ok(NameState::default()) };
     let mut state = NameState::default();
     let mut statement = moment
         .prepare("SELECT tag, remote_name, value, ownership, checksum FROM records WHERE pair = ?1 AND tag = ?2")?;
@@ -218,6 +223,7 @@ pub(super) fn name_state(connection: &Connection, pair: &Pair, tag: &TagName) ->
     state.parked.retain(|parked| parked.set.holds(tag));
     let last_success: Option<Option<i64>> =
         moment.query_row("SELECT last_success FROM passes WHERE pair = ?1", [id], |row| row.get(0)).optional()?;
+    state.lately = lately::of_name(&moment, id, row.bound, tag)?;
     state.last_success = last_success.flatten().map(timestamp).transpose()?;
     Ok(state)
 }
@@ -334,6 +340,25 @@ pub(super) fn parked(connection: &Connection, id: i64) -> Result<Vec<Parked>, Fa
     Ok(sets)
 }
 
+/// What people were told last, with the pair that it was about.
+pub(super) fn notices(connection: &Connection) -> Result<Vec<(Pair, Notice)>, Failure> {
+    let mut statement = connection.prepare(
+        "SELECT matter, since, told, job, repository, remote FROM notices JOIN pairs ON pairs.id = notices.pair
+         ORDER BY job, repository, remote",
+    )?;
+    let mut rows = statement.query([])?;
+    let mut notices = Vec::new();
+    while let Some(row) = rows.next()? {
+        let matter = match text(row, 0)? {
+            "held" => Matter::Held,
+            "failed" => Matter::Failed,
+            _ => return Err(Failure::Corrupt("a notice of nothing that is wrong")),
+        };
+        notices.push((pair(row, 3)?, Notice { matter, since: time(row, 1)?, told: time(row, 2)? }));
+    }
+    Ok(notices)
+}
+
 /// Every set that is remembered, with its pair.
 pub(super) fn all_parked(connection: &Connection) -> Result<Vec<(Pair, Parked)>, Failure> {
     let mut statement =
@@ -382,6 +407,35 @@ fn pins(connection: &Connection, id: i64) -> Result<BTreeMap<TagName, Pin>, Fail
         pins.insert(name(row, 0)?, pin);
     }
     Ok(pins)
+}
+
+/// The checksum of a sighting.
+pub(super) fn sighting_checksum(pair: Checksum, name: &[u8], digest: &str, confirmed: i64) -> i64 {
+    pair.bytes(name).text(digest).number(confirmed).sum()
+}
+
+/// What tags were last seen to point at. Unlike everything else here it can be found out again, so a row that is damaged is
+/// no fault: it is left out, and the remote is asked.
+fn sightings(connection: &Connection, id: i64, pair: &Pair) -> Result<Sightings, Failure> {
+    let sum = Checksum::of("digests", pair);
+    let mut statement =
+        connection.prepare("SELECT remote_name, digest, confirmed, checksum FROM digests WHERE pair = ?1")?;
+    let mut rows = statement.query([id])?;
+    let mut sightings = Sightings::new();
+    while let Some(row) = rows.next()? {
+        sightings.extend(sighting(row, &sum).ok().flatten());
+    }
+    Ok(sightings)
+}
+
+/// `None` for a row that is not as it was written.
+fn sighting(row: &Row<'_>, sum: &Checksum) -> Result<Option<(TagName, Sighting)>, Failure> {
+    let (digest, confirmed) = (text(row, 1)?, number(row, 2)?);
+    if sighting_checksum(sum.clone(), blob(row, 0)?, digest, confirmed) != number(row, 3)? {
+        return Ok(None);
+    }
+    let Ok(digest) = digest.parse() else { return Ok(None) };
+    Ok(Some((name(row, 0)?, Sighting { digest, confirmed: timestamp(confirmed)? })))
 }
 
 /// How every pair stands.

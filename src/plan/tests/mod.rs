@@ -1,16 +1,19 @@
 //! What must hold for every plan, over random sides.
 
+mod basis;
 mod guards;
 mod resolve;
 mod reverse;
+mod timed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 
+use jiff::Timestamp;
 use proptest::prelude::*;
 
 use super::*;
-use crate::ledger::{Ownership, Pair, Pin, Record, RecordChange, Usage};
+use crate::ledger::{Lately, Ownership, Pair, Pin, Record, RecordChange, Usage};
 use crate::provider::{Annotations, Capabilities, Deletes, Lease, Moves, NameRules as RemoteNames};
 use crate::tag::{
     CommitId, End, Listing, NameMapping, NamePatterns, Peeled, RemoteSnapshot, RemoteTag, ResolveRule, Selection,
@@ -48,6 +51,14 @@ static ONLY_V: LazyLock<NamePatterns> = LazyLock::new(|| NamePatterns::new(["v*"
 static NO_PINS: BTreeMap<TagName, Pin> = BTreeMap::new();
 static NOTHING_OPEN: BTreeSet<TagName> = BTreeSet::new();
 
+static NOTHING_LATELY: Lately =
+    Lately { writes: BTreeMap::new(), restored: BTreeMap::new(), absences: BTreeMap::new() };
+
+/// Nothing happened lately, and a deletion waits for nothing.
+fn untimed() -> Timing<'static> {
+    Timing { now: Timestamp::UNIX_EPOCH, grace: None, lately: &NOTHING_LATELY }
+}
+
 static NO_REFUSALS: BTreeMap<TagName, crate::ledger::Refusal> = BTreeMap::new();
 static PLAIN: LazyLock<NameMapping> = LazyLock::new(NameMapping::default);
 
@@ -57,7 +68,7 @@ fn sides_of<'a>(
     records: &'a BTreeMap<TagName, Record>,
     remote: &'a RemoteSnapshot,
 ) -> Sides<'a> {
-    Sides { source, records, remote, refusals: &NO_REFUSALS, open: &NOTHING_OPEN, pins: &NO_PINS }
+    Sides { source, records, remote, refusals: &NO_REFUSALS, open: &NOTHING_OPEN, pins: &NO_PINS, timing: untimed() }
 }
 
 /// A remote that holds git refs under the names that the source gives them.

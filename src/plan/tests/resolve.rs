@@ -27,11 +27,11 @@ fn digest_text(number: u8) -> String {
     format!("sha256:{number:064x}")
 }
 
-fn digest(number: u8) -> Value {
+pub(super) fn digest(number: u8) -> Value {
     Value::of(TargetKind::Digest.parse(&digest_text(number)).unwrap())
 }
 
-fn by_tag(template: &str) -> ResolveRule {
+pub(super) fn by_tag(template: &str) -> ResolveRule {
     ResolveRule::Tag(NameTemplate::new(template).unwrap())
 }
 
@@ -44,7 +44,7 @@ fn images() -> NotesRef {
 }
 
 /// The tag that CI made for a commit.
-fn sha(number: u8) -> TagName {
+pub(super) fn sha(number: u8) -> TagName {
     name(&format!("sha-{number:040x}"))
 }
 
@@ -69,7 +69,7 @@ fn plan_with(
     draw(sides, &rules(policy), remote_rules(&mapping, rule))
 }
 
-fn remote_rules<'a>(mapping: &'a NameMapping, rule: &'a ResolveRule) -> RemoteRules<'a> {
+pub(super) fn remote_rules<'a>(mapping: &'a NameMapping, rule: &'a ResolveRule) -> RemoteRules<'a> {
     RemoteRules { capabilities: &REGISTRY, mapping, rule, compare_annotations: false, allows_loss: &|_| false }
 }
 

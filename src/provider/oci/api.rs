@@ -8,9 +8,9 @@ use async_trait::async_trait;
 use url::Url;
 
 use crate::http::{Client, server_of};
-use crate::provider::distribution::Image;
+use crate::provider::distribution::{Image, before_write};
 use crate::provider::{Access, Fault, FaultKind, Identity, NewTag, Provider};
-use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
+use crate::tag::{Known, Listed, RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
 /// An image in a registry.
 #[derive(Debug)]
@@ -19,8 +19,9 @@ pub struct Registry {
     /// The only name that the tag space has.
     space: String,
     deletes: bool,
-    /// What the last listing saw, by target: who would go along if the registry deleted more than a tag.
-    siblings: Mutex<HashMap<Target, Vec<TagName>>>,
+    /// What the last listing saw, by target: who would go along if the registry deleted more than a tag. `None` until a
+    /// listing has looked at every tag, because one that was taken from memory may be on another target by now.
+    siblings: Mutex<Option<HashMap<Target, Vec<TagName>>>>,
     /// The registry did delete more than a tag.
     untags_all: AtomicBool,
     /// One delete at a time: each looks at the other tags, which must not be going by our own hand.
@@ -38,12 +39,14 @@ impl Registry {
     /// The other tags on a target, as last listed.
     fn siblings(&self, name: &TagName, target: &Target) -> Vec<TagName> {
         let siblings = self.siblings.lock().unwrap_or_else(PoisonError::into_inner);
-        siblings.get(target).into_iter().flatten().filter(|sibling| *sibling != name).cloned().collect()
+        let on_it = siblings.as_ref().and_then(|siblings| siblings.get(target)).into_iter().flatten();
+        on_it.filter(|sibling| *sibling != name).cloned().collect()
     }
 
     fn forget(&self, name: &TagName) {
         let mut siblings = self.siblings.lock().unwrap_or_else(PoisonError::into_inner);
-        siblings.values_mut().for_each(|names| names.retain(|known| known != name));
+        let all = siblings.iter_mut().flat_map(HashMap::values_mut);
+        all.for_each(|names| names.retain(|known| known != name));
     }
 
     /// Writes a tag, and remembers that it is one of those on its target now.
@@ -51,8 +54,9 @@ impl Registry {
         let tag = self.image.put(purpose, &new.name, new.target()).await?;
         if self.deletes {
             self.forget(&new.name);
-            let mut siblings = self.siblings.lock().unwrap_or_else(PoisonError::into_inner);
-            siblings.entry(new.target().clone()).or_default().push(new.name.clone());
+            if let Some(siblings) = self.siblings.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+                siblings.entry(new.target().clone()).or_default().push(new.name.clone());
+            }
         }
         Ok(tag)
     }
@@ -85,6 +89,10 @@ impl Provider for Registry {
         Ok(Identity { space: self.space.clone(), access: Access::Untold })
     }
 
+    fn space(&self) -> Option<&str> {
+        Some(&self.space)
+    }
+
     async fn list_tags(&self) -> Result<RemoteSnapshot, Fault> {
         let snapshot = self.image.list().await?;
         if self.deletes {
@@ -94,9 +102,14 @@ impl Provider for Registry {
                     siblings.entry(value.target.clone()).or_default().push(tag.name.clone());
                 }
             }
-            *self.siblings.lock().unwrap_or_else(PoisonError::into_inner) = siblings;
+            *self.siblings.lock().unwrap_or_else(PoisonError::into_inner) = Some(siblings);
         }
         Ok(snapshot)
+    }
+
+    async fn list_known(&self, known: &Known<'_>) -> Result<Listed, Fault> {
+        *self.siblings.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.image.list_known(known).await
     }
 
     async fn get_tag(&self, name: &TagName) -> Result<Option<RemoteTag>, Fault> {
@@ -121,6 +134,9 @@ impl Provider for Registry {
             return Err(Fault::new(FaultKind::Unsupported, message));
         }
         let _turn = self.turn.lock().await;
+        if self.siblings.lock().unwrap_or_else(PoisonError::into_inner).is_none() {
+            self.list_tags().await.map_err(before_write)?;
+        }
         // Those that are on it now: what somebody else deleted or moved since the listing is not to come back.
         let mut siblings = Vec::new();
         for sibling in self.siblings(name, &lease.target) {

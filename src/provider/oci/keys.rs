@@ -11,7 +11,7 @@ use url::Url;
 use super::{DELETING, Registry};
 use crate::config::{Problems, SecretSource, Table};
 use crate::http::{Authorization, Client, Credential, RegistryCredentials};
-use crate::provider::distribution::image_refuses;
+use crate::provider::distribution::{image_refuses, read_realm};
 use crate::provider::{Capabilities, Connection, Fault, FaultKind, Provider, RemoteKeys};
 use crate::tag::TagName;
 
@@ -129,14 +129,7 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
             );
             None
         }
-        Some(realm) => match realm_of(realm.get_ref()) {
-            Some(host) => Some(Some(host)),
-            None => {
-                let hint = "the host alone, like \"auth.example.com\", with its port unless that is the usual one";
-                problems.push(realm.span(), "`realm` is not the name of a host", Some(hint));
-                None
-            }
-        },
+        Some(realm) => read_realm(&realm, problems).map(Some),
     };
     let deletes = written.deletes.unwrap_or_default() == WrittenDeletes::Tag;
     let (registry, image, login, realm) = (registry?, image?, login?, realm?);
@@ -185,20 +178,6 @@ fn username_refuses(username: &str) -> Option<&'static str> {
     username.contains(unfit).then_some("holds a colon or a control character, which a login cannot carry")
 }
 
-/// The host, with a port, as URLs write it. `None` where the text is something else.
-fn realm_of(text: &str) -> Option<String> {
-    let fits = |character: char| character.is_ascii_alphanumeric() || ".-:[]".contains(character);
-    if !text.chars().all(fits) {
-        return None;
-    }
-    let url: Url = format!("https://{text}/").parse().ok()?;
-    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
-    let host = format!("{}{port}", url.host_str()?);
-    // What the parser repairs or takes for something else is not meant.
-    let usual = text.strip_suffix(":443").unwrap_or(text);
-    usual.eq_ignore_ascii_case(&host).then_some(host)
-}
-
 #[async_trait]
 impl RemoteKeys for Keys {
     fn describe(&self) -> String {
@@ -219,7 +198,8 @@ impl RemoteKeys for Keys {
             ..Fault::new(FaultKind::Unauthorized, fault.message)
         };
         let exchanged = |login: Option<Authorization>| {
-            let credentials = RegistryCredentials::new(&connection.transport, &self.registry, login);
+            let credentials =
+                RegistryCredentials::new(&connection.transport, &self.registry, login).shared(&self.image);
             match &self.realm {
                 Some(host) => credentials.allow_realm(host),
                 None => credentials,
@@ -235,29 +215,5 @@ impl RemoteKeys for Keys {
         };
         let client = Client::new(&connection.transport, self.registry.clone(), credential).await?;
         Ok(Arc::new(Registry::new(client, &self.registry, &self.image, self.deletes)))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_realm_is_a_host_and_nothing_more() {
-        for (written, host) in [
-            ("auth.docker.io", "auth.docker.io"),
-            ("Auth.Example.com", "auth.example.com"),
-            ("auth.example.com:5001", "auth.example.com:5001"),
-            ("auth.example.com:443", "auth.example.com"),
-            ("127.0.0.1:80", "127.0.0.1:80"),
-            ("[::1]:5000", "[::1]:5000"),
-        ] {
-            assert_eq!(realm_of(written).as_deref(), Some(host), "{written}");
-        }
-        for bad in
-            ["", "https://auth.example.com", "auth.example.com/token", "user@auth.example.com", "a b", "a?b", "*"]
-        {
-            assert_eq!(realm_of(bad), None, "{bad}");
-        }
     }
 }

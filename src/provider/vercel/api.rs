@@ -67,8 +67,11 @@ impl Vercel {
         let refusal = refusal(reply.body());
         let mut fault = reply.refusal(refusal.words.as_deref());
         // The limit stands in the body (2026-11-21, <https://vercel.com/docs/rest-api/errors>).
-        if fault.kind == FaultKind::Throttled && fault.retry_after.is_none() {
-            fault.retry_after = refusal.wait(reply.date().unwrap_or_else(Timestamp::now));
+        if fault.kind == FaultKind::Throttled
+            && !reply.asks_to_wait()
+            && let Some(wait) = refusal.wait(reply.date().unwrap_or_else(Timestamp::now))
+        {
+            fault = self.rest.leave_alone(wait, fault);
         }
         let hint = match reply.status() {
             401 => "check that the token is complete, not expired and not revoked",
@@ -123,15 +126,19 @@ impl Provider for Vercel {
         let id = if reply.status() == 404 {
             // A token that may read tags need not reach the repository itself. Then there is only what was configured.
             self.prove_shown("read the repository").await?;
-            self.place.repository.clone()
+            None
         } else {
-            self.expect(reply, 200)?.json::<WireRepository>("a repository")?.repository.id
+            Some(self.expect(reply, 200)?.json::<WireRepository>("a repository")?.repository.id)
         };
         // Tags are read there and written here: a login or a name that is wrong shows before the first write.
         self.image.prove_shown("reach the registry").await?;
-        let space = format!("vercel:{}#{}/{id}", self.server, self.place.project);
+        let space = space(&self.server, &self.place.project, &self.place.repository, id.as_deref());
         // What the token may do is shown nowhere.
         Ok(Identity { space, access: Access::Untold })
+    }
+
+    fn recognise(&self, remembered: &str, now: &str) -> Option<String> {
+        recognise(remembered, now)
     }
 
     async fn list_tags(&self) -> Result<RemoteSnapshot, Fault> {
@@ -169,5 +176,56 @@ impl Provider for Vercel {
 
     async fn move_tag(&self, _name: &TagName, _lease: &Value, to: &NewTag) -> Result<RemoteTag, Fault> {
         self.image.put("move the tag", &to.name, to.target()).await
+    }
+}
+
+/// The tag space: the repository as it is configured, and its id where that was told.
+fn space(server: &str, project: &str, repository: &str, id: Option<&str>) -> String {
+    let id = id.map(|id| format!("={id}")).unwrap_or_default();
+    format!("vercel:{server}#{project}/{repository}{id}")
+}
+
+/// A token may reach the repository today and only its tags tomorrow. So where both times told an id, the ids say whether it is
+/// the same repository; otherwise the names do. What was told in full stays.
+fn recognise(remembered: &str, now: &str) -> Option<String> {
+    let parts = |space: &str| {
+        let (place, repository) = space.rsplit_once('/')?;
+        let (name, id) = repository.split_once('=').map_or((repository, None), |(name, id)| (name, Some(id)));
+        Some((place.to_owned(), name.to_owned(), id.map(str::to_owned)))
+    };
+    let ((place, name, id), (place_now, name_now, id_now)) = (parts(remembered)?, parts(now)?);
+    let same = match (&id, &id_now) {
+        (Some(id), Some(id_now)) => id == id_now,
+        (None, _) | (_, None) => name == name_now,
+    };
+    let fuller = if id.is_some() && id_now.is_none() { remembered } else { now };
+    (place == place_now && same).then(|| fuller.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repository_is_recognised_whether_or_not_its_id_is_told() {
+        let of = |name, id| space("api.vercel.com", "prj_1", name, id);
+        let (full, short) = (of("core", Some("vcr_1")), of("core", None));
+        assert_eq!(full, "vercel:api.vercel.com#prj_1/core=vcr_1");
+        for (remembered, now, kept) in [
+            (&full, &full, Some(&full)),
+            (&full, &short, Some(&full)),
+            (&short, &full, Some(&full)),
+            (&short, &short, Some(&short)),
+            // Renamed, and the configuration with it.
+            (&full, &of("app", Some("vcr_1")), Some(&of("app", Some("vcr_1")))),
+            // Replaced, or another one is configured.
+            (&full, &of("core", Some("vcr_2")), None),
+            (&full, &of("app", None), None),
+            (&short, &of("app", None), None),
+            (&short, &of("app", Some("vcr_1")), None),
+            (&full, &space("api.vercel.com", "prj_2", "core", Some("vcr_1")), None),
+        ] {
+            assert_eq!(recognise(remembered, now).as_ref(), kept, "{remembered} {now}");
+        }
     }
 }

@@ -12,7 +12,7 @@ use super::Vercel;
 use super::api::Place;
 use crate::config::{Problems, SecretSource, Table};
 use crate::http::{Authorization, Client, RegistryCredentials, path_refuses};
-use crate::provider::distribution::{Image, image_refuses};
+use crate::provider::distribution::{Image, image_refuses, read_realm};
 use crate::provider::{Connection, Fault, FaultKind, Provider, RemoteKeys};
 use crate::tag::TagName;
 
@@ -51,6 +51,9 @@ struct Written {
     /// Who logs in to the registry: the team's id. Default: `team`, when that is an id.
     #[schemars(with = "Option<String>", length(min = 1))]
     username: Option<Spanned<String>>,
+    /// Another host, with its port unless that is the usual one, that may receive the registry's login in exchange for a token.
+    #[schemars(with = "Option<String>")]
+    realm: Option<Spanned<String>>,
 }
 
 /// The team's id has to stand somewhere.
@@ -77,6 +80,7 @@ pub struct Keys {
     registry: Url,
     image: String,
     username: String,
+    realm: Option<String>,
 }
 
 /// How ids of teams begin (2026-11-21, Vercel's own `vcr-action` tells ids from slugs by it).
@@ -125,10 +129,15 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
             None
         }
     });
+    let realm = match written.realm {
+        None => Some(None),
+        Some(realm) => read_realm(&realm, problems).map(Some),
+    };
     let token = problems.required(span, "token", written.token, Some("an access token that reaches the team"));
     let team = team?.map(|team| (if team.starts_with(TEAM_ID) { "teamId" } else { "slug" }, team));
     let place = Place { project: project?, team, repository: repository? };
-    Some(Arc::new(Keys { url: url?, place, token: token?, registry: registry?, image: image?, username: username? }))
+    let (url, token, registry, image) = (url?, token?, registry?, image?);
+    Some(Arc::new(Keys { url, place, token, registry, image, username: username?, realm: realm? }))
 }
 
 impl Keys {
@@ -147,7 +156,8 @@ impl Keys {
             team: Some(("teamId", team_id.to_owned())),
             repository: repository.to_owned(),
         };
-        Self { url, place, token, registry, image: image.to_owned(), username: team_id.to_owned() }
+        let (image, username) = (image.to_owned(), team_id.to_owned());
+        Self { url, place, token, registry, image, username, realm: None }
     }
 }
 
@@ -201,7 +211,12 @@ impl RemoteKeys for Keys {
         // The registry takes the login along with the first request (2026-11-21, seen in public clients); what its
         // challenge names is not documented, so both Basic and tokens are answered.
         let login = Authorization::basic(&self.username, &token)?;
-        let credentials = RegistryCredentials::new(&connection.transport, &self.registry, Some(login)).basic_first();
+        let credentials = RegistryCredentials::new(&connection.transport, &self.registry, Some(login));
+        let credentials = credentials.basic_first().shared(&self.image);
+        let credentials = match &self.realm {
+            Some(host) => credentials.allow_realm(host),
+            None => credentials,
+        };
         let registry = Client::new(&connection.transport, self.registry.clone(), credentials).await?;
         Ok(Arc::new(Vercel::new(rest, &self.url, self.place.clone(), Image::new(registry, &self.image))))
     }

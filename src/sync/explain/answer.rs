@@ -2,15 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::Question;
 use super::sides::{Far, Near};
 use crate::config::RemoteSettings;
 use crate::ledger::{Action, Decision, Matter, NameState, Parked, Record, RecordChange};
 use crate::plan::{
-    HoldKind, Judgement, RemoteRules, Resolved, Rule, Rules, Subject, Unplaceable, Wanted, Witness, judge, reshape,
-    standing,
+    HoldKind, Judgement, RemoteRules, Resolved, Rule, Rules, Subject, Timing, Unplaceable, Wanted, Witness, judge,
+    reshape, standing,
 };
 use crate::report::{Conclusion, RuleReport};
 use crate::tag::{NamePatterns, RemoteTag, TagName, Value};
@@ -142,6 +142,7 @@ impl Answer<'_> {
             refusal: None,
             pin: self.memory.pin.as_ref(),
             open: self.memory.intent.is_some(),
+            timing: self.timing(),
         };
         let refused = self.memory.refusal.iter().map(|refusal| ((*tag).clone(), refusal.clone()));
         let refused: BTreeMap<_, _> = standing(&refused.collect(), &[], Timestamp::now());
@@ -324,6 +325,18 @@ impl Answer<'_> {
                 (Some(can), of_remote("provider"))
             }
             Rule::Attachment => (None, of_remote("allow_release_loss")),
+            Rule::DeleteGrace => {
+                let since = self.memory.lately.absences.get(self.question.tag);
+                (since.map(|since| format!("absent from the source since {since:.0}")), of_job("delete_grace", None))
+            }
+            Rule::Unseen => {
+                let write = self.memory.lately.writes.get(self.question.tag).filter(|_| applies);
+                (write.map(|write| format!("written at {:.0}", write.time)), None)
+            }
+            Rule::Flapping => {
+                let restored = self.memory.lately.restored.get(self.question.tag).and_then(|times| times.last());
+                (restored.filter(|_| applies).map(|time| format!("last put back at {time:.0}")), None)
+            }
             Rule::Guards => {
                 let as_of = self.memory.last_success.map(|time| format!("as of the pass that ended at {time:.0}"));
                 (as_of, of_job("limits", None))
@@ -336,6 +349,14 @@ impl Answer<'_> {
             }
             Rule::Interrupted | Rule::UnknownInSource | Rule::UnknownOnRemote | Rule::RemoteProtection => (None, None),
         }
+    }
+
+    /// A deletion waits where a daemon has begun to wait with it.
+    fn timing(&self) -> Timing<'_> {
+        let lately = &self.memory.lately;
+        let grace = SignedDuration::try_from(self.question.job.delete_grace).unwrap_or(SignedDuration::MAX);
+        let grace = lately.absences.contains_key(self.question.tag).then_some(grace);
+        Timing { now: Timestamp::now(), grace, lately }
     }
 
     /// The row of the three-way table: equal letters are equal values.

@@ -68,7 +68,8 @@ impl CodeArtsWorld {
 
     pub(super) fn show(&self, name: &str, tag: &FakeTag) -> Json {
         let (target, message) = self.target_and_message(tag);
-        json!({ "name": name, "message": message, "target": target, "commit": tag.commit_id.as_deref().map(show_commit) })
+        let commit = tag.commit_id.as_deref().map(show_commit_of_tag);
+        json!({ "name": name, "message": message, "target": target, "commit": commit })
     }
 
     fn target_and_message(&self, tag: &FakeTag) -> (Json, Json) {
@@ -78,9 +79,16 @@ impl CodeArtsWorld {
     }
 }
 
+/// A commit as it is shown alone, with the status of its last pipeline.
 pub(super) fn show_commit(commit_id: &str) -> Json {
+    let mut shown = show_commit_of_tag(commit_id);
+    shown["status"] = "failed".into();
+    shown
+}
+
+fn show_commit_of_tag(commit_id: &str) -> Json {
     json!({
         "id": commit_id, "short_id": &commit_id[..8.min(commit_id.len())], "title": "Work", "message": COMMIT_MESSAGE,
-        "parent_ids": [], "authored_date": "2026-11-20T10:00:00+08:00", "status": "failed",
+        "parent_ids": [], "authored_date": "2026-11-20T10:00:00+08:00",
     })
 }

@@ -122,6 +122,8 @@ pub struct Quirks {
     pub no_digest: bool,
     /// The `Docker-Content-Digest` of a `PUT` is another one.
     pub wrong_put_digest: bool,
+    /// It knows manifests by other digests, too, and calls them by SHA-256 all the same.
+    pub calls_by_sha256: bool,
     /// Manifests by digest come with a byte more.
     pub corrupts: bool,
     /// A manifest that `Accept` does not name is converted, with another digest.
@@ -148,6 +150,7 @@ impl Default for Quirks {
             reversed: false,
             no_digest: false,
             wrong_put_digest: false,
+            calls_by_sha256: false,
             corrupts: false,
             converts: true,
             tag_deletes: TagDeletes::Tag,

@@ -2,6 +2,7 @@
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use percent_encoding::percent_decode_str;
 use serde_json::{Value as Json, json};
 
 use super::super::server::{Handler, Reply, Request};
@@ -74,6 +75,8 @@ impl RegistryWorld {
         let Some(rest) = path.strip_prefix(&image) else {
             return if path.starts_with("/v2/") { name_unknown(path) } else { Reply::text(404, "404 page not found") };
         };
+        // The colon of a digest may be escaped.
+        let rest = percent_decode_str(rest).decode_utf8_lossy();
         match (request.method.as_str(), rest.split_once('/')) {
             ("GET", Some(("tags", "list"))) => self.list(request),
             ("GET" | "HEAD", Some(("manifests", reference))) => self.read(request, reference),
@@ -217,6 +220,9 @@ impl RegistryWorld {
                 content_type: "application/vnd.docker.distribution.manifest.v1+prettyjws".to_owned(),
                 bytes: "{\"schemaVersion\":1}".into(),
             };
+            digest = super::digest(&manifest.bytes);
+        }
+        if self.quirks.calls_by_sha256 {
             digest = super::digest(&manifest.bytes);
         }
         let mut body = manifest.bytes.to_vec();

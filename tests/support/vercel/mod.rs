@@ -180,8 +180,9 @@ impl VercelWorld {
         match rest {
             [] if self.quirks.hides_repository => error(404, "not_found", "VCR Repository not found"),
             [] => {
-                let repository =
-                    json!({ "id": id, "name": REPOSITORY, "projectId": PROJECT, "createdAt": "", "updatedAt": "" });
+                // The vendor's client (1.28.35) has `public` in every repository, the page (of 2026-07-03) does not ask for it.
+                let repository = json!({ "id": id, "name": REPOSITORY, "projectId": PROJECT, "public": false,
+                                         "createdAt": "2026-11-20T00:00:00.000Z", "updatedAt": "2026-11-21T00:00:00.000Z" });
                 Reply::json(200, &json!({ "repository": repository }))
             }
             ["tags"] => self.list(request, registry),

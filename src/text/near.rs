@@ -21,7 +21,7 @@ pub(crate) fn nearest<'a>(written: &str, expected: impl IntoIterator<Item = &'a 
 }
 
 /// Words for a sentence: `a`, `b` and so on, each in backticks.
-pub(super) fn listing<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn listing<'a>(words: impl IntoIterator<Item = &'a str>) -> String {
     words.into_iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ")
 }
 

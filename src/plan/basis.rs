@@ -1,0 +1,89 @@
+//! On which of the remote's values a plan rests: which are worth asking for, and which stand behind what it asks for.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sha2::{Digest as _, Sha256};
+
+use super::{Plan, Policy, RemoteRules, Rules, Sides};
+use crate::ledger::Record;
+use crate::tag::{NameMapping, Peeled, ResolveRule, Selection, SourceSnapshot, SourceTag, TagName};
+
+/// The names on a remote on whose values a plan can depend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Basis {
+    names: BTreeSet<TagName>,
+    /// Whether names count that nobody claims: only `exact` would touch them.
+    strangers: bool,
+}
+
+impl Basis {
+    /// What a plan over these sides can depend on, whatever the remote has.
+    pub fn of(
+        source: &SourceSnapshot,
+        records: &BTreeMap<TagName, Record>,
+        rules: &Rules,
+        remote_rules: RemoteRules<'_>,
+    ) -> Self {
+        let in_scope = source.iter().filter(|(tag, _)| rules.selection.includes(tag));
+        let of_source = in_scope.flat_map(|(tag, read)| names_behind(tag, read.ok(), remote_rules));
+        let of_records = records.iter().filter(|(tag, _)| rules.selection.includes(tag));
+        let names = of_source.chain(of_records.map(|(_, record)| record.remote_name.clone())).collect();
+        Self { names, strangers: rules.policy == Policy::Exact }
+    }
+
+    /// Whether a plan can depend on the value of this name.
+    pub fn has(&self, name: &TagName, remote_rules: RemoteRules<'_>) -> bool {
+        self.names.contains(name) || self.strangers && !remote_rules.only_reads(name)
+    }
+}
+
+/// The names on the remote whose values stand behind everything in a plan that is more than agreement.
+pub fn questioned(plan: &Plan, sides: Sides<'_>, remote_rules: RemoteRules<'_>) -> BTreeSet<TagName> {
+    let Plan { changes, notes, held, waiting, unpinned, overtaken, .. } = plan;
+    let changes = changes.iter().map(|change| (&change.tag, Some(&change.remote_name)));
+    let held = held.iter().map(|held| (&held.tag, Some(&held.remote_name)));
+    let waiting = waiting.iter().map(|waiting| (&waiting.tag, Some(&waiting.remote_name)));
+    let notes = notes.iter().map(|note| (&note.tag, None));
+    let pins = unpinned.iter().chain(overtaken).map(|tag| (tag, None));
+    let all = changes.chain(held).chain(waiting).chain(notes).chain(pins);
+    all.flat_map(|(tag, remote_name)| {
+        let source = sides.source.get(tag).and_then(Result::ok);
+        names_behind(tag, source, remote_rules).into_iter().chain(remote_name.cloned())
+    })
+    .collect()
+}
+
+/// A source name's place on the remote, and the tag there that its target is read from.
+fn names_behind(tag: &TagName, source: Option<&SourceTag>, remote_rules: RemoteRules<'_>) -> Vec<TagName> {
+    let commit_id = source.and_then(|source| match source.peeled {
+        Peeled::Commit(commit_id) => Some(commit_id),
+        Peeled::Tree(_) | Peeled::Blob(_) => None,
+    });
+    let read_from = remote_rules.rule.reads_from().and_then(|template| template.name_for(tag, commit_id).ok());
+    remote_rules.place(tag).ok().into_iter().chain(read_from).collect()
+}
+
+/// A fingerprint of what says which names on a remote `exact` may take for strays: the names in scope, what they are called
+/// there, and which are only read. After a change of any of them, what a person once approved says nothing about the rest.
+pub fn scope(selection: &Selection, mapping: &NameMapping, rule: &ResolveRule) -> String {
+    let Selection { patterns, versions } = selection;
+    let NameMapping { strip_prefix, replace, add_prefix } = mapping;
+    let mut sum = Sha256::new();
+    let mut add = |text: &str| {
+        // With its length in front, so that no two lists of texts are the same bytes.
+        sum.update((text.len() as u64).to_le_bytes());
+        sum.update(text);
+    };
+    add(&patterns.texts().len().to_string());
+    patterns.texts().for_each(&mut add);
+    add(&versions.as_ref().map(ToString::to_string).unwrap_or_default());
+    add(strip_prefix);
+    add(add_prefix);
+    replace.iter().for_each(|(from, to)| {
+        add(from);
+        add(to);
+    });
+    // Only what is read from the remote leaves names out.
+    add(&rule.reads_from().map(ToString::to_string).unwrap_or_default());
+    sum.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}

@@ -1,0 +1,452 @@
+//! What the daemon's loop tells whoever watches: a notice board in memory.
+//!
+//! The loop writes, requests read; nothing here waits, asks a file or knows HTTP. What is remembered across restarts stands
+//! in the ledger, so the board keeps only what the ledger does not know: what is due, what is under way, what was counted
+//! since the start, whether the loop still turns.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use prometheus_client::metrics::histogram::Histogram;
+
+use crate::config::Settings;
+use crate::http::{Quota, Traffic};
+use crate::ledger::{Action, Outcome, Pair};
+use crate::report::status::Expected;
+use crate::report::{RemoteReport, State};
+
+/// How late a turn of the loop may be: two periods of the watchdog in the shipped unit.
+const GRACE: Duration = Duration::from_secs(120);
+
+/// Upper ends of the buckets for how long a pass took, in seconds.
+const DURATIONS: [f64; 10] = [0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 300.0, 1_800.0];
+
+/// The notice board. Share it in an [`Arc`].
+#[derive(Debug)]
+pub struct Board {
+    notices: Mutex<Notices>,
+}
+
+#[derive(Debug)]
+struct Notices {
+    settings: Arc<Settings>,
+    reload: Reload,
+    started: Timestamp,
+    /// When the loop has to have turned again; `None` while it waits for something that may never come.
+    deadline: Option<Instant>,
+    /// Whether it was told which pairs exist.
+    surveyed: bool,
+    ready: bool,
+    pairs: BTreeMap<Pair, Standing>,
+    /// Why the repositories of a job cannot be told.
+    lost: BTreeMap<String, String>,
+    /// When an instance is due, by job and repository.
+    due: BTreeMap<(String, String), Timestamp>,
+    tallies: BTreeMap<String, Tally>,
+    hooks: BTreeMap<HookEnd, u64>,
+}
+
+/// What happened to a pair since the start.
+#[derive(Clone, Copy, Debug, Default)]
+struct Standing {
+    running_since: Option<Timestamp>,
+    /// As the latest pass left it.
+    state: Option<State>,
+}
+
+/// How the latest reload of the configuration ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reload {
+    /// When the configuration in use was taken.
+    pub taken: Timestamp,
+    /// Why a later one was not, and when that was.
+    pub refused: Option<(String, Timestamp)>,
+}
+
+/// What was counted for a remote since the start.
+#[derive(Clone, Debug)]
+pub struct Tally {
+    /// Writes by what was done and how it ended.
+    pub changes: BTreeMap<(Action, Outcome), u64>,
+    /// Passes by the state in which they left the pair.
+    pub passes: BTreeMap<State, u64>,
+    /// How long they took, in seconds.
+    pub durations: Histogram,
+    /// Requests by the status of their answer; those without an answer under 0.
+    pub requests: BTreeMap<u16, u64>,
+    /// Requests that were sent again.
+    pub retries: u64,
+    /// What the remote said was left, when it last said it.
+    pub quota: Option<Quota>,
+}
+
+impl Default for Tally {
+    fn default() -> Self {
+        let actions = [Action::Create, Action::Move, Action::Delete];
+        // From zero on, so that the first of its kind shows as an increase.
+        let changes = actions.into_iter().flat_map(|action| OUTCOMES.map(|outcome| ((action, outcome), 0)));
+        Self {
+            changes: changes.collect(),
+            passes: STATES.map(|state| (state, 0)).into(),
+            durations: Histogram::new(DURATIONS),
+            requests: BTreeMap::new(),
+            retries: 0,
+            quota: None,
+        }
+    }
+}
+
+const OUTCOMES: [Outcome; 6] =
+    [Outcome::Done, Outcome::Already, Outcome::Rejected, Outcome::NotSent, Outcome::Restored, Outcome::Lost];
+
+/// What a pass can leave; a pending plan is none of them, because a daemon's passes write.
+const STATES: [State; 6] = [State::InSync, State::Changed, State::Held, State::Waiting, State::Failed, State::Unknown];
+
+/// What became of a request at `/hooks/JOB`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HookEnd {
+    /// It starts its job.
+    Accepted,
+    /// Its proof is missing or wrong.
+    Refused,
+    /// It was too much: the body, the time it took, or how many came at once.
+    Limited,
+    /// The secret could not be read, or the daemon stops.
+    Unable,
+}
+
+impl HookEnd {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Accepted, Self::Refused, Self::Limited, Self::Unable];
+
+    /// The word of metrics.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Limited => "limited",
+            Self::Unable => "unable",
+        }
+    }
+}
+
+/// Everything on the board that metrics are made of, at one moment.
+#[derive(Clone, Debug)]
+pub struct Counted {
+    /// When the daemon started.
+    pub started: Timestamp,
+    /// How the latest reload ended.
+    pub reload: Reload,
+    /// What was counted, by remote.
+    pub tallies: BTreeMap<String, Tally>,
+    /// When instances are due, by job and repository.
+    pub due: BTreeMap<(String, String), Timestamp>,
+    /// What became of webhooks.
+    pub hooks: BTreeMap<HookEnd, u64>,
+}
+
+/// Whether the first pass of everything has ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Readiness {
+    /// It has, once; what appears later does not take that back.
+    Ready,
+    /// The daemon does not know yet what there is.
+    Surveying,
+    /// These pairs have not ended a pass yet.
+    Missing {
+        /// How many.
+        missing: usize,
+        /// Of how many.
+        of: usize,
+        /// The first of them.
+        first: Pair,
+    },
+}
+
+impl Board {
+    /// An empty board; the loop is expected to turn soon.
+    pub fn new(settings: Arc<Settings>) -> Self {
+        let now = Timestamp::now();
+        let mut notices = Notices {
+            settings: Arc::clone(&settings),
+            reload: Reload { taken: now, refused: None },
+            started: now,
+            deadline: Instant::now().checked_add(GRACE),
+            surveyed: false,
+            ready: false,
+            pairs: BTreeMap::new(),
+            lost: BTreeMap::new(),
+            due: BTreeMap::new(),
+            tallies: BTreeMap::new(),
+            hooks: HookEnd::ALL.map(|end| (end, 0)).into(),
+        };
+        notices.configure(settings);
+        Self { notices: Mutex::new(notices) }
+    }
+
+    /// The configuration was read again: it is in use from now on, or why the former one is kept.
+    pub fn reloaded(&self, outcome: Result<Arc<Settings>, String>, at: Timestamp) {
+        let mut notices = self.lock();
+        match outcome {
+            Ok(settings) => {
+                notices.reload = Reload { taken: at, refused: None };
+                notices.configure(settings);
+            }
+            Err(why) => notices.reload.refused = Some((why, at)),
+        }
+    }
+
+    /// The loop has turned, and will turn again at this time or sooner; `None` when nothing is due and it waits for signals.
+    ///
+    /// The promise is kept by a clock that nobody can set, from the moment of this call on.
+    pub fn turned(&self, until: Option<Timestamp>) {
+        let wait = until.map(|until| Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default());
+        self.lock().deadline = wait.and_then(|wait| Instant::now().checked_add(wait.saturating_add(GRACE)));
+    }
+
+    /// The pairs that exist now; what is not among them is forgotten.
+    pub fn instances(&self, pairs: &[Pair]) {
+        let mut notices = self.lock();
+        let exist: BTreeSet<&Pair> = pairs.iter().collect();
+        notices.pairs.retain(|pair, _| exist.contains(pair));
+        for pair in pairs {
+            if !notices.pairs.contains_key(pair) {
+                notices.pairs.insert(pair.clone(), Standing::default());
+            }
+        }
+        let instances: BTreeSet<(&str, &str)> =
+            pairs.iter().map(|pair| (pair.job.as_str(), pair.repository.as_str())).collect();
+        notices.due.retain(|(job, repository), _| instances.contains(&(job.as_str(), repository.as_str())));
+        notices.surveyed = true;
+        notices.see_readiness();
+    }
+
+    /// Whether the repositories of a job could be told, and why not; its pairs are unknown while they cannot.
+    pub fn found(&self, job: &str, fault: Option<String>) {
+        let mut notices = self.lock();
+        match fault {
+            Some(fault) => notices.lost.insert(job.to_owned(), fault),
+            None => notices.lost.remove(job),
+        };
+        notices.see_readiness();
+    }
+
+    /// When the next pass of an instance is due; `None` when none is.
+    pub fn scheduled(&self, job: &str, repository: &str, next: Option<Timestamp>) {
+        let mut notices = self.lock();
+        let instance = (job.to_owned(), repository.to_owned());
+        match next {
+            Some(next) => notices.due.insert(instance, next),
+            None => notices.due.remove(&instance),
+        };
+    }
+
+    /// A pass over a pair begins.
+    pub fn began(&self, pair: &Pair, at: Timestamp) {
+        if let Some(standing) = self.lock().pairs.get_mut(pair) {
+            standing.running_since = Some(at);
+        }
+    }
+
+    /// A pass over a pair has ended.
+    pub fn ended(&self, pair: &Pair, report: &RemoteReport, ended: Timestamp) {
+        let mut notices = self.lock();
+        let began = notices.pairs.get_mut(pair).and_then(|standing| {
+            standing.state = Some(report.state);
+            standing.running_since.take()
+        });
+        if let Some(tally) = notices.tallies.get_mut(&pair.remote) {
+            tally.count(report, began.map(|began| ended.duration_since(began).as_secs_f64().max(0.0)));
+        }
+        notices.see_readiness();
+    }
+
+    /// Counts of pairs by state and the next run, for one line.
+    pub fn summary(&self) -> Summary {
+        let notices = self.lock();
+        let mut states = BTreeMap::new();
+        for (pair, standing) in &notices.pairs {
+            let state = if notices.lost.contains_key(&pair.job) { Some(State::Unknown) } else { standing.state };
+            *states.entry(state).or_insert(0) += 1;
+        }
+        Summary { states, next: notices.due.values().min().copied(), reload_refused: notices.reload.refused.is_some() }
+    }
+
+    /// What became of a webhook.
+    pub(super) fn hook(&self, end: HookEnd) {
+        *self.lock().hooks.entry(end).or_default() += 1;
+    }
+
+    /// Whether the loop has turned when it had to.
+    pub fn turns(&self) -> bool {
+        self.turns_at(Instant::now())
+    }
+
+    /// The same at another moment, if nothing is heard of the loop until then.
+    pub fn turns_at(&self, moment: Instant) -> bool {
+        self.lock().deadline.is_none_or(|deadline| moment <= deadline)
+    }
+
+    /// Whether everything has been looked at once.
+    pub fn readiness(&self) -> Readiness {
+        let notices = self.lock();
+        let mut missing = notices.missing();
+        match missing.next() {
+            _ if notices.ready => Readiness::Ready,
+            Some(first) => {
+                Readiness::Missing { missing: missing.count() + 1, of: notices.pairs.len(), first: first.clone() }
+            }
+            None => Readiness::Surveying,
+        }
+    }
+
+    /// How the latest reload ended.
+    pub fn reload(&self) -> Reload {
+        self.lock().reload.clone()
+    }
+
+    /// What was counted.
+    pub fn counted(&self) -> Counted {
+        let notices = self.lock();
+        Counted {
+            started: notices.started,
+            reload: notices.reload.clone(),
+            tallies: notices.tallies.clone(),
+            due: notices.due.clone(),
+            hooks: notices.hooks.clone(),
+        }
+    }
+
+    /// Every pair that exists, in the order of the configuration, for [`Status`](crate::report::status::Status).
+    pub fn expected(&self) -> Vec<Expected> {
+        let notices = self.lock();
+        let mut order = BTreeMap::new();
+        for (at, job) in notices.settings.jobs.iter().enumerate() {
+            for (column, remote) in job.to.iter().enumerate() {
+                order.insert((job.name.as_str(), remote.name.as_str()), (at, column));
+            }
+        }
+        let mut pairs: Vec<_> = notices.pairs.iter().collect();
+        pairs.sort_by_key(|(pair, _)| {
+            let place = order.get(&(pair.job.as_str(), pair.remote.as_str()));
+            let (job, remote) = place.copied().unwrap_or((usize::MAX, usize::MAX));
+            (job, pair.repository.as_str(), remote)
+        });
+        let expected = pairs.into_iter().map(|(pair, standing)| Expected {
+            lost: notices.lost.get(&pair.job).cloned(),
+            next_run: notices.due.get(&(pair.job.clone(), pair.repository.clone())).copied(),
+            running_since: standing.running_since,
+            ..Expected::new(pair.clone())
+        });
+        expected.chain(notices.unseen()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Notices> {
+        // A notice is whole or not there, so a panic elsewhere leaves nothing half written.
+        self.notices.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Notices {
+    /// Remotes that the configuration has no more are counted no more; new ones start at zero.
+    fn configure(&mut self, settings: Arc<Settings>) {
+        let remotes: BTreeSet<&str> =
+            settings.jobs.iter().flat_map(|job| &job.to).map(|remote| remote.name.as_str()).collect();
+        self.tallies.retain(|remote, _| remotes.contains(remote.as_str()));
+        for remote in remotes {
+            if !self.tallies.contains_key(remote) {
+                self.tallies.insert(remote.to_owned(), Tally::default());
+            }
+        }
+        self.lost.retain(|job, _| settings.jobs.iter().any(|known| known.name == *job));
+        self.settings = settings;
+    }
+
+    /// Jobs whose repositories could not be told from the start, under the name that the configuration has for them: what
+    /// cannot be seen must not be left out.
+    fn unseen(&self) -> impl Iterator<Item = Expected> {
+        let jobs = self.settings.jobs.iter().filter_map(|job| Some((job, self.lost.get(&job.name)?)));
+        let unseen = jobs.filter(|(job, _)| !self.pairs.keys().any(|pair| pair.job == job.name));
+        unseen.flat_map(|(job, fault)| {
+            job.to.iter().map(move |remote| {
+                let repository = job.from.name().to_owned();
+                let pair = Pair { job: job.name.clone(), repository, remote: remote.name.clone() };
+                Expected { lost: Some(fault.clone()), ..Expected::new(pair) }
+            })
+        })
+    }
+
+    fn see_readiness(&mut self) {
+        self.ready |= self.surveyed && self.missing().next().is_none();
+    }
+
+    /// Pairs that nobody has looked at yet. Where repositories cannot be told there is nothing to look at.
+    fn missing(&self) -> impl Iterator<Item = &Pair> {
+        let missing =
+            self.pairs.iter().filter(|(pair, standing)| standing.state.is_none() && !self.lost.contains_key(&pair.job));
+        missing.map(|(pair, _)| pair)
+    }
+}
+
+impl Tally {
+    fn count(&mut self, report: &RemoteReport, seconds: Option<f64>) {
+        *self.passes.entry(report.state).or_default() += 1;
+        if let Some(seconds) = seconds {
+            self.durations.observe(seconds);
+        }
+        for change in &report.changes {
+            if let Some(outcome) = change.outcome {
+                *self.changes.entry((change.action, outcome)).or_default() += 1;
+            }
+        }
+        let Traffic { by_status, retries, quota } = &report.traffic;
+        for (status, count) in by_status {
+            *self.requests.entry(*status).or_default() += count;
+        }
+        self.retries += retries;
+        self.quota = (*quota).or(self.quota);
+    }
+}
+
+/// How the pairs stand, in one line: `12 pairs in sync, 1 held; next run 14:05:00Z`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Summary {
+    /// How many pairs the latest pass left in which state; `None` before their first pass.
+    pub states: BTreeMap<Option<State>, usize>,
+    /// When the next instance is due.
+    pub next: Option<Timestamp>,
+    /// Whether the latest reload was refused, so that a former configuration is in use.
+    pub reload_refused: bool,
+}
+
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = |states: &[Option<State>]| -> usize { states.iter().filter_map(|state| self.states.get(state)).sum() };
+        let counts = [
+            (of(&[Some(State::InSync), Some(State::Changed)]), "in sync"),
+            (of(&[Some(State::Held)]), "held"),
+            (of(&[Some(State::Failed)]), "failed"),
+            (of(&[Some(State::Unknown)]), "unknown"),
+            (of(&[Some(State::Waiting), Some(State::Pending)]), "waiting"),
+            (of(&[None]), "not looked at yet"),
+        ];
+        let mut found = counts.into_iter().filter(|(count, _)| *count > 0);
+        match found.next() {
+            Some((1, word)) => write!(f, "1 pair {word}")?,
+            Some((count, word)) => write!(f, "{count} pairs {word}")?,
+            None => write!(f, "no pairs")?,
+        }
+        found.try_for_each(|(count, word)| write!(f, ", {count} {word}"))?;
+        if let Some(next) = self.next {
+            // Of the time in RFC 3339, the part that a person compares with a clock.
+            write!(f, "; next run {}Z", next.strftime("%H:%M:%S"))?;
+        }
+        if self.reload_refused {
+            write!(f, "; the new configuration was refused, the former one is in use")?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,116 @@
+//! Guards that need time: our own last write on a lagging replica, the grace of deletions, quarrels over a name.
+
+use std::sync::Arc;
+
+use tagsyncd::config::load;
+use tagsyncd::http::Pool;
+use tagsyncd::ledger::{SqliteLedger, StateDirectory};
+use tagsyncd::report::{RemoteReport, State};
+use tagsyncd::sync::{Grace, Mode, Progress, Purpose, Run, run};
+
+use super::*;
+
+/// A pass as a daemon makes it.
+async fn pass(world: &World) -> RemoteReport {
+    let settings = load(&world.program.path("config.toml")).unwrap();
+    let directory = StateDirectory::resolve(Some(&world.program.path("state")), None).unwrap();
+    let lock = directory.lock().unwrap();
+    let run_settings = Run {
+        id: uuid::Uuid::now_v7(),
+        purpose: Purpose::Agree,
+        pairs: None,
+        mode: Mode::Sync(Arc::new(SqliteLedger::open(&lock).unwrap())),
+        pool: Arc::new(Pool::new()),
+        released: Vec::new(),
+        grace: Grace::Keep,
+        verbose: false,
+        stop: tokio_util::sync::CancellationToken::new(),
+        progress: Progress::default(),
+        ended: None,
+    };
+    let mut report = run(&[&settings.jobs[0]], &run_settings).await;
+    report.jobs.remove(0).remotes.remove(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_daemon_deletes_what_stays_absent_and_not_what_comes_back() {
+    let world = World::new("delete_grace = \"10m\"", "");
+    for name in ["back", "gone", "kept"] {
+        world.tag(name, 0);
+    }
+    assert_eq!(pass(&world).await.state, State::Changed);
+    world.age(2);
+    world.repository.delete_tag("back");
+    world.repository.delete_tag("gone");
+    let first = pass(&world).await;
+    assert_eq!((first.state, first.waiting.len()), (State::Waiting, 2), "{first:?}");
+    assert!(first.waiting[0].reason.starts_with("gone from the source; deleted if it is still gone at "), "{first:?}");
+    let revisit = first.revisit.expect("a time to come again");
+    assert!(revisit > jiff::Timestamp::now() && revisit < jiff::Timestamp::now() + jiff::SignedDuration::from_mins(11));
+
+    let explained = world.program.run(&["explain", "core", "gone"]).expect(0).stdout;
+    assert!(explained.contains("delete_grace") && explained.contains("absent from the source since"), "{explained}");
+
+    world.age(6);
+    world.tag("back", 0);
+    assert_eq!(pass(&world).await.waiting.len(), 1);
+    // What was back begins anew.
+    world.repository.delete_tag("back");
+    assert_eq!(pass(&world).await.waiting.len(), 2);
+    assert_eq!(world.far().len(), 3, "nothing is deleted yet");
+    world.age(5);
+    let due = pass(&world).await;
+    assert_eq!((due.counts.delete, due.waiting.len()), (1, 1), "{due:?}");
+    let one = &world.commits[0];
+    assert_eq!(world.far(), expected(&[("back", one), ("kept", one)]));
+    // A one-shot is somebody who asks for it now.
+    world.age(2);
+    assert_eq!(world.program.sync(&[]).expect(0).remote()["counts"]["delete"], 1);
+    assert_eq!(world.far(), expected(&[("kept", one)]));
+}
+
+#[test]
+fn what_a_replica_may_still_show_after_our_own_write_leads_to_nothing() {
+    let world = World::new("", "");
+    world.tag("v1", 0);
+    world.tag("v2", 0);
+    world.program.sync(&[]).expect(0);
+    // The listing looks as before the creates.
+    let written = world.far();
+    world.gitlab.change(|gitlab| gitlab.project("infra/core").tags.clear());
+    let writes = world.writes();
+    let stale = world.program.sync(&[]).expect(0).remote();
+    assert_eq!((&stale["state"], &stale["counts"]["waiting"]), (&json!("waiting"), &json!(2)), "{stale}");
+    assert!(stale["waiting"][0]["reason"].as_str().unwrap().contains("before our own last write"), "{stale}");
+    let explained = world.program.run(&["explain", "core", "v1"]).expect(0).stdout;
+    assert!(explained.contains("our own last write may not be visible yet"), "{explained}");
+    assert_eq!(world.writes(), writes);
+
+    world.age(2);
+    let healed = world.program.sync(&[]).expect(0).remote();
+    assert_eq!(healed["counts"]["create"], 2, "{healed}");
+    assert_eq!(world.far(), written);
+}
+
+#[test]
+fn a_name_over_which_two_quarrel_is_left_alone_for_a_day() {
+    let world = World::new("", "");
+    world.tag("v1", 0);
+    world.program.sync(&[]).expect(0);
+    let quarrel = || world.put_far("v1", FakeTag::lightweight(&world.commits[1]));
+    for _ in 0..3 {
+        world.age(2);
+        quarrel();
+        assert_eq!(world.program.sync(&[]).expect(0).remote()["changes"][0]["reason"], "drift");
+    }
+    world.age(2);
+    quarrel();
+    let writes = world.writes();
+    let held = world.program.sync(&[]).expect(3).remote();
+    assert_eq!((&held["held"][0]["verdict"], &held["counts"]["held"]), (&json!("flapping"), &json!(1)), "{held}");
+    let explained = world.program.run(&["explain", "core", "v1"]).expect(3).stdout;
+    assert!(explained.contains("put back too often"), "{explained}");
+    assert_eq!(world.writes(), writes);
+    world.age(24 * 60);
+    assert_eq!(world.program.sync(&[]).expect(0).remote()["counts"]["move"], 1);
+}
