@@ -17,7 +17,12 @@ const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 /// Runs until a signal ends it.
 pub(super) fn daemon(common: &Common, _output: &Output) -> Result<ExitCode, Failure> {
     // First, while there is one thread: it takes the variables of the environment away.
-    let listener = ListenFd::from_env().take_tcp_listener(0).map_err(|fault| {
+    let mut sockets = ListenFd::from_env();
+    if sockets.len() > 1 {
+        let message = format!("{} sockets were passed on; one is used", sockets.len());
+        return Err(Failure::new(ExitCode::Failed, message).hint("leave one `ListenStream=` in the socket unit"));
+    }
+    let listener = sockets.take_tcp_listener(0).map_err(|fault| {
         Failure::new(ExitCode::Failed, format!("the socket that was passed on cannot be used: {fault}"))
             .hint("a socket unit for tagsyncd has one `ListenStream=` with an address and a port")
     })?;

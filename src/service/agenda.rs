@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use crate::config::Repository;
 use crate::ledger::Pair;
@@ -15,6 +15,9 @@ use crate::schedule::{Schedule, shift};
 
 /// Passes over pairs of one remote at the same time: each holds two snapshots in memory.
 const PER_REMOTE: usize = 16;
+
+/// A clock that goes back by less than this was not set; it was read on another core.
+const SET_BACK: SignedDuration = SignedDuration::from_secs(1);
 
 /// A job, as far as its time table is concerned.
 #[derive(Clone, Debug)]
@@ -54,6 +57,8 @@ pub(super) struct Agenda {
     /// The pairs whose pass has begun and not ended, also those of an earlier configuration.
     under_way: BTreeMap<Pair, StartNumber>,
     starts: u64,
+    /// The latest time that was told, to notice a clock that was set back.
+    latest: Timestamp,
 }
 
 #[derive(Debug)]
@@ -77,8 +82,10 @@ enum Looking {
 #[derive(Debug)]
 struct Instance {
     repository: Repository,
-    /// How much later than its job's tick it runs.
+    /// How much later than the schedule says it runs.
     shift: Duration,
+    /// When the schedule wants it next.
+    scheduled: Option<Timestamp>,
     /// When each remote is wanted next.
     wanted: BTreeMap<String, Timestamp>,
 }
@@ -86,7 +93,14 @@ struct Instance {
 impl Agenda {
     /// An agenda without jobs.
     pub(super) fn new(host: String) -> Self {
-        Self { host, jitter: Duration::ZERO, jobs: BTreeMap::new(), under_way: BTreeMap::new(), starts: 0 }
+        Self {
+            host,
+            jitter: Duration::ZERO,
+            jobs: BTreeMap::new(),
+            under_way: BTreeMap::new(),
+            starts: 0,
+            latest: Timestamp::MIN,
+        }
     }
 
     /// Takes over a configuration: all its jobs run once soon, and then by their schedules. Passes under way stay so.
@@ -103,6 +117,7 @@ impl Agenda {
 
     /// The jobs whose repositories have to be looked for now; [`found`](Self::found) takes the answer.
     pub(super) fn look(&mut self, now: Timestamp) -> Vec<String> {
+        self.keep_up_with(now);
         let mut due = Vec::new();
         for (name, job) in &mut self.jobs {
             if job.tick.is_none_or(|tick| tick > now) {
@@ -121,8 +136,24 @@ impl Agenda {
         due
     }
 
-    /// These are a job's repositories; each is due after its shift. `None` where that could not be told: then those that
-    /// are known are due, and say themselves what is wrong with them. Gives the repositories that are gone.
+    /// After a clock was set back, what was to be in so long is still to be in so long, and not when that time comes again.
+    fn keep_up_with(&mut self, now: Timestamp) {
+        let back = self.latest.duration_since(now);
+        self.latest = now;
+        if back < SET_BACK {
+            return;
+        }
+        for job in self.jobs.values_mut() {
+            job.tick = job.tick.and_then(|_| job.schedule.next_after(now));
+            for instance in job.instances.values_mut() {
+                instance.scheduled = instance.next_scheduled(&job.schedule, now);
+                instance.wanted.values_mut().for_each(|at| *at = at.saturating_sub(back).unwrap_or(now));
+            }
+        }
+    }
+
+    /// These are a job's repositories; those that are new are due after their shift. `None` where that could not be told: then
+    /// those that are known stay, and say themselves what is wrong with them. Gives the repositories that are gone.
     pub(super) fn found(&mut self, job: &str, found: Option<Vec<Repository>>, now: Timestamp) -> Vec<String> {
         let Self { host, jitter, .. } = self;
         // Not there any more after a reload.
@@ -131,36 +162,29 @@ impl Agenda {
             entry.tick = Some(now);
         }
         entry.looking = Looking::No;
-        let mut gone = Vec::new();
-        if let Some(found) = found {
-            let mut former = std::mem::take(&mut entry.instances);
-            for repository in found {
-                let name = repository.name.clone();
-                let instance = match former.remove(&name) {
-                    Some(known) => Instance { repository, ..known },
-                    None => {
-                        let shift = shift(host, job, &name, *jitter);
-                        Instance { repository, shift, wanted: BTreeMap::new() }
-                    }
-                };
-                entry.instances.insert(name, instance);
-            }
-            gone.extend(former.into_keys());
+        let Some(found) = found else { return Vec::new() };
+        let mut former = std::mem::take(&mut entry.instances);
+        for repository in found {
+            let name = repository.name.clone();
+            let instance = match former.remove(&name) {
+                Some(known) => Instance { repository, ..known },
+                None => {
+                    let shift = shift(host, job, &name, *jitter);
+                    let mut new = Instance { repository, shift, scheduled: None, wanted: BTreeMap::new() };
+                    new.scheduled = new.next_scheduled(&entry.schedule, now);
+                    entry.remotes.iter().for_each(|remote| new.want(remote, later(now, shift)));
+                    new
+                }
+            };
+            entry.instances.insert(name, instance);
         }
-        let Job { remotes, instances, .. } = entry;
-        for instance in instances.values_mut() {
-            let at = later(now, instance.shift);
-            remotes.iter().for_each(|remote| instance.want(remote, at));
-        }
-        gone
+        former.into_keys().collect()
     }
 
-    /// A whole job is wanted now, whatever its schedule and its shifts say.
+    /// A whole job is wanted now, whatever its schedule and its shifts say, and its repositories are looked for anew.
     pub(super) fn ask_job(&mut self, job: &str, now: Timestamp) {
         let Some(entry) = self.jobs.get_mut(job) else { return };
-        if entry.instances.is_empty() {
-            entry.tick = Some(now);
-        }
+        entry.tick = Some(now);
         let Job { remotes, instances, .. } = entry;
         for instance in instances.values_mut() {
             remotes.iter().for_each(|remote| instance.want(remote, now));
@@ -192,6 +216,7 @@ impl Agenda {
 
     /// What starts now. Those that have been due for longest come first where not all can start.
     pub(super) fn start(&mut self, now: Timestamp) -> Vec<Start> {
+        self.want_what_is_scheduled(now);
         let due = self.waiting().filter(|(at, _)| *at <= now);
         let mut due: Vec<(Timestamp, Pair)> = due.map(|(at, names)| (at, pair_of(names))).collect();
         due.sort();
@@ -226,11 +251,26 @@ impl Agenda {
         starts.into_values().collect()
     }
 
-    /// The pass over a pair that began with this start has ended. A later one is not ended by it.
-    pub(super) fn ended(&mut self, pair: &Pair, start: StartNumber) {
-        if self.under_way.get(pair) == Some(&start) {
+    fn want_what_is_scheduled(&mut self, now: Timestamp) {
+        for Job { remotes, schedule, instances, .. } in self.jobs.values_mut() {
+            for instance in instances.values_mut() {
+                if let Some(at) = instance.scheduled.filter(|at| *at <= now) {
+                    remotes.iter().for_each(|remote| instance.want(remote, at));
+                    // From now, not from then: what was missed is not made up for.
+                    instance.scheduled = instance.next_scheduled(schedule, now);
+                }
+            }
+        }
+    }
+
+    /// The pass over a pair that began with this start has ended. A later one is not ended by it. Gives whether it was under
+    /// way.
+    pub(super) fn ended(&mut self, pair: &Pair, start: StartNumber) -> bool {
+        let under_way = self.under_way.get(pair) == Some(&start);
+        if under_way {
             self.under_way.remove(pair);
         }
+        under_way
     }
 
     /// When there is something to do next; `None` for never. What waits for a pass to end is not due by itself.
@@ -240,7 +280,9 @@ impl Agenda {
             *taken.entry(&pair.remote).or_default() += 1;
         }
         let free = |remote: &str| taken.get(remote).is_none_or(|taken| *taken < PER_REMOTE);
-        let ticks = self.jobs.values().filter_map(|job| job.tick);
+        let ticks = self.jobs.values().flat_map(|job| {
+            job.tick.into_iter().chain(job.instances.values().filter_map(|instance| instance.scheduled))
+        });
         let starts = self.waiting().filter(|(_, [_, _, remote])| free(remote)).map(|(at, _)| at);
         ticks.chain(starts).min()
     }
@@ -249,8 +291,7 @@ impl Agenda {
     pub(super) fn next_run(&self, job: &str, repository: &str) -> Option<Timestamp> {
         let entry = self.jobs.get(job)?;
         let instance = entry.instances.get(repository)?;
-        let scheduled = entry.tick.map(|tick| later(tick, instance.shift));
-        instance.wanted.values().copied().chain(scheduled).min()
+        instance.wanted.values().copied().chain(instance.scheduled).min()
     }
 
     /// Every pair that there is.
@@ -297,6 +338,12 @@ fn pair_of([job, repository, remote]: [&str; 3]) -> Pair {
 }
 
 impl Instance {
+    /// The schedule's next time for it: each tick has one, also where the shift is longer than the time between two.
+    fn next_scheduled(&self, schedule: &Schedule, now: Timestamp) -> Option<Timestamp> {
+        let tick = schedule.next_after(now.checked_sub(self.shift).ok()?)?;
+        tick.checked_add(self.shift).ok()
+    }
+
     fn want(&mut self, remote: &str, at: Timestamp) {
         match self.wanted.get_mut(remote) {
             Some(wanted) => *wanted = at.min(*wanted),
@@ -314,7 +361,6 @@ fn later(time: Timestamp, by: Duration) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use jiff::SignedDuration;
     use jiff::tz::TimeZone;
     use proptest::prelude::*;
 
@@ -357,7 +403,7 @@ mod tests {
         /// The latest start of a pair ends.
         fn end(&mut self, pair: &Pair) {
             let start = self.under_way[pair];
-            self.ended(pair, start);
+            assert!(self.ended(pair, start));
         }
     }
 
@@ -397,13 +443,14 @@ mod tests {
     fn the_end_of_an_earlier_start_does_not_end_a_later_one() {
         let mut agenda = agenda();
         let first = agenda.start(at(0)).remove(0);
-        agenda.ended(&pair("core", "core", "near"), first.number);
+        assert!(agenda.ended(&pair("core", "core", "near"), first.number));
         agenda.ask_pair(&pair("core", "core", "near"), at(1));
         let second = agenda.start(at(1)).remove(0);
-        first.pairs.iter().for_each(|pair| agenda.ended(pair, first.number));
+        let late = first.pairs.iter().filter(|pair| agenda.ended(pair, first.number)).count();
+        assert_eq!(late, 1, "only that of the other remote");
         agenda.ask_pair(&pair("core", "core", "near"), at(2));
         assert_eq!(agenda.start(at(2)), []);
-        agenda.ended(&pair("core", "core", "near"), second.number);
+        assert!(agenda.ended(&pair("core", "core", "near"), second.number));
         assert_eq!(agenda.start(at(2)).len(), 1);
     }
 
@@ -420,6 +467,43 @@ mod tests {
     }
 
     #[test]
+    fn a_shift_that_is_longer_than_the_time_between_two_ticks_leaves_a_run_for_each() {
+        let mut agenda = Agenda::new("host".into());
+        agenda.configure(vec![timetable("core", &["far"], "* * * * *")], Duration::from_secs(600), at(86_400));
+        agenda.look(at(86_400));
+        agenda.found("core", Some(vec![repository("core")]), at(86_400));
+        let mut runs = 0;
+        for second in 86_400..86_400 + 1_200 {
+            for job in agenda.look(at(second)) {
+                agenda.found(&job, Some(vec![repository("core")]), at(second));
+            }
+            for pair in started(agenda.start(at(second))) {
+                runs += 1;
+                agenda.end(&pair);
+            }
+        }
+        assert!((20..=21).contains(&runs), "20 ticks and the run at the start: {runs}");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_back_silences_nothing() {
+        let mut agenda = agenda();
+        started(agenda.start(at(0))).iter().for_each(|pair| agenda.end(pair));
+        let year = 365 * 86_400;
+        // Ahead by a year for a while; the passes of then want to be looked after in ten seconds.
+        agenda.look(at(year));
+        agenda.found("core", Some(vec![repository("core")]), at(year));
+        started(agenda.start(at(year))).iter().for_each(|pair| agenda.end(pair));
+        agenda.ask_pair(&pair("core", "core", "near"), at(year + 10));
+        assert_eq!(agenda.look(at(100)), [""; 0]);
+        assert_eq!(agenda.next(), Some(at(110)));
+        assert_eq!(started(agenda.start(at(110))), [pair("core", "core", "near")]);
+        assert_eq!(agenda.next(), Some(at(120)));
+        assert_eq!(agenda.look(at(120)), ["core"]);
+        assert_eq!(started(agenda.start(at(120))), [pair("core", "core", "far")]);
+    }
+
+    #[test]
     fn repositories_come_and_go() {
         let mut agenda = agenda();
         let gone = agenda.found("core", Some(vec![repository("new")]), at(1));
@@ -429,6 +513,9 @@ mod tests {
         assert_eq!(agenda.found("core", None, at(2)), [""; 0]);
         assert_eq!(agenda.pairs().len(), 2);
         assert_eq!(started(agenda.start(at(2))).len(), 2);
+        // A job that somebody asks for is looked through anew.
+        agenda.ask_job("core", at(3));
+        assert_eq!(agenda.look(at(3)), ["core"]);
     }
 
     #[test]

@@ -31,8 +31,15 @@ use crate::report::RemoteReport;
 use crate::source::refs_directory;
 use crate::sync::{Grace, Mode, Progress, Purpose, Run, sync_repository};
 
-/// How long writes under way may take after a request to stop; what is not finished then is finished by the next start.
-const STOP_WITHIN: Duration = Duration::from_secs(18);
+/// How long writes under way may take after a request to stop; what is not finished then is finished by the next start. With what
+/// follows, the process has ended 20 seconds after the request.
+const STOP_WITHIN: Duration = Duration::from_secs(14);
+/// How long the ledger may take for what it has not written yet, and whoever is being answered or told.
+const END_WITHIN: Duration = Duration::from_secs(4);
+/// How long looking for repositories may take before that is said.
+const FIND_WITHIN: Duration = Duration::from_secs(60);
+/// How often passes are looked at that do not move.
+const LOOK_AFTER: Duration = Duration::from_secs(10 * 60);
 /// Webhooks that are not heard yet; more are refused.
 const HOOKS: usize = 64;
 /// How often the service manager's status line changes at most, while passes are under way.
@@ -74,6 +81,11 @@ enum Event {
         number: u64,
         found: Result<Vec<Found>, RepositoriesFault>,
     },
+    /// The repositories of a job are still being looked for.
+    FindsLate {
+        job: String,
+        number: u64,
+    },
     /// A pair's pass has ended; at this time another one would find something to do.
     Ended {
         pair: Pair,
@@ -108,6 +120,8 @@ struct Daemon {
     manager: Manager,
     /// When the service manager last heard of the state.
     told: Instant,
+    /// When passes that do not move were last looked for.
+    looked_after: Instant,
     /// Where each repository keeps its refs.
     refs: BTreeMap<PathBuf, PathBuf>,
     watch: Option<Watch>,
@@ -175,6 +189,7 @@ impl Daemon {
             board,
             manager: Manager::default(),
             told: Instant::now(),
+            looked_after: Instant::now(),
             refs: BTreeMap::new(),
             watch,
             listening: None,
@@ -214,7 +229,7 @@ impl Daemon {
             if stopping && self.passes.is_empty() {
                 break;
             }
-            let next = self.agenda.next();
+            let next = self.agenda.next().filter(|_| !stopping);
             tokio::select! {
                 Some(event) = ears.events.recv() => {
                     self.take(event);
@@ -228,9 +243,7 @@ impl Daemon {
                 () = self.clock.sleep_until(next) => {}
                 () = until(alive) => {
                     alive = period.map(|period| Instant::now() + period);
-                    if !self.passes.are_stuck(Instant::now()) {
-                        self.manager.alive();
-                    }
+                    self.manager.alive();
                 }
                 () = until(deadline) => {
                     tracing::warn!(passes = self.passes.len(), "Leaving without waiting any longer; the next start finishes what is left.");
@@ -246,13 +259,29 @@ impl Daemon {
     }
 
     async fn end(mut self) {
-        if let Some(listening) = self.listening.take() {
-            let _bounded = tokio::time::timeout(Duration::from_secs(1), listening.close()).await;
-        }
-        self.tell(&NotifySettings::default()).stop().await;
-        if let Err(fault) = self.ledger.flush().await {
-            tracing::error!(error = fault.message, hint = fault.hint, "The ledger could not be brought to disk.");
-        }
+        let answered = async {
+            if let Some(listening) = self.listening.take() {
+                let _bounded = tokio::time::timeout(END_WITHIN, listening.close()).await;
+            }
+        };
+        let announcer = std::mem::replace(
+            &mut *locked(&self.announcer),
+            Announcer::new(&NotifySettings::default(), Arc::clone(&self.ledger) as Arc<dyn Ledger>),
+        );
+        let written = async {
+            match tokio::time::timeout(END_WITHIN, self.ledger.flush()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(fault)) => {
+                    tracing::error!(
+                        error = fault.message,
+                        hint = fault.hint,
+                        "The ledger could not be brought to disk."
+                    );
+                }
+                Err(_) => tracing::error!("The disk of the ledger does not answer."),
+            }
+        };
+        tokio::join!(answered, announcer.stop(), written);
     }
 
     /// Starts what is due, and says how things stand.
@@ -267,6 +296,10 @@ impl Daemon {
             }
         }
         self.board.turned(self.agenda.next());
+        if self.looked_after.elapsed() >= LOOK_AFTER {
+            self.looked_after = Instant::now();
+            self.passes.name_the_stuck(self.looked_after);
+        }
         if self.agenda.under_way() == 0 || self.told.elapsed() >= STATUS_PAUSE {
             self.told = Instant::now();
             self.manager.status(&self.words());
@@ -289,14 +322,20 @@ impl Daemon {
                 self.agenda.configure(Vec::new(), Duration::ZERO, now);
                 self.manager.stopping(&self.words());
             }
+            Event::Signal(Signal::Reload) | Event::Reloaded(_) if self.stop.is_cancelled() => {}
             Event::Signal(Signal::Reload) => self.reload(),
             Event::Signal(Signal::Sync) => {
                 tracing::info!("Asked for a pass over everything.");
                 self.agenda.ask_all(now);
             }
-            Event::Found { job, number, found } if number == self.configuration.number => self.found(&job, found, now),
-            // By a configuration that is not in force any more.
-            Event::Found { .. } => {}
+            // By a configuration that is not in force any more, or by one that is about to go.
+            Event::Found { number, .. } | Event::FindsLate { number, .. }
+                if number != self.configuration.number || self.stop.is_cancelled() => {}
+            Event::Found { job, found, .. } => self.found(&job, found, now),
+            Event::FindsLate { job, .. } => {
+                tracing::warn!(job, "The disk of the repositories does not answer.");
+                self.board.found(&job, Some("the disk of its repositories does not answer".to_owned()));
+            }
             Event::Ended { pair, start, revisit } => {
                 self.agenda.ended(&pair, start);
                 if let Some(at) = revisit {
@@ -306,12 +345,26 @@ impl Daemon {
             }
             Event::Over { start, pairs } => {
                 self.passes.over(start);
-                // Those that a bug or a request to stop kept from ending by themselves.
-                pairs.iter().for_each(|pair| self.agenda.ended(pair, start));
+                for pair in &pairs {
+                    if self.agenda.ended(pair, start) {
+                        self.broken(pair, now);
+                    }
+                }
             }
             Event::Decided(pairs) => pairs.iter().for_each(|pair| self.agenda.ask_pair(pair, now)),
             Event::Reloaded(settings) => self.reloaded(settings),
         }
+    }
+
+    /// A pass over a pair is over and has not said how it ended.
+    fn broken(&self, pair: &Pair, now: Timestamp) {
+        if self.stop.is_cancelled() {
+            return;
+        }
+        let mut report = RemoteReport::new(&pair.remote);
+        report.fail("the pass ended by a bug in tagsyncd", Some("report it with the lines of the log".to_owned()));
+        self.board.ended(pair, &report, now);
+        locked(&self.announcer).pair_ended(pair, &report, now);
     }
 
     /// A whole job is wanted, by somebody from outside.
@@ -352,18 +405,30 @@ impl Daemon {
         }
     }
 
-    /// Looks for the repositories of a job, away from the loop.
+    /// Looks for the repositories of a job, away from the loop. There is an answer in the end, whatever happens; where a disk does not
+    /// answer, nothing more is sent after the first request.
     fn find(&self, job: String) {
         let Some(settings) = self.configuration.job(&job) else { return };
         let (from, number, events) = (settings.from.clone(), self.configuration.number, self.events.clone());
         let known = if matches!(from, Repositories::One(_)) { BTreeMap::new() } else { self.refs.clone() };
-        spawn_blocking(move || {
-            let found = from.find().map(|found| {
-                let look = |repository: Repository| {
-                    let refs = known.get(&repository.path).cloned().or_else(|| refs_directory(&repository.path).ok());
-                    Found { repository, refs }
-                };
-                found.into_iter().map(look).collect()
+        let mut search = spawn_blocking(move || {
+            let look = |repository: Repository| {
+                let refs = known.get(&repository.path).cloned().or_else(|| refs_directory(&repository.path).ok());
+                Found { repository, refs }
+            };
+            from.find().map(|found| found.into_iter().map(look).collect())
+        });
+        tokio::spawn(async move {
+            let ended = match tokio::time::timeout(FIND_WITHIN, &mut search).await {
+                Ok(ended) => ended,
+                Err(_) => {
+                    let _ended = events.send(Event::FindsLate { job: job.clone(), number });
+                    search.await
+                }
+            };
+            let found = ended.unwrap_or_else(|fault| {
+                let message = format!("they could not be looked for because of a bug: {fault}");
+                Err(RepositoriesFault { message, hint: Some("report it with the lines of the log".to_owned()) })
             });
             let _ended = events.send(Event::Found { job, number, found });
         });
@@ -505,9 +570,13 @@ impl Daemon {
     fn apply(&mut self, settings: Settings) -> Result<Arc<Settings>, String> {
         let settings = Arc::new(settings);
         // First what can fail.
-        let (former, listen) = (&self.configuration.settings.daemon, settings.daemon.listen);
+        let (former, listen) = (self.configuration.settings.daemon.listen, settings.daemon.listen);
         let inherited = self.listening.as_ref().is_some_and(Listening::is_inherited);
-        if !inherited && listen != former.listen {
+        let same_port = former.zip(listen).is_some_and(|(former, listen)| former.port() == listen.port());
+        if same_port && former != listen {
+            // The old socket may keep the new one from being opened, and without either nobody could look in.
+            tracing::warn!("`daemon.listen` has another address and the same port; that takes effect with a restart.");
+        } else if !inherited && listen != former {
             let open = |address| Listening::open(address, self.desk());
             let new = listen.map(open).transpose().map_err(|fault| format!("{fault} ({})", fault.hint))?;
             if let Some(old) = std::mem::replace(&mut self.listening, new) {

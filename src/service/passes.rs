@@ -10,8 +10,8 @@ use super::agenda::StartNumber;
 use crate::ledger::Pair;
 use crate::sync::{Run, Step};
 
-/// A pass that sends no request and ends no change for this long is stuck. Everything that it can wait for is over much earlier, except
-/// the pace of a remote with a very low `rate`.
+/// After so long without a request and without the end of a change, a pass is stuck, or waits for the pace of a remote with a very
+/// low `rate`.
 const STUCK: Duration = Duration::from_secs(60 * 60);
 
 /// The passes under way.
@@ -43,9 +43,10 @@ impl Passes {
         self.0.len()
     }
 
-    /// Whether a pass has made no step for so long that it never will.
-    pub(super) fn are_stuck(&mut self, now: Instant) -> bool {
-        let mut stuck = false;
+    /// Names in the log the passes that have made no step for very long; gives how many. Such a pass, on a disk that does not answer,
+    /// keeps its own pairs waiting and no others, so it is no reason to end all of them.
+    pub(super) fn name_the_stuck(&mut self, now: Instant) -> usize {
+        let mut stuck = 0;
         for Pass { run, steps, moved } in self.0.values_mut() {
             let under_way = run.progress.under_way();
             let current: Vec<_> = under_way.iter().map(|pair| (pair.pair.clone(), pair.step())).collect();
@@ -53,8 +54,9 @@ impl Passes {
                 (*steps, *moved) = (current, now);
             }
             if now.duration_since(*moved) >= STUCK {
-                tracing::error!(run = %run.id, "A pass has made no step for an hour; the service manager gets no sign of life.");
-                stuck = true;
+                let pairs: Vec<String> = steps.iter().map(|(pair, _)| pair.to_string()).collect();
+                tracing::error!(run = %run.id, pairs = pairs.join(", "), "A pass has made no step for an hour.");
+                stuck += 1;
             }
         }
         stuck
@@ -88,9 +90,9 @@ mod tests {
         let start = StartNumber::default();
         passes.begin(start, run);
         let later = |minutes: u64| Instant::now() + Duration::from_secs(60 * minutes);
-        assert!(!passes.are_stuck(later(59)));
-        assert!(passes.are_stuck(later(61)));
+        assert_eq!(passes.name_the_stuck(later(59)), 0);
+        assert_eq!(passes.name_the_stuck(later(61)), 1);
         passes.over(start);
-        assert!(!passes.are_stuck(later(61)));
+        assert_eq!(passes.name_the_stuck(later(61)), 0);
     }
 }

@@ -2,7 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
-use std::os::fd::AsRawFd as _;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::seldom;
@@ -47,19 +48,17 @@ fn a_socket_that_was_opened_by_the_manager_is_used() {
     let world = World::new(&seldom(""), "");
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("it is bound");
-    rustix::io::fcntl_setfd(&listener, rustix::io::FdFlags::empty()).expect("the descriptor is ours");
-    let descriptor = listener.as_raw_fd();
     let service = Service::start_with(&world.program, |command| {
         // Sockets are passed on from the third descriptor on, to the process with this id.
         let program = command.get_program().to_owned();
-        let pass_on = format!("exec 3<&{descriptor}; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\"");
+        let pass_on = "exec 3<&0 </dev/null; LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\"";
         let environment: Vec<_> =
             command.get_envs().filter_map(|(key, value)| Some((key.to_owned(), value?.to_owned()))).collect();
-        let mut shell = std::process::Command::new("/bin/sh");
+        let mut shell = Command::new("/bin/sh");
         shell.arg("-c").arg(pass_on).arg(program).env_clear().envs(environment);
+        shell.stdin(OwnedFd::from(listener)).stdout(Stdio::piped()).stderr(Stdio::piped());
         *command = shell;
     });
-    drop(listener);
     let mut answer = String::new();
     eventually("it answers there", || {
         let Ok(mut stream) = TcpStream::connect(address) else { return false };
