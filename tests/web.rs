@@ -429,6 +429,29 @@ async fn a_webhook_without_a_right_proof_starts_nothing() {
 }
 
 #[tokio::test]
+async fn whoever_takes_their_time_keeps_nobody_from_starting_the_job() {
+    let mut watched = Watched::start(LOOPBACK);
+    let slow = format!(
+        "POST /hooks/core HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\nX-Gitea-Signature: {}\r\n\r\n{{",
+        "0".repeat(64)
+    );
+    let address = watched.address;
+    let held: Vec<TcpStream> = (0..32)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(slow.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let signed = format!("X-Forgejo-Signature: {}\r\n", signature(HOOK_SECRET, b"{}"));
+    for header in [format!("X-Gitlab-Token: {HOOK_SECRET}\r\n"), signed] {
+        assert_eq!(post(&watched, "/hooks/core", &header, b"{}").await.status, 202, "{header}");
+        assert_eq!(watched.hooks.try_recv().as_deref(), Ok("core"), "{header}");
+    }
+    drop(held);
+}
+
+#[tokio::test]
 async fn a_job_without_a_secret_cannot_be_told_from_none_at_all() {
     let watched = Watched::start(LOOPBACK);
     let token = format!("X-Gitlab-Token: {HOOK_SECRET}\r\n");
