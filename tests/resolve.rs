@@ -302,6 +302,7 @@ async fn explain_looks_at_what_the_rule_reads_from() {
         remote: &world.job.to[0],
         tag: &tag,
         file: &settings.source,
+        grace: Grace::Skip,
     };
     let ask = async || {
         let told = explain(&question, None, Some(&Arc::new(Pool::new()))).await.expect("no ledger, no fault");

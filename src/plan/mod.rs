@@ -17,7 +17,7 @@ mod reverse;
 #[cfg(test)]
 mod tests;
 
-pub use basis::{Basis, questioned, scope};
+pub use basis::{Basis, leaves_foreign, questioned, scope};
 pub use classify::{NameRules, Verdict, classify};
 pub use delay::{Delay, Timing};
 pub use draw::{RemoteRules, Rules, Sides, Unplaceable, draw};
