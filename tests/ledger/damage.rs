@@ -176,5 +176,6 @@ async fn an_absence_keeps_its_age_until_it_ends_or_cannot_be_trusted() {
 
     let identity = Identity { space: "2".into(), access: Access::Write };
     ledger.bind(&pair(), "source", &identity, at(4), true).await.unwrap();
+    ledger.flush().await.unwrap();
     assert!(absences().await.is_empty());
 }
