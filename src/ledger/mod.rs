@@ -303,8 +303,8 @@ pub struct PairState {
     pub identity: Option<(Identity, Timestamp)>,
     /// Since when the source and the tag space of today belong together; what was written before was written elsewhere.
     pub bound: Option<Timestamp>,
-    /// Over which names an `exact` pass has completed here, so that its overwrites among them need no approval any more: the
-    /// fingerprint that [`Ledger::end_pass`] was given.
+    /// Which rules have had their way here. Where they are those of an `exact` pass, its overwrites need no approval any more:
+    /// the fingerprint that [`Ledger::end_pass`] was given.
     pub exact_begun: Option<String>,
     /// What is parked now.
     pub parked: Vec<Parked>,
@@ -569,8 +569,8 @@ pub trait Ledger: LedgerRead {
         forgotten: &[TagName],
     ) -> Result<(), LedgerFault>;
 
-    /// Remembers since when names are absent from the source, and forgets it of names that are back or gone for good. A name
-    /// that is known as absent keeps its age. Durable with the next flush.
+    /// Remembers that names are absent from the source since now, whatever was known of them, and forgets it of names that
+    /// are back or gone for good. All others keep their age. Durable with the next flush.
     async fn note_absences(
         &self,
         pair: &Pair,

@@ -388,10 +388,12 @@ impl<'connection> Book<'connection> {
         for tag in ended {
             self.execute("DELETE FROM absences WHERE pair = ?1 AND tag = ?2", params![id, tag.as_bytes()])?;
         }
+        let (sum, since) = (Checksum::of("absences", pair), now.as_microsecond());
         for tag in absent {
+            let sum = read::absence_checksum(sum.clone(), tag.as_bytes(), since);
             self.execute(
-                "INSERT INTO absences (pair, tag, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                params![id, tag.as_bytes(), now.as_microsecond()],
+                "INSERT OR REPLACE INTO absences (pair, tag, since, checksum) VALUES (?1, ?2, ?3, ?4)",
+                params![id, tag.as_bytes(), since, sum],
             )?;
         }
         Ok(())
