@@ -20,6 +20,7 @@ mod client;
 mod credentials;
 mod fault;
 mod gate;
+mod latest;
 mod observed;
 mod paging;
 mod path;
