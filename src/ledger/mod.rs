@@ -501,9 +501,13 @@ pub trait LedgerRead: Send + Sync {
 
 /// The memory of all pairs.
 ///
-/// What is written is seen by every later read through the same ledger. The first write that fails ends writing: from
-/// then on every write returns that fault, until the ledger is dropped and opened again. So a write that has been
-/// accepted without waiting for the disk cannot get lost in silence.
+/// What is written is seen by every later read through the same ledger, or the read returns why it was not written.
+///
+/// A write that was accepted without waiting for the disk cannot get lost in silence: when it fails, whatever waits for
+/// something of the same pair gets that fault, and nothing more of the pair is written, until its pass has been told by
+/// [`Ledger::end_pass`], or the next one by [`LedgerRead::read_pair`]. So a pass begins with a read, and goes by nothing
+/// that it remembers from before a fault. After a fault of the file itself, or of the program, nothing at all is written
+/// until the ledger is dropped and opened again.
 #[async_trait]
 pub trait Ledger: LedgerRead {
     /// Binds a pair to these identities. With `void`, what belonged to the former ones goes first: records, refusals,
@@ -580,7 +584,7 @@ pub trait Ledger: LedgerRead {
     ) -> Result<(), LedgerFault>;
 
     /// Remembers what people were told of these pairs; `None` where nothing is wrong any more. Durable with the next flush,
-    /// or soon.
+    /// or soon; when it is lost, only the log says so, and they may be told again.
     async fn remember_notices(&self, notices: &[(Pair, Option<Notice>)]) -> Result<(), LedgerFault>;
 
     /// Returns when everything before it is durable.

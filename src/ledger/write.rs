@@ -23,7 +23,7 @@ const KEEP_ENDED: i64 = 7 * DAY;
 
 /// The ledger, open for writing: the statements and counts that are worth keeping between transactions.
 ///
-/// Valid as long as every transaction is committed; the writer drops it with the first that is not.
+/// Valid as long as every transaction is committed; the writer begins another one after the first that is not.
 pub(super) struct Book<'connection> {
     connection: &'connection Connection,
     statements: HashMap<&'static str, Statement<'connection>>,
