@@ -61,7 +61,7 @@ impl World {
         let settle = Duration::from_millis(100);
         let pace = Pace { settle, pause: Duration::from_millis(5), rest: Duration::from_millis(200) };
         let announcer = Announcer::with_pace(&settings(notify), ledger, pace);
-        announcer.configured(pairs());
+        know(&announcer, pairs());
         announcer
     }
 
@@ -75,6 +75,12 @@ impl World {
         assert_eq!(self.messages().len(), count);
         self.messages().pop().unwrap()
     }
+}
+
+/// The announcer hears that the only job has these pairs.
+fn know(announcer: &Announcer, pairs: Vec<Pair>) {
+    announcer.configured(["j".to_owned()]);
+    announcer.found("j", &Ok(pairs), at(0));
 }
 
 async fn eventually(wanted: impl Fn() -> bool) -> bool {
@@ -247,7 +253,7 @@ async fn a_listener_that_hangs_holds_up_nobody() {
 async fn the_heart_beats_after_each_round_in_which_nothing_failed() {
     let world = World::new();
     let announcer = world.announcer(&format!("heartbeat = \"{}/ping/me?ok\"", world.server.url()));
-    announcer.configured([pair(0), pair(1)]);
+    know(&announcer, vec![pair(0), pair(1)]);
     let end = |at_pair: usize, state| announcer.pair_ended(&pair(at_pair), &report(state), at(0));
     end(0, State::InSync);
     end(1, State::Unknown);

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::config::Settings;
+use crate::config::{RepositoriesFault, Settings};
 use crate::http::{Quota, Traffic};
 use crate::ledger::{Action, Outcome, Pair};
 use crate::report::status::Expected;
@@ -37,8 +37,8 @@ struct Notices {
     started: Timestamp,
     /// When the loop has to have turned again; `None` while it waits for something that may never come.
     deadline: Option<Instant>,
-    /// Whether it was told which pairs exist.
-    surveyed: bool,
+    /// Jobs whose repositories were found at least once.
+    found: BTreeSet<String>,
     ready: bool,
     pairs: BTreeMap<Pair, Standing>,
     /// Why the repositories of a job cannot be told.
@@ -153,8 +153,13 @@ pub struct Counted {
 pub enum Readiness {
     /// It has, once; what appears later does not take that back.
     Ready,
-    /// The daemon does not know yet what there is.
-    Surveying,
+    /// The daemon does not know yet what there is in this job.
+    Unfound {
+        /// The first such job.
+        job: String,
+        /// Why, when that could not be told; else it was not looked at yet.
+        why: Option<String>,
+    },
     /// These pairs have not ended a pass yet.
     Missing {
         /// How many.
@@ -175,7 +180,7 @@ impl Board {
             reload: Reload { taken: now, refused: None },
             started: now,
             deadline: Instant::now().checked_add(GRACE),
-            surveyed: false,
+            found: BTreeSet::new(),
             ready: false,
             pairs: BTreeMap::new(),
             lost: BTreeMap::new(),
@@ -207,30 +212,26 @@ impl Board {
         self.lock().deadline = wait.and_then(|wait| Instant::now().checked_add(wait.saturating_add(GRACE)));
     }
 
-    /// The pairs that exist now; what is not among them is forgotten.
-    pub fn instances(&self, pairs: &[Pair]) {
+    /// These are all pairs of a job, and what is not among them is forgotten; or why that could not be told, and its pairs are
+    /// unknown until it can.
+    pub fn found(&self, job: &str, found: &Result<Vec<Pair>, RepositoriesFault>) {
         let mut notices = self.lock();
-        let exist: BTreeSet<&Pair> = pairs.iter().collect();
-        notices.pairs.retain(|pair, _| exist.contains(pair));
-        for pair in pairs {
-            if !notices.pairs.contains_key(pair) {
-                notices.pairs.insert(pair.clone(), Standing::default());
+        match found {
+            Ok(pairs) => {
+                notices.lost.remove(job);
+                notices.found.insert(job.to_owned());
+                let exist: BTreeSet<&Pair> = pairs.iter().collect();
+                notices.retain(|pair| pair.job != job || exist.contains(pair));
+                for pair in pairs {
+                    if !notices.pairs.contains_key(pair) {
+                        notices.pairs.insert(pair.clone(), Standing::default());
+                    }
+                }
+            }
+            Err(fault) => {
+                notices.lost.insert(job.to_owned(), fault.message.clone());
             }
         }
-        let instances: BTreeSet<(&str, &str)> =
-            pairs.iter().map(|pair| (pair.job.as_str(), pair.repository.as_str())).collect();
-        notices.due.retain(|(job, repository), _| instances.contains(&(job.as_str(), repository.as_str())));
-        notices.surveyed = true;
-        notices.see_readiness();
-    }
-
-    /// Whether the repositories of a job could be told, and why not; its pairs are unknown while they cannot.
-    pub fn found(&self, job: &str, fault: Option<String>) {
-        let mut notices = self.lock();
-        match fault {
-            Some(fault) => notices.lost.insert(job.to_owned(), fault),
-            None => notices.lost.remove(job),
-        };
         notices.see_readiness();
     }
 
@@ -294,12 +295,13 @@ impl Board {
     pub fn readiness(&self) -> Readiness {
         let notices = self.lock();
         let mut missing = notices.missing();
-        match missing.next() {
+        match (notices.unfound().next(), missing.next()) {
             _ if notices.ready => Readiness::Ready,
-            Some(first) => {
+            (Some(job), _) => Readiness::Unfound { job: job.to_owned(), why: notices.lost.get(job).cloned() },
+            (None, Some(first)) => {
                 Readiness::Missing { missing: missing.count() + 1, of: notices.pairs.len(), first: first.clone() }
             }
-            None => Readiness::Surveying,
+            (None, None) => Readiness::Ready,
         }
     }
 
@@ -361,8 +363,19 @@ impl Notices {
                 self.tallies.insert(remote.to_owned(), Tally::default());
             }
         }
-        self.lost.retain(|job, _| settings.jobs.iter().any(|known| known.name == *job));
+        let jobs: BTreeSet<&str> = settings.jobs.iter().map(|job| job.name.as_str()).collect();
+        self.lost.retain(|job, _| jobs.contains(job.as_str()));
+        self.found.retain(|job| jobs.contains(job.as_str()));
+        self.retain(|pair| jobs.contains(pair.job.as_str()));
         self.settings = settings;
+    }
+
+    /// Forgets all other pairs.
+    fn retain(&mut self, stays: impl Fn(&Pair) -> bool) {
+        self.pairs.retain(|pair, _| stays(pair));
+        let instances: BTreeSet<(&str, &str)> =
+            self.pairs.keys().map(|pair| (pair.job.as_str(), pair.repository.as_str())).collect();
+        self.due.retain(|(job, repository), _| instances.contains(&(job.as_str(), repository.as_str())));
     }
 
     /// Jobs whose repositories could not be told from the start, under the name that the configuration has for them: what
@@ -380,14 +393,18 @@ impl Notices {
     }
 
     fn see_readiness(&mut self) {
-        self.ready |= self.surveyed && self.missing().next().is_none();
+        self.ready |= self.unfound().next().is_none() && self.missing().next().is_none();
     }
 
-    /// Pairs that nobody has looked at yet. Where repositories cannot be told there is nothing to look at.
+    /// Jobs of which nobody knows yet what there is in them.
+    fn unfound(&self) -> impl Iterator<Item = &str> {
+        let jobs = self.settings.jobs.iter().map(|job| job.name.as_str());
+        jobs.filter(|job| !self.found.contains(*job))
+    }
+
+    /// Pairs that nobody has looked at yet.
     fn missing(&self) -> impl Iterator<Item = &Pair> {
-        let missing =
-            self.pairs.iter().filter(|(pair, standing)| standing.state.is_none() && !self.lost.contains_key(&pair.job));
-        missing.map(|(pair, _)| pair)
+        self.pairs.iter().filter(|(_, standing)| standing.state.is_none()).map(|(pair, _)| pair)
     }
 }
 
