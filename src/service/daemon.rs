@@ -25,7 +25,7 @@ use super::signals::{self, Signal};
 use super::systemd::{Manager, watchdog};
 use super::watch::{Change, Watch};
 use super::web::Desk;
-use crate::config::{ConfigFault, NotifySettings, Repositories, RepositoriesFault, Repository, Settings};
+use crate::config::{ConfigFault, Repositories, RepositoriesFault, Repository, Settings};
 use crate::ledger::{Ledger, LedgerFault, LedgerRead as _, Pair, SqliteLedger, StateDirectory};
 use crate::report::RemoteReport;
 use crate::source::refs_directory;
@@ -202,6 +202,8 @@ impl Daemon {
     fn begin(&mut self) {
         let jitter = self.configuration.settings.daemon.jitter;
         self.agenda.configure(self.configuration.timetables(), jitter, self.clock.now());
+        let jobs = self.configuration.settings.jobs.iter().map(|job| job.name.clone());
+        locked(&self.announcer).configured(jobs);
     }
 
     /// Goes on until there is nothing left to do after a request to stop.
@@ -249,7 +251,8 @@ impl Daemon {
         if let Some(listening) = self.listening.take() {
             let _bounded = tokio::time::timeout(Duration::from_secs(1), listening.close()).await;
         }
-        self.tell(&NotifySettings::default()).stop().await;
+        let announcer = std::mem::take(&mut *locked(&self.announcer));
+        announcer.stop().await;
         if let Err(fault) = self.ledger.flush().await {
             tracing::error!(error = fault.message, hint = fault.hint, "The ledger could not be brought to disk.");
         }
@@ -370,33 +373,28 @@ impl Daemon {
     }
 
     fn found(&mut self, job: &str, found: Result<Vec<Found>, RepositoriesFault>, now: Timestamp) {
-        let repositories = match found {
+        let (repositories, fault) = match found {
             Ok(found) => {
-                self.board.found(job, None);
-                Some(
-                    found
-                        .into_iter()
-                        .map(|Found { repository, refs }| {
-                            if let Some(refs) = refs {
-                                self.refs.insert(repository.path.clone(), refs);
-                            }
-                            repository
-                        })
-                        .collect(),
-                )
+                let known = |Found { repository, refs }| {
+                    if let Some(refs) = refs {
+                        self.refs.insert(repository.path.clone(), refs);
+                    }
+                    repository
+                };
+                (Some(found.into_iter().map(known).collect()), None)
             }
             Err(fault) => {
                 tracing::warn!(job, error = fault.message, hint = fault.hint, "The repositories could not be found.");
-                self.board.found(job, Some(fault.message));
-                None
+                (None, Some(fault))
             }
         };
         for repository in self.agenda.found(job, repositories, now) {
             tracing::warn!(job, repository, "The repository is not there any more; it is left alone from now on.");
         }
-        let pairs = self.agenda.pairs();
-        self.board.instances(&pairs);
-        locked(&self.announcer).configured(pairs);
+        let pairs = || self.agenda.pairs().into_iter().filter(|pair| pair.job == job).collect();
+        let found = fault.map_or_else(|| Ok(pairs()), Err);
+        self.board.found(job, &found);
+        locked(&self.announcer).found(job, &found, now);
         for (_, repository) in self.agenda.repositories().filter(|(name, _)| *name == job) {
             self.schedule(job, &repository.name);
         }
@@ -515,8 +513,8 @@ impl Daemon {
             }
         }
         if settings.notify != self.configuration.settings.notify {
-            // It still tells what is to be told by the former settings.
-            tokio::spawn(self.tell(&settings.notify).stop());
+            // It still tells first what is to be told by the former settings.
+            locked(&self.announcer).renew(&settings.notify, Arc::clone(&self.ledger) as Arc<dyn Ledger>);
         }
         if self.configuration.settings.daemon.state != settings.daemon.state {
             tracing::warn!(state = %self.directory, "`daemon.state` has changed; that takes effect with a restart.");
@@ -525,13 +523,6 @@ impl Daemon {
         self.settings.send_replace(Arc::clone(&settings));
         self.begin();
         Ok(settings)
-    }
-
-    /// From now on people are told as these settings say. Gives who told them so far.
-    fn tell(&self, settings: &NotifySettings) -> Announcer {
-        let announcer = Announcer::new(settings, Arc::clone(&self.ledger) as Arc<dyn Ledger>);
-        announcer.configured(self.agenda.pairs());
-        std::mem::replace(&mut *locked(&self.announcer), announcer)
     }
 
     fn desk(&self) -> Desk {
