@@ -47,12 +47,14 @@ pub struct Pace {
     pub pause: Duration,
     /// How long nothing is sent after a message that was given up.
     pub rest: Duration,
+    /// How long a program may take.
+    pub patience: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        let [settle, pause, rest] = [5, 10, 5 * 60].map(Duration::from_secs);
-        Self { settle, pause, rest }
+        let [settle, pause, rest, patience] = [5, 10, 5 * 60, 30].map(Duration::from_secs);
+        Self { settle, pause, rest, patience }
     }
 }
 
@@ -133,7 +135,7 @@ impl Announcer {
             return Self { events: None, task: Some(tokio::spawn(self.stop())), stop, tally, pace };
         }
         let (events, arriving) = unbounded_channel();
-        let channels = Arc::new(Channels::new(settings, pace.pause, stop.clone()));
+        let channels = Arc::new(Channels::new(settings, pace, stop.clone()));
         let teller = Teller { channels, ledger, tally: Arc::clone(&tally), tells, pace };
         let repeat = settings.repeat;
         let task = tokio::spawn(async move {
