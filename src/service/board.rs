@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use prometheus_client::metrics::histogram::Histogram;
 
+use super::notice;
 use crate::config::{RepositoriesFault, Settings};
-use crate::http::{Quota, Traffic};
+use crate::http::{Condition, Pool, Quota, Traffic};
 use crate::ledger::{Action, Outcome, Pair};
 use crate::report::status::Expected;
 use crate::report::{RemoteReport, State};
@@ -47,6 +48,9 @@ struct Notices {
     due: BTreeMap<(String, String), Timestamp>,
     tallies: BTreeMap<String, Tally>,
     hooks: BTreeMap<HookEnd, u64>,
+    /// The connections in use.
+    pool: Arc<Pool>,
+    told: Arc<notice::Tally>,
 }
 
 /// What happened to a pair since the start.
@@ -55,7 +59,12 @@ struct Standing {
     running_since: Option<Timestamp>,
     /// As the latest pass left it.
     state: Option<State>,
+    /// Whether that pass ended by a bug, of which the ledger knows nothing.
+    broken: bool,
 }
+
+/// What there is to say of a pass that ended by a bug.
+const BROKEN: &str = "the latest pass ended by a bug, which the log describes";
 
 /// How the latest reload of the configuration ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +155,10 @@ pub struct Counted {
     pub due: BTreeMap<(String, String), Timestamp>,
     /// What became of webhooks.
     pub hooks: BTreeMap<HookEnd, u64>,
+    /// How servers are treated.
+    pub origins: Vec<Condition>,
+    /// What people were told.
+    pub told: Arc<notice::Tally>,
 }
 
 /// Whether the first pass of everything has ended.
@@ -187,6 +200,8 @@ impl Board {
             due: BTreeMap::new(),
             tallies: BTreeMap::new(),
             hooks: HookEnd::ALL.map(|end| (end, 0)).into(),
+            pool: Arc::default(),
+            told: Arc::default(),
         };
         notices.configure(settings);
         Self { notices: Mutex::new(notices) }
@@ -202,6 +217,12 @@ impl Board {
             }
             Err(why) => notices.reload.refused = Some((why, at)),
         }
+    }
+
+    /// What is counted elsewhere: by the connections in use from now on, and by who tells people.
+    pub fn counts(&self, pool: Arc<Pool>, told: Arc<notice::Tally>) {
+        let mut notices = self.lock();
+        (notices.pool, notices.told) = (pool, told);
     }
 
     /// The loop has turned, and will turn again at this time or sooner; `None` when nothing is due and it waits for signals.
@@ -254,15 +275,19 @@ impl Board {
 
     /// A pass over a pair has ended.
     pub fn ended(&self, pair: &Pair, report: &RemoteReport, ended: Timestamp) {
+        self.lock().end(pair, report, ended, false);
+    }
+
+    /// A pass over a pair has ended by a bug, without saying how. Gives what there is to say of it; `None` where none was under
+    /// way.
+    pub fn broken(&self, pair: &Pair, ended: Timestamp) -> Option<RemoteReport> {
         let mut notices = self.lock();
-        let began = notices.pairs.get_mut(pair).and_then(|standing| {
-            standing.state = Some(report.state);
-            standing.running_since.take()
-        });
-        if let Some(tally) = notices.tallies.get_mut(&pair.remote) {
-            tally.count(report, began.map(|began| ended.duration_since(began).as_secs_f64().max(0.0)));
-        }
-        notices.see_readiness();
+        notices.pairs.get(pair)?.running_since?;
+        let mut report = RemoteReport::new(&pair.remote);
+        report.fail(BROKEN, Some("report it with these lines".to_owned()));
+        report.state = State::Failed;
+        notices.end(pair, &report, ended, true);
+        Some(report)
     }
 
     /// Counts of pairs by state and the next run, for one line.
@@ -319,6 +344,8 @@ impl Board {
             tallies: notices.tallies.clone(),
             due: notices.due.clone(),
             hooks: notices.hooks.clone(),
+            origins: notices.pool.conditions(),
+            told: Arc::clone(&notices.told),
         }
     }
 
@@ -341,6 +368,7 @@ impl Board {
             lost: notices.lost.get(&pair.job).cloned(),
             next_run: notices.due.get(&(pair.job.clone(), pair.repository.clone())).copied(),
             running_since: standing.running_since,
+            broken: standing.broken.then(|| BROKEN.to_owned()),
             ..Expected::new(pair.clone())
         });
         expected.chain(notices.unseen()).collect()
@@ -390,6 +418,17 @@ impl Notices {
                 Expected { lost: Some(fault.clone()), ..Expected::new(pair) }
             })
         })
+    }
+
+    fn end(&mut self, pair: &Pair, report: &RemoteReport, ended: Timestamp, broken: bool) {
+        let began = self.pairs.get_mut(pair).and_then(|standing| {
+            (standing.state, standing.broken) = (Some(report.state), broken);
+            standing.running_since.take()
+        });
+        if let Some(tally) = self.tallies.get_mut(&pair.remote) {
+            tally.count(report, began.map(|began| ended.duration_since(began).as_secs_f64().max(0.0)));
+        }
+        self.see_readiness();
     }
 
     fn see_readiness(&mut self) {
