@@ -203,7 +203,9 @@ impl Daemon {
         let jitter = self.configuration.settings.daemon.jitter;
         self.agenda.configure(self.configuration.timetables(), jitter, self.clock.now());
         let jobs = self.configuration.settings.jobs.iter().map(|job| job.name.clone());
-        locked(&self.announcer).configured(jobs);
+        let announcer = locked(&self.announcer);
+        announcer.configured(jobs);
+        self.board.counts(Arc::clone(&self.configuration.pool), Arc::clone(announcer.tally()));
     }
 
     /// Goes on until there is nothing left to do after a request to stop.
