@@ -131,7 +131,10 @@ async fn show_health(State(web): State<Arc<Web>>) -> Response {
 async fn show_readiness(State(web): State<Arc<Web>>) -> Response {
     let words = match web.desk.board.readiness() {
         Readiness::Ready => return "every pair has been looked at\n".into_response(),
-        Readiness::Surveying => "it is not known yet which pairs there are\n".to_owned(),
+        Readiness::Unfound { job, why: None } => format!("the repositories of {job} have not been looked for yet\n"),
+        Readiness::Unfound { job, why: Some(why) } => {
+            format!("the repositories of {job} could not be found: {}\n", Printable::new(&why))
+        }
         Readiness::Missing { missing, of, first } => {
             format!("{missing} of {of} pairs have not ended their first pass, among them {first}\n")
         }
