@@ -52,8 +52,8 @@ impl Timing<'_> {
     pub(super) fn quarrel_until(&self, tag: &TagName) -> Option<Timestamp> {
         let restored = self.lately.restored.get(tag)?.iter().copied();
         let restored: Vec<Timestamp> = restored.filter(|time| self.is_credible(*time)).collect();
-        let quarrels = restored.windows(FLAPS).filter(|few| few[FLAPS - 1].duration_since(few[0]) <= FLAP_WINDOW);
-        let until = end(*quarrels.last()?.last()?, FLAP_HOLD);
+        let quarrel = restored.windows(FLAPS).rfind(|few| few[FLAPS - 1].duration_since(few[0]) <= FLAP_WINDOW)?;
+        let until = end(*quarrel.last()?, FLAP_HOLD);
         (self.now < until).then_some(until)
     }
 
