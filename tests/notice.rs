@@ -10,7 +10,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use support::server::{Effect, Gate, Reply, Request, Server, When};
-use tagsyncd::config::{NotifySettings, Settings};
+use tagsyncd::config::{NotifySettings, RepositoriesFault, Settings};
 use tagsyncd::ledger::{Ledger, LedgerRead as _, Pair, SqliteLedger, StateDirectory};
 use tagsyncd::report::{RemoteReport, State};
 use tagsyncd::service::notice::{Announcer, Pace};
@@ -56,13 +56,21 @@ impl World {
         format!("{{ file = {:?} }}", self.path(name).to_str().unwrap())
     }
 
+    /// An announcer that knows of all pairs.
     fn announcer(&self, notify: &str) -> Announcer {
-        let ledger: Arc<dyn Ledger> = Arc::clone(&self.ledger) as _;
-        let settle = Duration::from_millis(100);
-        let pace = Pace { settle, pause: Duration::from_millis(5), rest: Duration::from_millis(200) };
-        let announcer = Announcer::with_pace(&settings(notify), ledger, pace);
-        announcer.configured(pairs());
+        let announcer = self.begun(notify);
+        know(&announcer, pairs());
         announcer
+    }
+
+    /// An announcer that knows of nothing yet.
+    fn begun(&self, notify: &str) -> Announcer {
+        let [settle, pause, rest, patience] = [100, 5, 200, 1_000].map(Duration::from_millis);
+        Announcer::with_pace(&settings(notify), self.ledger(), Pace { settle, pause, rest, patience })
+    }
+
+    fn ledger(&self) -> Arc<dyn Ledger> {
+        Arc::clone(&self.ledger) as _
     }
 
     fn messages(&self) -> Vec<Value> {
@@ -75,6 +83,12 @@ impl World {
         assert_eq!(self.messages().len(), count);
         self.messages().pop().unwrap()
     }
+}
+
+/// The announcer hears that the only job has these pairs.
+fn know(announcer: &Announcer, pairs: Vec<Pair>) {
+    announcer.configured(["j".to_owned()]);
+    announcer.found("j", &Ok(pairs), at(0));
 }
 
 async fn eventually(wanted: impl Fn() -> bool) -> bool {
@@ -147,6 +161,85 @@ async fn a_change_is_told_once_and_a_restart_tells_nothing_again() {
     assert!(message["text"].as_str().unwrap().ends_with("j: r001 -> gitlab: recovered after 1 h 2 min"), "{message}");
     announcer.stop().await;
     assert_eq!(world.ledger.read_notices().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn jobs_are_found_one_after_the_other_and_one_that_is_lost_is_told() {
+    let world = World::new();
+    let notify = format!("url = \"{}\"", world.server.url());
+    let announcer = world.announcer(&notify);
+    announcer.pair_ended(&pair(0), &report(State::Held), at(0));
+    world.message(1).await;
+    announcer.stop().await;
+
+    let announcer = world.begun(&notify);
+    announcer.configured(["i".to_owned(), "j".to_owned()]);
+    announcer.found("i", &Ok(vec![Pair { job: "i".into(), ..pair(0) }]), at(60));
+    let fault = RepositoriesFault { message: "no directory matches".into(), hint: Some("look there".into()) };
+    announcer.found("j", &Err(fault.clone()), at(61));
+    let message = world.message(2).await;
+    assert_eq!((&message["counts"]["failing"], &message["changes"][0]["remote"]), (&json!(1), &json!(null)));
+    assert_eq!(
+        (&message["changes"][0]["hint"], &message["changes"][0]["repositories"]),
+        (&json!("look there"), &json!([]))
+    );
+    let words = message["text"].as_str().unwrap();
+    assert!(words.ends_with("\nj: finding its repositories: failing: no directory matches"), "{words}");
+    announcer.found("j", &Err(fault), at(120));
+    announcer.found("j", &Ok(pairs()), at(181));
+    let message = world.message(3).await;
+    let words = message["text"].as_str().unwrap();
+    assert!(words.ends_with("\nj: finding its repositories: recovered after 2 min"), "{words}");
+    // What was told before is known all the time.
+    announcer.pair_ended(&pair(0), &report(State::Held), at(240));
+    announcer.pair_ended(&pair(0), &report(State::InSync), at(241));
+    let message = world.message(4).await;
+    assert_eq!((&message["counts"]["recovered"], &message["changes"][0]["seconds"]), (&json!(1), &json!(241)));
+    announcer.stop().await;
+    assert_eq!(world.ledger.read_notices().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn other_settings_tell_nothing_again_that_is_still_on_its_way() {
+    let world = World::new();
+    let notify = format!("url = \"{}\"", world.server.url());
+    let mut announcer = world.announcer(&notify);
+    let gate = Gate::closed();
+    world.server.on(When::method("POST"), Effect::Hang(gate.clone()));
+    announcer.pair_ended(&pair(0), &report(State::Held), at(0));
+    assert!(eventually(|| world.server.record().in_flight == 1).await);
+    announcer.renew(&settings(&format!("repeat = \"0s\"\n{notify}")), world.ledger());
+    know(&announcer, pairs());
+    announcer.pair_ended(&pair(0), &report(State::Held), at(1));
+    announcer.pair_ended(&pair(1), &report(State::Held), at(2));
+    gate.open();
+    assert!(eventually(|| announcer.tally().delivered() == 2).await);
+    announcer.stop().await;
+    let told: Vec<_> = world.messages().iter().map(|message| message["changes"][0]["repositories"].clone()).collect();
+    assert_eq!(told, [json!(["r000"]), json!(["r001"])]);
+}
+
+#[tokio::test]
+async fn a_program_that_leaves_something_behind_has_done_its_work() {
+    let world = World::new();
+    let announcer = world.announcer("command = [\"/bin/sh\", \"-c\", \"sleep 20 & exit 0\"]");
+    announcer.pair_ended(&pair(0), &report(State::Held), at(0));
+    assert!(eventually(|| announcer.tally().delivered() == 1).await);
+    announcer.stop().await;
+}
+
+#[tokio::test]
+async fn a_program_that_takes_too_long_ends_with_all_that_it_started() {
+    let world = World::new();
+    let pipe = world.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let script = format!("sleep 600 > {} & wait", pipe.display());
+    let announcer = world.announcer(&format!("command = [\"/bin/sh\", \"-c\", {script:?}]"));
+    announcer.pair_ended(&pair(0), &report(State::Held), at(0));
+    // The pipe ends with the last process that holds it.
+    let ended = tokio::task::spawn_blocking(move || std::fs::read(pipe).unwrap());
+    assert_eq!(tokio::time::timeout(SOON, ended).await.unwrap().unwrap(), b"");
+    announcer.stop().await;
 }
 
 #[tokio::test]
@@ -247,7 +340,7 @@ async fn a_listener_that_hangs_holds_up_nobody() {
 async fn the_heart_beats_after_each_round_in_which_nothing_failed() {
     let world = World::new();
     let announcer = world.announcer(&format!("heartbeat = \"{}/ping/me?ok\"", world.server.url()));
-    announcer.configured([pair(0), pair(1)]);
+    know(&announcer, vec![pair(0), pair(1)]);
     let end = |at_pair: usize, state| announcer.pair_ended(&pair(at_pair), &report(state), at(0));
     end(0, State::InSync);
     end(1, State::Unknown);

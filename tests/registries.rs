@@ -592,6 +592,23 @@ async fn tags_of_one_image_go_together_without_a_false_alarm() {
 }
 
 #[tokio::test]
+async fn a_tag_that_somebody_else_moved_while_its_siblings_were_looked_for_is_not_deleted() {
+    // Alone on its target, and with another one there.
+    for other in [1, 0] {
+        let fake = open_registry(&[("v1", 0), ("w1", other)]);
+        let moves = When::method("HEAD").path_end("/manifests/w1").once();
+        fake.adversary(moves, |world| world.tag("v1", 2));
+        let fault = connect(keys(&fake).deleting()).await.delete_tag(&name("v1"), &Value::of(target(0))).await;
+        assert_eq!(fault.unwrap_err().kind, FaultKind::Rejected);
+        assert_eq!(fake.tags()["v1"], target(2).to_string());
+        assert!(!fake.writes().iter().any(|write| write.method == "DELETE"));
+    }
+    let fake = open_registry(&[]);
+    let fault = connect(keys(&fake).deleting()).await.delete_tag(&name("v1"), &Value::of(target(0))).await;
+    assert_eq!(fault.unwrap_err().kind, FaultKind::NotFound);
+}
+
+#[tokio::test]
 async fn a_tag_that_somebody_else_deleted_stays_deleted() {
     let fake = open_registry(&[("v1", 0), ("v2", 0), ("v3", 0)]);
     let provider = connect(keys(&fake).deleting()).await;

@@ -5,12 +5,16 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use jiff::{SignedDuration, Timestamp};
 use sha2::Sha256;
+use support::server::{Reply, Request, Server};
 use support::watched::{HOOK_SECRET, Watched, open, pair, report};
+use tagsyncd::config::RepositoriesFault;
+use tagsyncd::http::{Authorization, Client, HttpSettings, Pool, Transport};
 use tagsyncd::ledger::{Action, Decision, Matter, Outcome, ParkedBy, ParkedSet};
 use tagsyncd::report::State;
 use tagsyncd::service::board::Readiness;
@@ -144,29 +148,38 @@ async fn readiness_comes_with_the_first_pass_over_everything_and_stays() {
         let answer = get(&watched, "/readyz").await;
         (answer.status, answer.body)
     };
-    assert_eq!(ready().await, (503, "it is not known yet which pairs there are\n".into()));
-    board.instances(&[one.clone(), other.clone()]);
-    board.ended(&other, &report(&other, State::Unknown), Timestamp::now());
-    let words = "1 of 2 pairs have not ended their first pass, among them core: core -> gitlab\n";
-    assert_eq!(ready().await, (503, words.into()));
+    assert_eq!(ready().await, (503, "the repositories of core have not been looked for yet\n".into()));
+    board.found("core", &Ok(vec![one.clone(), other.clone()]));
     board.ended(&one, &report(&one, State::InSync), Timestamp::now());
+    board.ended(&other, &report(&other, State::Unknown), Timestamp::now());
+    assert_eq!(ready().await, (503, "the repositories of libraries have not been looked for yet\n".into()));
+    let lost = || RepositoriesFault { message: "`/srv/git/lib-*.git` matches no directory".into(), hint: None };
+    board.found("libraries", &Err(lost()));
+    let words = "the repositories of libraries could not be found: `/srv/git/lib-*.git` matches no directory\n";
+    assert_eq!(ready().await, (503, words.into()));
+    let library = pair("libraries", "lib-a", "gitlab");
+    board.found("libraries", &Ok(vec![library.clone()]));
+    let words = "1 of 3 pairs have not ended their first pass, among them libraries: lib-a -> gitlab\n";
+    assert_eq!(ready().await, (503, words.into()));
+    board.ended(&library, &report(&library, State::InSync), Timestamp::now());
     assert_eq!(ready().await.0, 200);
-    board.instances(&[one, other, late]);
-    assert_eq!(ready().await.0, 200, "what appears later does not take it back");
+    board.found("core", &Ok(vec![one, other, late]));
+    board.found("libraries", &Err(lost()));
+    assert_eq!(ready().await.0, 200, "what appears later, or is lost, does not take it back");
 
-    // Repositories that cannot be told are no reason to wait for ever, and are not left out.
-    let lost = Watched::start(LOOPBACK);
-    lost.board.instances(&[]);
-    lost.board.found("libraries", Some("`/srv/git/lib-*.git` matches no directory".into()));
-    assert_eq!(lost.board.readiness(), Readiness::Ready);
-    let status: serde_json::Value = serde_json::from_str(&get(&lost, "/status.json").await.body).unwrap();
+    // Repositories that cannot be told are not left out.
+    let watched = Watched::start(LOOPBACK);
+    watched.found(&[]);
+    assert_eq!(watched.board.readiness(), Readiness::Ready);
+    watched.board.found("libraries", &Err(lost()));
+    let status: serde_json::Value = serde_json::from_str(&get(&watched, "/status.json").await.body).unwrap();
     assert_eq!(
         (&status["pairs"][1]["repository"], &status["pairs"][1]["state"]),
         (&"libraries".into(), &"unknown".into())
     );
     assert_eq!(status["pairs"][1]["error"], "`/srv/git/lib-*.git` matches no directory");
-    lost.board.found("libraries", None);
-    assert!(get(&lost, "/status.json").await.body.contains(r#""pairs":[]"#));
+    watched.found(&[]);
+    assert!(get(&watched, "/status.json").await.body.contains(r#""pairs":[]"#));
 }
 
 #[tokio::test]
@@ -196,7 +209,7 @@ async fn metrics_say_how_pairs_stand_and_what_was_counted() {
     let at = Timestamp::from_second(1_795_000_000).unwrap();
     let core = pair("core", "core", "gitlab");
     let gone = pair("core", "core", "images");
-    watched.board.instances(&[core.clone(), gone.clone()]);
+    watched.found(&[core.clone(), gone.clone()]);
     watched.passed(&core, at, State::InSync, None, &[]).await;
     let later = at + SignedDuration::from_secs(60);
     watched
@@ -235,6 +248,8 @@ async fn metrics_say_how_pairs_stand_and_what_was_counted() {
         r#"tagsyncd_retries_total{remote="gitlab"} 1"#.into(),
         r#"tagsyncd_quota_remaining_requests{remote="gitlab"} 59"#.into(),
         r#"tagsyncd_quota_limit_requests{remote="gitlab"} 60"#.into(),
+        r#"tagsyncd_messages_total{end="undelivered"} 0"#.into(),
+        r#"tagsyncd_heartbeats_total{end="heard"} 0"#.into(),
         "tagsyncd_config_reload_successful 1".into(),
         "tagsyncd_ledger_readable 1".into(),
         format!("tagsyncd_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")),
@@ -254,7 +269,7 @@ async fn metrics_say_how_pairs_stand_and_what_was_counted() {
 
     // A person has decided; the remote is configured no more; a reload fails.
     watched.board.reloaded(Ok(watched.configured(&["gitlab"])), later);
-    watched.board.instances(&[core]);
+    watched.found(&[core]);
     watched.board.reloaded(Err("config.toml:1:1: unknown key".into()), later);
     let text = get(&watched, "/metrics").await.body;
     assert!(!text.contains("images"), "{text}");
@@ -264,6 +279,46 @@ async fn metrics_say_how_pairs_stand_and_what_was_counted() {
     assert!(
         watched.board.summary().to_string().ends_with("; the new configuration was refused, the former one is in use")
     );
+}
+
+#[tokio::test]
+async fn a_server_that_gets_no_requests_is_counted() {
+    let watched = Watched::start(LOOPBACK);
+    let server = Server::start(|_: &Request| Reply::empty(401));
+    let pool = Arc::new(Pool::new());
+    watched.board.counts(Arc::clone(&pool), Arc::default());
+    let transport = Transport::new(&pool, HttpSettings::default());
+    let authorization = Authorization::bearer(&"secret".to_owned().into()).unwrap();
+    let client = Client::new(&transport, server.url().parse().unwrap(), authorization).await.unwrap();
+    let _refused = client.get("ask", &["tags"]).send().await;
+    let closed = format!("tagsyncd_origin_closed{{origin=\"{}\",reason=\"refused\"}} 1\n", server.url());
+    let text = get(&watched, "/metrics").await.body;
+    assert!(text.contains(&closed), "{closed} is missing in\n{text}");
+    watched.board.counts(Arc::default(), Arc::default());
+    assert!(!get(&watched, "/metrics").await.body.contains("tagsyncd_origin_closed{"), "other connections are in use");
+}
+
+#[tokio::test]
+async fn a_pass_that_ends_by_a_bug_has_failed() {
+    let watched = Watched::start(LOOPBACK);
+    let core = pair("core", "core", "gitlab");
+    let now = Timestamp::now();
+    watched.found(std::slice::from_ref(&core));
+    watched.passed(&core, now, State::InSync, None, &[]).await;
+    watched.board.began(&core, now);
+    assert_eq!(watched.board.broken(&core, now).map(|report| report.state), Some(State::Failed));
+    assert!(watched.board.broken(&core, now).is_none(), "it ends once");
+    let state = async || {
+        let status: serde_json::Value = serde_json::from_str(&get(&watched, "/status.json").await.body).unwrap();
+        let pair = &status["pairs"][0];
+        (pair["state"].clone(), pair["running_since"].clone(), pair["error"].clone())
+    };
+    assert_eq!(
+        state().await,
+        ("failed".into(), ().into(), "the latest pass ended by a bug, which the log describes".into())
+    );
+    watched.board.ended(&core, &report(&core, State::InSync), now);
+    assert_eq!(state().await, ("in_sync".into(), ().into(), ().into()));
 }
 
 #[tokio::test]
@@ -292,7 +347,7 @@ async fn the_documents_name_exactly_the_metrics_that_there_are() {
 #[tokio::test]
 async fn a_ledger_that_cannot_be_read_is_said_and_not_guessed() {
     let watched = Watched::start(LOOPBACK);
-    watched.board.instances(&[pair("core", "core", "gitlab")]);
+    watched.found(&[pair("core", "core", "gitlab")]);
     let state = watched.path("state");
     std::fs::rename(&state, watched.path("away")).unwrap();
     std::fs::create_dir(&state).unwrap();
@@ -429,6 +484,29 @@ async fn a_webhook_without_a_right_proof_starts_nothing() {
 }
 
 #[tokio::test]
+async fn whoever_takes_their_time_keeps_nobody_from_starting_the_job() {
+    let mut watched = Watched::start(LOOPBACK);
+    let slow = format!(
+        "POST /hooks/core HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99\r\nX-Gitea-Signature: {}\r\n\r\n{{",
+        "0".repeat(64)
+    );
+    let address = watched.address;
+    let held: Vec<TcpStream> = (0..32)
+        .map(|_| {
+            let mut stream = TcpStream::connect(address).unwrap();
+            stream.write_all(slow.as_bytes()).unwrap();
+            stream
+        })
+        .collect();
+    let signed = format!("X-Forgejo-Signature: {}\r\n", signature(HOOK_SECRET, b"{}"));
+    for header in [format!("X-Gitlab-Token: {HOOK_SECRET}\r\n"), signed] {
+        assert_eq!(post(&watched, "/hooks/core", &header, b"{}").await.status, 202, "{header}");
+        assert_eq!(watched.hooks.try_recv().as_deref(), Ok("core"), "{header}");
+    }
+    drop(held);
+}
+
+#[tokio::test]
 async fn a_job_without_a_secret_cannot_be_told_from_none_at_all() {
     let watched = Watched::start(LOOPBACK);
     let token = format!("X-Gitlab-Token: {HOOK_SECRET}\r\n");
@@ -531,7 +609,7 @@ fn one_line_says_how_everything_stands() {
         runtime.block_on(async {
             let watched = Watched::start(LOOPBACK);
             let pairs: Vec<_> = ends.iter().map(|(repository, _)| pair("core", repository, "gitlab")).collect();
-            watched.board.instances(&pairs);
+            watched.found(&pairs);
             for (pair, (_, state)) in pairs.iter().zip(ends).filter(|(_, (_, state))| *state != State::Pending) {
                 watched.board.ended(pair, &report(pair, *state), Timestamp::now());
             }

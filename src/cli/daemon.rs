@@ -9,7 +9,7 @@ use super::output::{Failure, Output};
 use super::sync::{ledger_failure, load, lock, state_directory};
 use super::{Common, ExitCode};
 use crate::ledger::SqliteLedger;
-use crate::service::{Beginning, ServiceFault, SystemClock, run};
+use crate::service::{Beginning, ServiceFault, SystemClock, host_name, run};
 
 /// How long threads that still read may take when everything else has ended.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
@@ -51,6 +51,5 @@ pub(super) fn daemon(common: &Common, _output: &Output) -> Result<ExitCode, Fail
 /// What tells this host from others: the machine's id where there is one (2026-11-21, machine-id(5)), else its name.
 pub(super) fn host() -> String {
     let id = std::fs::read_to_string("/etc/machine-id").map(|id| id.trim().to_owned());
-    let name = || std::fs::read_to_string("/proc/sys/kernel/hostname").map(|name| name.trim().to_owned());
-    id.ok().filter(|id| !id.is_empty()).or_else(|| name().ok()).unwrap_or_default()
+    id.ok().filter(|id| !id.is_empty()).unwrap_or_else(host_name)
 }

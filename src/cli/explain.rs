@@ -10,7 +10,7 @@ use crate::config::{JobSettings, RemoteTemplate, Repository, nearest};
 use crate::http::Pool;
 use crate::ledger::{LedgerRead, SqliteLedger};
 use crate::report::{Explanation, Explanations};
-use crate::sync::{Question, explain as answer, names_like};
+use crate::sync::{Grace, Question, explain as answer, names_like};
 use crate::tag::TagName;
 use crate::text::Printable;
 
@@ -24,12 +24,14 @@ pub(super) fn explain(common: &Common, options: &ExplainOptions, output: &Output
     let (repositories, remotes) = (repositories(job, options)?, remotes(job, options)?);
     let directory = state_directory(common, Some(&settings))?;
     let ledger = SqliteLedger::open_read_only(&directory).map_err(ledger_failure)?;
+    // A daemon's passes wait with deletions; somebody who runs `--sync` asks for them.
+    let grace = if directory.service().is_some() { Grace::Keep } else { Grace::Skip };
     let pool = (!options.offline).then(|| Arc::new(Pool::new()));
     let pairs = block_on(async {
         let mut pairs = Vec::new();
         for repository in &repositories {
             for remote in &remotes {
-                let question = Question { job, repository, remote, tag: &tag, file: &settings.source };
+                let question = Question { job, repository, remote, tag: &tag, file: &settings.source, grace };
                 let ledger = ledger.as_ref().map(|ledger| ledger as &dyn LedgerRead);
                 pairs.push(answer(&question, ledger, pool.as_ref()).await.map_err(ledger_failure)?);
             }

@@ -131,9 +131,12 @@ impl Circuit {
         matches!(self.0, State::Whole { .. })
     }
 
-    /// Whether there is nothing to remember.
-    pub(super) fn is_fresh(&self) -> bool {
-        *self == Self::new()
+    /// Whether there is nothing to remember: no failure, or none since long after the last break.
+    pub(super) fn is_forgotten(&self, now: Instant) -> bool {
+        match self.0 {
+            State::Whole { failures } => failures == 0,
+            State::Broken { at, .. } | State::Trying { former: at, .. } => at.until + LONGEST <= now,
+        }
     }
 
     /// An answer came, which says nothing about the credential. Also one to a request from before the break.
@@ -251,7 +254,7 @@ mod tests {
             }
             circuit.reached();
         }
-        assert!(circuit.is_fresh());
+        assert_eq!(circuit, Circuit::new());
     }
 
     #[test]

@@ -519,6 +519,14 @@ fn closed_fault(question: &Question, closed: &Closed) -> Fault {
             FaultKind::Throttled,
             format!("could not {purpose}: {host} asked to be left alone until {}", time_of(*until)),
         ),
+        Closed::Unproven { until } => Fault::new(
+            FaultKind::Unauthorized,
+            format!(
+                "could not {purpose}: {host} refused several other credentials, so this new one waits until {}",
+                time_of(*until)
+            ),
+        )
+        .hint("replace what gives the credentials; after a reload this one is tried at once"),
         Closed::Broken { at, why } => {
             let (since, until) = (time_of(at.since), time_of(at.until));
             let (kind, reason, hint) = match at.cause {

@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::budget::Budget;
 use super::circuit::{Break, Circuit, Entry, LONGEST, Sign};
+use super::newcomers::Newcomers;
 use super::retry::CEILING;
 
 /// The longest time between two requests that can be meant.
@@ -47,6 +48,8 @@ pub(super) struct Gate {
     state: Mutex<State>,
     /// Whoever tried knows more.
     tried: Notify,
+    /// What became of credentials that its origin did not know.
+    newcomers: Arc<Mutex<Newcomers>>,
 }
 
 /// Why nobody is let in.
@@ -62,6 +65,11 @@ pub(super) enum Closed {
         at: Break,
         /// What happened last.
         why: String,
+    },
+    /// The server refused several other credentials, and may not know this one, either.
+    Unproven {
+        /// When it is tried.
+        until: Instant,
     },
 }
 
@@ -85,10 +93,13 @@ struct State {
     /// Why the circuit was broken last.
     why: String,
     budget: Budget,
+    /// Whether the server has neither taken nor refused the credential.
+    new: bool,
 }
 
 impl Gate {
-    pub(super) fn new(maximum: usize) -> Self {
+    /// `newcomers` is that of all credentials of the origin.
+    pub(super) fn new(maximum: usize, newcomers: Arc<Mutex<Newcomers>>) -> Self {
         let maximum = maximum.max(1);
         let state = State {
             limit: maximum,
@@ -101,8 +112,9 @@ impl Gate {
             circuit: Circuit::new(),
             why: String::new(),
             budget: Budget::new(),
+            new: true,
         };
-        Self { slots: Arc::new(Semaphore::new(maximum)), state: Mutex::new(state), tried: Notify::new() }
+        Self { slots: Arc::new(Semaphore::new(maximum)), state: Mutex::new(state), tried: Notify::new(), newcomers }
     }
 
     /// Remotes of one host and credential share one gate; the strictest settings among them hold.
@@ -175,7 +187,11 @@ impl Gate {
         if let Some(at) = state.circuit.broken(now) {
             return Some(Closed::Broken { at, why: state.why.clone() });
         }
+        let new = state.new;
         drop(state);
+        if new && let Some(until) = self.newcomers().wait(now) {
+            return Some(Closed::Unproven { until });
+        }
         let until = self.resume(now)?;
         (until.duration_since(now) > CEILING).then_some(Closed::Asked { until })
     }
@@ -205,14 +221,19 @@ impl Gate {
         if began {
             state.why = why();
         }
+        if std::mem::take(&mut state.new) {
+            self.newcomers().refused(now);
+        }
         self.tried.notify_waiters();
         began
     }
 
-    /// Whether a new one would be the same.
+    /// Whether nothing is lost with it. How many requests the server took before a break that is long over is no news.
     pub(super) fn is_as_new(&self) -> bool {
+        let now = Instant::now();
         let state = self.state();
-        state.circuit.is_fresh() && state.limit == state.maximum && state.resume.is_none_or(|at| at <= Instant::now())
+        let whole = !state.circuit.is_whole() || state.limit == state.maximum;
+        state.circuit.is_forgotten(now) && whole && state.resume.is_none_or(|at| at <= now)
     }
 
     /// Brings the limit down; slots in use go when they are given back.
@@ -222,6 +243,11 @@ impl Gate {
         state.limit = limit;
         state.successes = 0;
         state.reductions += 1;
+    }
+
+    /// Only ever locked inside of the state's lock or without it.
+    fn newcomers(&self) -> MutexGuard<'_, Newcomers> {
+        self.newcomers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -279,6 +305,7 @@ impl Slot {
             return self.gate.refused(why);
         }
         let mut state = self.gate.state();
+        state.new &= sign != Sign::Accepted;
         match sign {
             Sign::Accepted if self.tries => state.circuit.accepted(),
             Sign::Accepted | Sign::Reached => state.circuit.reached(),
@@ -328,7 +355,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_refusal_halves_and_successes_restore() {
-        let gate = Arc::new(Gate::new(8));
+        let gate = Arc::new(Gate::new(8, Arc::default()));
         let mut burst = Vec::new();
         for _ in 0..8 {
             burst.push(enter(&gate).await);
@@ -355,7 +382,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_strictest_settings_hold() {
-        let gate = Arc::new(Gate::new(8));
+        let gate = Arc::new(Gate::new(8, Arc::default()));
         gate.tighten(3, Rate::per_second(2.0));
         gate.tighten(5, Rate::per_second(9.0));
         assert_eq!((gate.limit(), gate.slots.available_permits()), (3, 3));
@@ -364,7 +391,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_closed_gate_opens_by_itself() {
-        let gate = Arc::new(Gate::new(1));
+        let gate = Arc::new(Gate::new(1, Arc::default()));
         gate.close_for(Duration::from_secs(5));
         let began = Instant::now();
         drop(gate.enter().await.unwrap());
@@ -377,7 +404,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_finds_out_and_the_others_wait_for_that() {
-        let gate = Arc::new(Gate::new(8));
+        let gate = Arc::new(Gate::new(8, Arc::default()));
         let fail = async |gate: &Arc<Gate>| enter(gate).await.ended(Sign::Unreached, || "silence".to_owned());
         for failure in 1..=5 {
             assert!(gate.may_repeat(true));
@@ -418,7 +445,7 @@ mod tests {
             assert!(Rate::per_second(rate).is_none(), "{rate}");
         }
         for rate in [1.2e-5, 1.0, 1e9, f64::MAX] {
-            let gate = Gate::new(1);
+            let gate = Gate::new(1, Arc::default());
             gate.tighten(1, Rate::per_second(rate));
             let (kept, pace) = gate.state().pace.clone().unwrap();
             assert_eq!((kept.per_second, pace.check().is_ok()), (rate, true));

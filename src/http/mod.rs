@@ -9,7 +9,7 @@
 //! - A write is sent a second time only when the first provably had no effect.
 //! - A token is obtained once for all who wait for it; a request that it does not get through is sent once more at most.
 //! - A server that does not answer, or refuses the credential, is left alone for a while, by those who use that credential
-//!   there and by nobody else.
+//!   there and by nobody else. Only when it refused several new credentials in a row, further new ones wait, too.
 //! - Every request ends: it has a deadline to connect, between bytes and in total, and a limit on what it may bring.
 
 mod auth;
@@ -20,6 +20,8 @@ mod client;
 mod credentials;
 mod fault;
 mod gate;
+mod latest;
+mod newcomers;
 mod observed;
 mod paging;
 mod path;

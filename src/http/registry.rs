@@ -14,6 +14,7 @@ use url::{Position, Url};
 use super::auth::Fingerprint;
 use super::challenge::{Challenge, challenges};
 use super::credentials::{Ask, Credentials};
+use super::latest::Latest;
 use super::token::{Kept, Token};
 use super::{Authorization, Client, Fault, FaultKind, Reply, Transport};
 
@@ -37,10 +38,6 @@ pub struct RegistryCredentials {
     realms: Vec<String>,
     learned: Arc<Mutex<Learned>>,
 }
-
-/// What was learned for each credential, beyond the client that learned it.
-#[derive(Debug, Default)]
-struct Shared(Mutex<HashMap<Option<Fingerprint>, Arc<Mutex<Learned>>>>);
 
 #[derive(Debug, Default)]
 struct Learned {
@@ -94,10 +91,8 @@ impl RegistryCredentials {
     /// what this name says, until the configuration changes. So a later pass sends no first request without a credential.
     #[must_use]
     pub fn shared(self, name: &str) -> Self {
-        let shared: Arc<Shared> = self.transport.remembered(&format!("{} {name}", self.registry));
-        let mut all = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let learned = Arc::clone(all.entry(self.fingerprint()).or_default());
-        Self { learned, ..self }
+        let shared: Arc<Latest<Mutex<Learned>>> = self.transport.remembered(&format!("{} {name}", self.registry));
+        Self { learned: shared.of(self.fingerprint()), ..self }
     }
 
     /// Lets another host, with its port unless that is the usual one, be asked for tokens and receive the login.

@@ -1,6 +1,5 @@
 //! Tokens that end: obtained once for all who wait, kept for their life, renewed before its end.
 
-use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +10,7 @@ use tokio::time::Instant;
 
 use super::auth::Fingerprint;
 use super::credentials::{Ask, Credentials};
+use super::latest::Latest;
 use super::{Authorization, Client, Fault, Reply};
 
 /// The longest time for which a token is kept, whatever is said of it.
@@ -124,10 +124,6 @@ pub struct ExchangedToken {
     kept: Arc<Kept>,
 }
 
-/// Tokens that outlive a client, by what they were given for.
-#[derive(Debug, Default)]
-struct Shared(Mutex<HashMap<Option<Fingerprint>, Arc<Kept>>>);
-
 impl ExchangedToken {
     /// `exchange` asks for a token through `client`, whose credential is [`Authorization::unsent`] with the secrets of
     /// the request's body, so that they tell this credential from others and stand in no error.
@@ -143,10 +139,8 @@ impl ExchangedToken {
     /// changes. The name says what the token is for, besides the secrets: whose it is, and its scope.
     #[must_use]
     pub fn shared(self, name: &str) -> Self {
-        let shared: Arc<Shared> = self.client.transport().remembered(&format!("{} {name}", self.client.base()));
-        let mut kept = shared.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let kept = Arc::clone(kept.entry(self.client.credential().fingerprint()).or_default());
-        Self { kept, ..self }
+        let shared: Arc<Latest<Kept>> = self.client.transport().remembered(&format!("{} {name}", self.client.base()));
+        Self { kept: shared.of(self.client.credential().fingerprint()), ..self }
     }
 
     async fn token(&self, refused: Option<&Authorization>) -> Result<Authorization, Fault> {

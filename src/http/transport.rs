@@ -14,6 +14,7 @@ use url::{Host, Url};
 use super::auth::Fingerprint;
 use super::circuit::Cause;
 use super::gate::{Closed, Gate, Rate};
+use super::newcomers::Newcomers;
 use super::observed::Observed;
 use super::reply::time_of;
 use super::{Fault, FaultKind, Traffic};
@@ -49,6 +50,7 @@ impl Default for HttpSettings {
 pub struct Pool {
     clients: Mutex<HashMap<ClientKey, reqwest::Client>>,
     gates: Mutex<HashMap<GateKey, Arc<Gate>>>,
+    newcomers: Mutex<HashMap<String, Arc<Mutex<Newcomers>>>>,
     remembered: Mutex<HashMap<(TypeId, String), Arc<dyn Any + Send + Sync>>>,
 }
 
@@ -87,7 +89,10 @@ impl Pool {
         }
         // A token that is another one each time must not leave a gate behind each time.
         gates.retain(|_, gate| Arc::strong_count(gate) > 1 || !gate.is_as_new());
-        let gate = Arc::new(Gate::new(concurrency));
+        let mut newcomers = self.newcomers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Who brings no credential cannot be refused for one.
+        let newcomers = key.1.map(|_| Arc::clone(newcomers.entry(key.0.clone()).or_default())).unwrap_or_default();
+        let gate = Arc::new(Gate::new(concurrency, newcomers));
         gates.insert(key, Arc::clone(&gate));
         gate
     }
@@ -98,6 +103,7 @@ impl Pool {
         let condition = |((origin, _), gate): (&GateKey, &Arc<Gate>)| {
             let closed = gate.closed().map(|closed| match closed {
                 Closed::Asked { until } => (until, ClosedBy::Asked),
+                Closed::Unproven { until } => (until, ClosedBy::Refused),
                 Closed::Broken { at, .. } => match at.cause {
                     Cause::Refused => (at.until, ClosedBy::Refused),
                     Cause::Unreached => (at.until, ClosedBy::Unreached),

@@ -6,7 +6,7 @@ use std::path::Path;
 use rusqlite::ErrorCode;
 use rusqlite::types::FromSqlError;
 
-/// The ledger could not be read or written. Nothing follows from it but a stop.
+/// The ledger could not be read or written. Nothing follows from it but the end of the pass that it was for.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]
 pub struct LedgerFault {
@@ -41,9 +41,10 @@ impl LedgerFault {
     }
 }
 
-const DISK_FULL: &str = "Free some space, then start again. No call is made that could not be written down first.";
-const READ_ONLY: &str = "Make the state directory writable, then start again. No call is made that could not be written \
-     down first.";
+const DISK_FULL: &str =
+    "Free some space: then the next pass goes on. No call is made that could not be written down first.";
+const READ_ONLY: &str = "Make the state directory writable: then the next pass goes on. No call is made that could not be \
+     written down first.";
 
 /// Why a statement did not do what it should, before anyone knows which file it was about.
 #[derive(Debug)]
@@ -78,6 +79,24 @@ impl From<FromSqlError> for Failure {
 }
 
 impl Failure {
+    /// Whether only what was tried has failed, for a reason outside the file and the program that can go away.
+    pub(super) fn may_pass(&self) -> bool {
+        let Self::Sqlite(error) = self else { return false };
+        matches!(
+            error.sqlite_error_code(),
+            Some(
+                ErrorCode::DiskFull
+                    | ErrorCode::ReadOnly
+                    | ErrorCode::SystemIoFailure
+                    | ErrorCode::CannotOpen
+                    | ErrorCode::PermissionDenied
+                    | ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::FileLockingProtocolFailed
+            )
+        )
+    }
+
     /// Names the file and what to do.
     pub(super) fn at(self, path: &Path) -> LedgerFault {
         let shown = path.display();
@@ -104,7 +123,7 @@ impl Failure {
                 Some(ErrorCode::ReadOnly) => fault(format!("cannot write the ledger {shown}: {error}"), READ_ONLY),
                 Some(ErrorCode::SystemIoFailure) => fault(
                     format!("cannot read or write the ledger {shown}: {error}"),
-                    "Check the disk (`dmesg`), then start again. No call is made that could not be written down first.",
+                    "Check the disk (`dmesg`): once it works, the next pass goes on. No call is made that could not be written down first.",
                 ),
                 Some(ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => fault(
                     format!("cannot open the ledger {shown}: {error}"),
@@ -113,7 +132,7 @@ impl Failure {
                 Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked | ErrorCode::FileLockingProtocolFailed) => {
                     fault(
                         format!("the ledger {shown} is held by another program: {error}"),
-                        "Close what has it open for writing, such as a `sqlite3` shell, then start again.",
+                        "Close what has it open for writing, such as a `sqlite3` shell: then the next pass goes on.",
                     )
                 }
                 Some(ErrorCode::NotADatabase) => {

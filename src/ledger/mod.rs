@@ -303,8 +303,8 @@ pub struct PairState {
     pub identity: Option<(Identity, Timestamp)>,
     /// Since when the source and the tag space of today belong together; what was written before was written elsewhere.
     pub bound: Option<Timestamp>,
-    /// Over which names an `exact` pass has completed here, so that its overwrites among them need no approval any more: the
-    /// fingerprint that [`Ledger::end_pass`] was given.
+    /// Which rules have had their way here. Where they are those of an `exact` pass, its overwrites need no approval any more:
+    /// the fingerprint that [`Ledger::end_pass`] was given.
     pub exact_begun: Option<String>,
     /// What is parked now.
     pub parked: Vec<Parked>,
@@ -501,9 +501,13 @@ pub trait LedgerRead: Send + Sync {
 
 /// The memory of all pairs.
 ///
-/// What is written is seen by every later read through the same ledger. The first write that fails ends writing: from
-/// then on every write returns that fault, until the ledger is dropped and opened again. So a write that has been
-/// accepted without waiting for the disk cannot get lost in silence.
+/// What is written is seen by every later read through the same ledger, or the read returns why it was not written.
+///
+/// A write that was accepted without waiting for the disk cannot get lost in silence: when it fails, whatever waits for
+/// something of the same pair gets that fault, and nothing more of the pair is written, until its pass has been told by
+/// [`Ledger::end_pass`], or the next one by [`LedgerRead::read_pair`]. So a pass begins with a read, and goes by nothing
+/// that it remembers from before a fault. After a fault of the file itself, or of the program, nothing at all is written
+/// until the ledger is dropped and opened again.
 #[async_trait]
 pub trait Ledger: LedgerRead {
     /// Binds a pair to these identities. With `void`, what belonged to the former ones goes first: records, refusals,
@@ -569,8 +573,8 @@ pub trait Ledger: LedgerRead {
         forgotten: &[TagName],
     ) -> Result<(), LedgerFault>;
 
-    /// Remembers since when names are absent from the source, and forgets it of names that are back or gone for good. A name
-    /// that is known as absent keeps its age. Durable with the next flush.
+    /// Remembers that names are absent from the source since now, whatever was known of them, and forgets it of names that
+    /// are back or gone for good. All others keep their age. Durable with the next flush.
     async fn note_absences(
         &self,
         pair: &Pair,
@@ -580,7 +584,7 @@ pub trait Ledger: LedgerRead {
     ) -> Result<(), LedgerFault>;
 
     /// Remembers what people were told of these pairs; `None` where nothing is wrong any more. Durable with the next flush,
-    /// or soon.
+    /// or soon; when it is lost, only the log says so, and they may be told again.
     async fn remember_notices(&self, notices: &[(Pair, Option<Notice>)]) -> Result<(), LedgerFault>;
 
     /// Returns when everything before it is durable.

@@ -30,7 +30,7 @@ const MIGRATIONS: &[&str] = &["
         space TEXT, access TEXT, access_found TEXT, access_needed TEXT, confirmed INTEGER,
         -- Since when this source and this tag space belong together.
         bound INTEGER,
-        -- Over which names an `exact` pass has completed.
+        -- A fingerprint of the rules that have had their way.
         exact_begun TEXT,
         checksum INTEGER NOT NULL,
         UNIQUE (job, repository, remote)
@@ -114,6 +114,7 @@ const MIGRATIONS: &[&str] = &["
     CREATE TABLE absences (
         pair INTEGER NOT NULL REFERENCES pairs (id),
         tag BLOB NOT NULL, since INTEGER NOT NULL,
+        checksum INTEGER NOT NULL,
         PRIMARY KEY (pair, tag)
     ) STRICT, WITHOUT ROWID;
 

@@ -41,7 +41,10 @@ impl SqliteLedger {
     /// A file that cannot be trusted is a fault and is left as it is.
     pub fn open(lock: &StateLock) -> Result<Self, LedgerFault> {
         let path = lock.directory().ledger();
-        let writing = schema::open_for_writing(&path)?;
+        Self::open_with(schema::open_for_writing(&path)?, path, lock)
+    }
+
+    fn open_with(writing: Connection, path: PathBuf, lock: &StateLock) -> Result<Self, LedgerFault> {
         let last: i64 = writing
             .query_row("SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'intents'", [], |row| row.get(0))
             .map_err(|error| Failure::from(error).at(&path))?;
@@ -137,6 +140,13 @@ impl SqliteLedger {
     ) -> Result<T, LedgerFault> {
         // What was accepted before is seen, or the reason why it was not written is.
         self.writer.barrier().await?;
+        self.ask(question).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, LedgerFault> {
         let reading = Arc::clone(&self.reading.0);
         let path = self.path.clone();
         in_background(move || {
@@ -168,8 +178,9 @@ impl Drop for Reading {
 #[async_trait]
 impl LedgerRead for SqliteLedger {
     async fn read_pair(&self, pair: &Pair, now: Timestamp) -> Result<PairState, LedgerFault> {
+        self.writer.begin(pair).await?;
         let pair = pair.clone();
-        self.read(move |connection| read::pair_state(connection, &pair, now)).await
+        self.ask(move |connection| read::pair_state(connection, &pair, now)).await
     }
 
     async fn read_pairs_of(&self, run: Uuid) -> Result<Vec<Pair>, LedgerFault> {
@@ -209,15 +220,14 @@ impl Ledger for SqliteLedger {
         now: Timestamp,
         void: bool,
     ) -> Result<(), LedgerFault> {
-        let (pair, source, identity) = (pair.clone(), source.to_owned(), identity.clone());
-        self.writer.ride(move |book| book.bind(&pair, &source, &identity, now, void))
+        let (source, identity) = (source.to_owned(), identity.clone());
+        self.writer.ride(pair, move |book, pair| book.bind(pair, &source, &identity, now, void))
     }
 
     async fn announce(&self, pair: &Pair, run: Uuid, intent: &Intent, now: Timestamp) -> Result<IntentId, LedgerFault> {
         let id = self.next_intent.fetch_add(1, Ordering::Relaxed);
         let row = IntentRow { id, time: now, run: run.to_string(), intent: intent.clone() };
-        let pair = pair.clone();
-        self.writer.flush(move |book| book.announce(&pair, &row)).await?;
+        self.writer.flush(pair, move |book, pair| book.announce(pair, &row)).await?;
         Ok(IntentId(id))
     }
 
@@ -228,21 +238,21 @@ impl Ledger for SqliteLedger {
         settlement: &Settlement,
         now: Timestamp,
     ) -> Result<(), LedgerFault> {
-        let (pair, settlement) = (pair.clone(), settlement.clone());
-        self.writer.ride(move |book| book.settle(&pair, id, &settlement, now))
+        let settlement = settlement.clone();
+        self.writer.ride(pair, move |book, pair| book.settle(pair, id, &settlement, now))
     }
 
     async fn note(&self, pair: &Pair, notes: &[Note], now: Timestamp) -> Result<(), LedgerFault> {
         if notes.is_empty() {
             return Ok(());
         }
-        let (pair, notes) = (pair.clone(), notes.to_vec());
-        self.writer.ride(move |book| book.note(&pair, &notes, now))
+        let notes = notes.to_vec();
+        self.writer.ride(pair, move |book, pair| book.note(pair, &notes, now))
     }
 
     async fn park(&self, pair: &Pair, parked: &[ParkedSet], now: Timestamp) -> Result<(), LedgerFault> {
-        let (pair, parked) = (pair.clone(), parked.to_vec());
-        self.writer.ride(move |book| book.park(&pair, &parked, now))
+        let parked = parked.to_vec();
+        self.writer.ride(pair, move |book, pair| book.park(pair, &parked, now))
     }
 
     async fn take_approvals(
@@ -252,12 +262,12 @@ impl Ledger for SqliteLedger {
         commanded: &[String],
         now: Timestamp,
     ) -> Result<bool, LedgerFault> {
-        let (pair, approved, commanded) = (pair.clone(), approved.to_vec(), commanded.to_vec());
+        let (approved, commanded) = (approved.to_vec(), commanded.to_vec());
         let (tell, told) = tokio::sync::oneshot::channel();
         self.writer
-            .flush(move |book| {
+            .flush(pair, move |book, pair| {
                 // Who does not wait any more does not want to know.
-                let _gone = tell.send(book.take_approvals(&pair, &approved, &commanded, now)?);
+                let _gone = tell.send(book.take_approvals(pair, &approved, &commanded, now)?);
                 Ok(())
             })
             .await?;
@@ -265,13 +275,13 @@ impl Ledger for SqliteLedger {
     }
 
     async fn pin(&self, pair: &Pair, pins: &[(TagName, Pin)]) -> Result<(), LedgerFault> {
-        let (pair, pins) = (pair.clone(), pins.to_vec());
-        self.writer.ride(move |book| book.pin(&pair, &pins))
+        let pins = pins.to_vec();
+        self.writer.ride(pair, move |book, pair| book.pin(pair, &pins))
     }
 
     async fn unpin(&self, pair: &Pair, tags: &[TagName]) -> Result<(), LedgerFault> {
-        let (pair, tags) = (pair.clone(), tags.to_vec());
-        self.writer.ride(move |book| book.unpin(&pair, &tags))
+        let tags = tags.to_vec();
+        self.writer.ride(pair, move |book, pair| book.unpin(pair, &tags))
     }
 
     async fn remember(
@@ -283,8 +293,8 @@ impl Ledger for SqliteLedger {
         if seen.is_empty() && forgotten.is_empty() {
             return Ok(());
         }
-        let (pair, seen, forgotten) = (pair.clone(), seen.to_vec(), forgotten.to_vec());
-        self.writer.ride(move |book| book.remember(&pair, &seen, &forgotten))
+        let (seen, forgotten) = (seen.to_vec(), forgotten.to_vec());
+        self.writer.ride(pair, move |book, pair| book.remember(pair, &seen, &forgotten))
     }
 
     async fn note_absences(
@@ -294,8 +304,8 @@ impl Ledger for SqliteLedger {
         ended: &[TagName],
         now: Timestamp,
     ) -> Result<(), LedgerFault> {
-        let (pair, absent, ended) = (pair.clone(), absent.to_vec(), ended.to_vec());
-        self.writer.ride(move |book| book.note_absences(&pair, &absent, &ended, now))
+        let (absent, ended) = (absent.to_vec(), ended.to_vec());
+        self.writer.ride(pair, move |book, pair| book.note_absences(pair, &absent, &ended, now))
     }
 
     async fn remember_notices(&self, notices: &[(Pair, Option<Notice>)]) -> Result<(), LedgerFault> {
@@ -303,7 +313,7 @@ impl Ledger for SqliteLedger {
             return Ok(());
         }
         let notices = notices.to_vec();
-        self.writer.ride(move |book| book.remember_notices(&notices))
+        self.writer.ride_alone(move |book| book.remember_notices(&notices))
     }
 
     async fn flush(&self) -> Result<(), LedgerFault> {
@@ -311,7 +321,97 @@ impl Ledger for SqliteLedger {
     }
 
     async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: Option<&str>) -> Result<(), LedgerFault> {
-        let (pair, end, exact_begun) = (pair.clone(), end.clone(), exact_begun.map(str::to_owned));
-        self.writer.flush(move |book| book.end_pass(&pair, &end, exact_begun)).await
+        let (end, exact_begun) = (end.clone(), exact_begun.map(str::to_owned));
+        self.writer.end(pair, move |book, pair| book.end_pass(pair, &end, exact_begun)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::{Action, Outcome, Ownership, Record, RecordChange};
+    use super::*;
+    use crate::tag::{Target, Value};
+
+    fn value(digit: &str) -> Value {
+        Value::of(Target::Commit(digit.repeat(40).parse().unwrap()))
+    }
+
+    /// Somebody keeps the file for longer than the writer waits, in the middle of one pass and over the whole next one.
+    #[tokio::test]
+    async fn a_ledger_that_was_held_by_somebody_else_works_again_when_they_let_go() {
+        let root = tempfile::tempdir().unwrap();
+        let directory = StateDirectory::resolve(Some(root.path()), None).unwrap();
+        let lock = directory.lock().unwrap();
+        let writing = schema::open_for_writing(&directory.ledger()).unwrap();
+        writing.busy_timeout(Duration::from_millis(20)).unwrap();
+        let ledger = SqliteLedger::open_with(writing, directory.ledger(), &lock).unwrap();
+        let pair = Pair { job: "core".into(), repository: "core".into(), remote: "gitlab".into() };
+        let other = Pair { remote: "images".into(), ..pair.clone() };
+        let now = Timestamp::UNIX_EPOCH;
+        let (run, tag) = (Uuid::from_u128(7), TagName::new("v1").unwrap());
+        let intent = Intent {
+            tag: tag.clone(),
+            remote_name: tag.clone(),
+            action: Action::Move,
+            old: Some(value("1")),
+            new: Some(value("2")),
+            message: None,
+            old_message: None,
+            reason: String::new(),
+        };
+        let record = Record { remote_name: tag.clone(), value: value("2"), ownership: Ownership::Created };
+        let settlement = Settlement {
+            outcome: Outcome::Done,
+            record: RecordChange::Put(record),
+            keep_intent: false,
+            detail: None,
+            refusal: None,
+        };
+        let end = PassEnd {
+            began: now,
+            ended: now,
+            state: "in_sync".into(),
+            converged: true,
+            error: None,
+            counts: "{}".into(),
+            unsettled: Vec::new(),
+        };
+        let pin = Pin { value: None, undone: run, since: now };
+        let is_held = |fault: LedgerFault| fault.message.contains("held by another program");
+
+        ledger.read_pair(&pair, now).await.unwrap();
+        let id = ledger.announce(&pair, run, &intent, now).await.unwrap();
+        let somebody = Connection::open(directory.ledger()).unwrap();
+        somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
+        // The call was made, and what became of it is lost: so nothing more is announced, even when the ledger is free again.
+        ledger.settle(&pair, id, &settlement, now).await.unwrap();
+        assert!(is_held(ledger.announce(&pair, run, &intent, now).await.unwrap_err()));
+        somebody.execute_batch("ROLLBACK").unwrap();
+        ledger.pin(&pair, &[(tag.clone(), pin.clone())]).await.unwrap();
+        assert!(is_held(ledger.announce(&pair, run, &intent, now).await.unwrap_err()));
+        ledger.end_pass(&other, &end, None).await.unwrap();
+        assert!(is_held(ledger.end_pass(&pair, &end, Some("names")).await.unwrap_err()));
+
+        somebody.execute_batch("BEGIN IMMEDIATE").unwrap();
+        assert_eq!(ledger.read_pair(&pair, now).await.unwrap().intents, [(id, intent.clone())]);
+        ledger
+            .bind(&pair, "source", &Identity { space: "1".into(), access: crate::provider::Access::Write }, now, false)
+            .await
+            .unwrap();
+        assert!(is_held(ledger.read_pair(&pair, now).await.unwrap_err()), "what was bound is not seen");
+        assert!(is_held(ledger.end_pass(&pair, &end, None).await.unwrap_err()));
+        somebody.execute_batch("ROLLBACK").unwrap();
+
+        // As after a crash: the intent is there, and all else of these passes is not.
+        let read = ledger.read_pair(&pair, now).await.unwrap();
+        assert_eq!(read.intents, [(id, intent)]);
+        assert!(read.records.is_empty() && read.pins.is_empty() && read.source.is_none() && read.exact_begun.is_none());
+        ledger.settle(&pair, id, &settlement, now).await.unwrap();
+        ledger.end_pass(&pair, &end, None).await.unwrap();
+        let read = ledger.read_pair(&pair, now).await.unwrap();
+        assert!(read.intents.is_empty() && read.records.len() == 1);
+        ledger.close().await.unwrap();
     }
 }

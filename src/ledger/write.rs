@@ -23,7 +23,7 @@ const KEEP_ENDED: i64 = 7 * DAY;
 
 /// The ledger, open for writing: the statements and counts that are worth keeping between transactions.
 ///
-/// Valid as long as every transaction is committed; the writer drops it with the first that is not.
+/// Valid as long as every transaction is committed; the writer begins another one after the first that is not.
 pub(super) struct Book<'connection> {
     connection: &'connection Connection,
     statements: HashMap<&'static str, Statement<'connection>>,
@@ -388,10 +388,12 @@ impl<'connection> Book<'connection> {
         for tag in ended {
             self.execute("DELETE FROM absences WHERE pair = ?1 AND tag = ?2", params![id, tag.as_bytes()])?;
         }
+        let (sum, since) = (Checksum::of("absences", pair), now.as_microsecond());
         for tag in absent {
+            let sum = read::absence_checksum(sum.clone(), tag.as_bytes(), since);
             self.execute(
-                "INSERT INTO absences (pair, tag, since) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING",
-                params![id, tag.as_bytes(), now.as_microsecond()],
+                "INSERT OR REPLACE INTO absences (pair, tag, since, checksum) VALUES (?1, ?2, ?3, ?4)",
+                params![id, tag.as_bytes(), since, sum],
             )?;
         }
         Ok(())

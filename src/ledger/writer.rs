@@ -1,5 +1,10 @@
 //! The one thread that writes. Whatever waits when it turns to the disk goes into one transaction and shares its flush.
+//!
+//! A transaction that fails for what may pass, such as a full disk, is lost as a whole, and the next one is tried afresh.
+//! Whoever waited for it is told. Of a pair whose work rode along, so that nobody waited, nothing more is written until
+//! its pass has been told, too: what follows in that pass may rest on what was lost.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -10,9 +15,9 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use super::LedgerFault;
 use super::fault::Failure;
 use super::write::Book;
+use super::{LedgerFault, Pair};
 
 /// How long work that nobody waits for may stay in memory. A crash in between costs one look at the remote for each tag.
 const RIDE: Duration = Duration::from_secs(1);
@@ -25,9 +30,30 @@ type Work = Box<dyn FnOnce(&mut Book<'_>) -> Result<(), Failure> + Send>;
 
 type Answer = oneshot::Sender<Result<(), LedgerFault>>;
 
+#[derive(Default)]
 struct Command {
+    /// Whose it is; `None` for what no pass rests on, and for whoever waits for everything.
+    of: Option<Arc<Pair>>,
     work: Option<Work>,
     answer: Option<Answer>,
+    /// Whether a pass begins or ends with it, so that a loss that it is told of is over.
+    bounds: bool,
+}
+
+impl Command {
+    fn of(pair: &Pair, work: impl FnOnce(&mut Book<'_>, &Pair) -> Result<(), Failure> + Send + 'static) -> Self {
+        let of = Arc::new(pair.clone());
+        let work: Work = Box::new({
+            let of = Arc::clone(&of);
+            move |book| work(book, &of)
+        });
+        Self { of: Some(of), work: Some(work), ..Self::default() }
+    }
+
+    /// Whether nobody waits for its work.
+    fn rides(&self) -> bool {
+        self.work.is_some() && self.answer.is_none()
+    }
 }
 
 /// The way to the thread. Dropping it writes what still rides along, and waits for that.
@@ -39,7 +65,7 @@ pub(super) struct Writer {
 
 struct Shared {
     path: PathBuf,
-    /// The first fault; nothing is written after it.
+    /// The fault that does not pass; nothing is written after it.
     fault: OnceLock<LedgerFault>,
     commits: AtomicU64,
 }
@@ -59,25 +85,50 @@ impl Writer {
         Ok(Self { commands: Some(commands), thread: Some(thread), shared })
     }
 
-    /// Hands over work that is in its place in the order, and durable with the next flush.
+    /// Hands over work of a pair that is in its place in the order, and durable with the next flush. Should it be lost, then
+    /// everything else of the pair fails until [`end`](Self::end) or [`begin`](Self::begin) has said so.
     pub(super) fn ride(
         &self,
-        work: impl FnOnce(&mut Book<'_>) -> Result<(), Failure> + Send + 'static,
+        pair: &Pair,
+        work: impl FnOnce(&mut Book<'_>, &Pair) -> Result<(), Failure> + Send + 'static,
     ) -> Result<(), LedgerFault> {
-        self.send(Command { work: Some(Box::new(work)), answer: None })
+        self.send(Command::of(pair, work))
     }
 
-    /// Does work and returns when it is on disk, with everything before it.
-    pub(super) async fn flush(
+    /// Hands over work that no pass rests on: should it be lost, the log says so.
+    pub(super) fn ride_alone(
         &self,
         work: impl FnOnce(&mut Book<'_>) -> Result<(), Failure> + Send + 'static,
     ) -> Result<(), LedgerFault> {
-        self.send_and_wait(Some(Box::new(work))).await
+        self.send(Command { work: Some(Box::new(work)), ..Command::default() })
+    }
+
+    /// Does work of a pair and returns when it is on disk, with everything before it.
+    pub(super) async fn flush(
+        &self,
+        pair: &Pair,
+        work: impl FnOnce(&mut Book<'_>, &Pair) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<(), LedgerFault> {
+        self.send_and_wait(Command::of(pair, work)).await
+    }
+
+    /// The same for the last work of a pass.
+    pub(super) async fn end(
+        &self,
+        pair: &Pair,
+        work: impl FnOnce(&mut Book<'_>, &Pair) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<(), LedgerFault> {
+        self.send_and_wait(Command { bounds: true, ..Command::of(pair, work) }).await
+    }
+
+    /// Returns when everything of a pair is on disk, before somebody looks at it afresh.
+    pub(super) async fn begin(&self, pair: &Pair) -> Result<(), LedgerFault> {
+        self.send_and_wait(Command { of: Some(Arc::new(pair.clone())), bounds: true, ..Command::default() }).await
     }
 
     /// Returns when everything before it is on disk.
     pub(super) async fn barrier(&self) -> Result<(), LedgerFault> {
-        self.send_and_wait(None).await
+        self.send_and_wait(Command::default()).await
     }
 
     /// How many transactions were committed.
@@ -85,9 +136,9 @@ impl Writer {
         self.shared.commits.load(Ordering::Relaxed)
     }
 
-    async fn send_and_wait(&self, work: Option<Work>) -> Result<(), LedgerFault> {
+    async fn send_and_wait(&self, command: Command) -> Result<(), LedgerFault> {
         let (answer, answered) = oneshot::channel();
-        self.send(Command { work, answer: Some(answer) })?;
+        self.send(Command { answer: Some(answer), ..command })?;
         answered.await.unwrap_or_else(|_| Err(self.shared.why_it_ended()))
     }
 
@@ -113,12 +164,12 @@ impl Drop for Writer {
 
 impl Shared {
     fn run(&self, connection: &Connection, waiting: &Receiver<Command>) {
-        let mut book = Book::new(connection);
+        let mut pen = Pen { shared: self, connection, book: Book::new(connection), lost: HashMap::new() };
         let mut group = Vec::new();
         loop {
             let more = wait(waiting, &mut group);
-            if let Err(fault) = self.commit(&mut book, connection, &mut group) {
-                tracing::error!(%fault, hint = fault.hint, "the ledger takes no more writes, and the latest are not in it");
+            pen.write(std::mem::take(&mut group));
+            if self.fault.get().is_some() {
                 break;
             }
             if !more {
@@ -131,30 +182,63 @@ impl Shared {
         }
     }
 
+    fn why_it_ended(&self) -> LedgerFault {
+        self.fault.get().cloned().unwrap_or_else(|| LedgerFault {
+            message: format!("the thread that writes the ledger {} has ended", self.path.display()),
+            hint: "This is a fault in the program. Nothing more is written; starting again resolves what is open."
+                .into(),
+        })
+    }
+}
+
+/// What the thread has in its hands.
+struct Pen<'connection> {
+    shared: &'connection Shared,
+    connection: &'connection Connection,
+    book: Book<'connection>,
+    /// Why work of these pairs was lost that nobody waited for.
+    lost: HashMap<Arc<Pair>, LedgerFault>,
+}
+
+impl Pen<'_> {
     /// Runs a group in one transaction and tells everyone in it how that ended.
-    fn commit(
-        &self,
-        book: &mut Book<'_>,
-        connection: &Connection,
-        group: &mut Vec<Command>,
-    ) -> Result<(), LedgerFault> {
-        let (work, answers): (Vec<_>, Vec<_>) = group.drain(..).map(|Command { work, answer }| (work, answer)).unzip();
-        let mut work = work.into_iter().flatten().peekable();
-        let outcome = if work.peek().is_some() { self.transact(book, connection, work) } else { Ok(()) };
+    fn write(&mut self, group: Vec<Command>) {
+        let mut group = self.without_the_lost(group);
+        let rides: Vec<bool> = group.iter().map(Command::rides).collect();
+        let work: Vec<Work> = group.iter_mut().filter_map(|command| command.work.take()).collect();
+        let outcome = if work.is_empty() { Ok(()) } else { self.transact(work) };
         if let Err(fault) = &outcome {
-            // Known before anyone is answered: whoever reacts at once must not be able to write.
-            let _first = self.fault.get_or_init(|| fault.clone());
+            for (Command { of, bounds, .. }, rides) in group.iter().zip(rides) {
+                match of {
+                    Some(pair) if rides => drop(self.lost.insert(Arc::clone(pair), fault.clone())),
+                    Some(pair) if *bounds => drop(self.lost.remove(pair)),
+                    Some(_) | None => {}
+                }
+            }
         }
-        answers.into_iter().for_each(|answer| respond(answer, &outcome));
-        outcome
+        group.into_iter().for_each(|Command { answer, .. }| respond(answer, &outcome));
     }
 
-    fn transact(
-        &self,
-        book: &mut Book<'_>,
-        connection: &Connection,
-        work: impl Iterator<Item = Work>,
-    ) -> Result<(), LedgerFault> {
+    /// Tells those who come after a loss of it, and does nothing of what they want.
+    fn without_the_lost(&mut self, group: Vec<Command>) -> Vec<Command> {
+        let mut rest = Vec::with_capacity(group.len());
+        for command in group {
+            let loss = match &command.of {
+                Some(pair) if command.bounds => self.lost.remove(pair),
+                Some(pair) => self.lost.get(pair).cloned(),
+                None if command.work.is_none() => self.lost.values().next().cloned(),
+                None => None,
+            };
+            match loss {
+                Some(fault) => respond(command.answer, &Err(fault)),
+                None => rest.push(command),
+            }
+        }
+        rest
+    }
+
+    fn transact(&mut self, work: Vec<Work>) -> Result<(), LedgerFault> {
+        let Self { connection, book, .. } = self;
         let attempt = || -> Result<(), Failure> {
             // Dropped without a commit, it rolls back.
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
@@ -162,17 +246,24 @@ impl Shared {
             transaction.commit()?;
             Ok(())
         };
-        attempt().map_err(|failure| failure.at(&self.path))?;
-        self.commits.fetch_add(1, Ordering::Relaxed);
+        let outcome = attempt();
+        // It counts what was rolled back.
+        if outcome.is_err() {
+            self.book = Book::new(self.connection);
+        }
+        let shared = self.shared;
+        outcome.map_err(|failure| {
+            let may_pass = failure.may_pass();
+            let fault = failure.at(&shared.path);
+            if may_pass {
+                tracing::error!(%fault, hint = fault.hint, "The latest writes are not in the ledger.");
+                return fault;
+            }
+            tracing::error!(%fault, hint = fault.hint, "The ledger takes no more writes, and the latest are not in it.");
+            shared.fault.get_or_init(|| fault).clone()
+        })?;
+        shared.commits.fetch_add(1, Ordering::Relaxed);
         Ok(())
-    }
-
-    fn why_it_ended(&self) -> LedgerFault {
-        self.fault.get().cloned().unwrap_or_else(|| LedgerFault {
-            message: format!("the thread that writes the ledger {} has ended", self.path.display()),
-            hint: "This is a fault in the program. Nothing more is written; starting again resolves what is open."
-                .into(),
-        })
     }
 }
 
@@ -218,33 +309,71 @@ mod tests {
         (directory, Writer::start(connection, path).unwrap())
     }
 
-    fn fill(book: &mut Book<'_>) -> Result<(), Failure> {
-        let pair = super::super::Pair { job: "j".repeat(100_000), repository: String::new(), remote: String::new() };
-        book.park(&pair, &[], jiff::Timestamp::UNIX_EPOCH)
+    fn pair(job: &str) -> Pair {
+        Pair { job: job.into(), repository: String::new(), remote: String::new() }
+    }
+
+    fn fill(book: &mut Book<'_>, _: &Pair) -> Result<(), Failure> {
+        book.park(&pair(&"j".repeat(100_000)), &[], jiff::Timestamp::UNIX_EPOCH)
+    }
+
+    fn is_full<T>(outcome: Result<T, LedgerFault>) -> bool {
+        outcome.is_err_and(|fault| fault.message.contains("disk is full"))
     }
 
     #[tokio::test]
-    async fn a_full_disk_ends_all_writing() {
+    async fn a_full_disk_fails_whoever_waits_and_nothing_else() {
         let (_directory, writer) = writer_on_a_disk_of(1);
-        let fault = writer.flush(fill).await.unwrap_err();
-        assert!(fault.message.contains("disk is full"), "{fault}");
-        assert!(writer.ride(|_| Ok(())).unwrap_err().message.contains("disk is full"));
-        assert!(writer.barrier().await.unwrap_err().message.contains("disk is full"));
+        let one = pair("one");
+        assert!(is_full(writer.flush(&one, fill).await));
         assert_eq!(writer.commits(), 0);
+        writer.flush(&one, |_, _| Ok(())).await.unwrap();
+        writer.barrier().await.unwrap();
+        assert_eq!(writer.commits(), 1);
     }
 
     #[tokio::test]
-    async fn a_fault_of_what_rides_along_reaches_whoever_waits_next() {
+    async fn a_pass_that_lost_something_writes_nothing_more() {
         let (_directory, writer) = writer_on_a_disk_of(1);
-        writer.ride(fill).unwrap();
-        assert!(writer.flush(|_| Ok(())).await.unwrap_err().message.contains("disk is full"));
+        let (one, other) = (pair("one"), pair("other"));
+        let never = |_: &mut Book<'_>, _: &Pair| -> Result<(), Failure> { panic!("it rests on what was lost") };
+        for round in 1..=2 {
+            writer.ride(&one, fill).unwrap();
+            assert!(is_full(writer.flush(&one, |_, _| Ok(())).await), "it waits for what rides along");
+            writer.ride(&one, never).unwrap();
+            assert!(is_full(writer.flush(&one, never).await) && is_full(writer.flush(&one, never).await));
+            assert!(is_full(writer.barrier().await));
+            writer.flush(&other, |_, _| Ok(())).await.unwrap();
+            // The pass is over once it was told at its end, or at the beginning of the next.
+            let told = if round == 1 { writer.end(&one, never).await } else { writer.begin(&one).await };
+            assert!(is_full(told));
+            writer.begin(&one).await.unwrap();
+            writer.flush(&one, |_, _| Ok(())).await.unwrap();
+            writer.barrier().await.unwrap();
+            assert_eq!(writer.commits(), 2 * round);
+        }
+        writer.ride(&one, fill).unwrap();
+        assert!(is_full(writer.end(&one, |_, _| Ok(())).await));
+        writer.begin(&one).await.unwrap();
+        writer.ride_alone(|book| fill(book, &pair(""))).unwrap();
+        assert!(is_full(writer.barrier().await));
+        writer.barrier().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_pass_ends_all_writing() {
+        let (_directory, writer) = writer_on_a_disk_of(1_000);
+        let fault = writer.flush(&pair("one"), |_, _| Err(Failure::Corrupt("nonsense"))).await.unwrap_err();
+        assert!(fault.message.contains("nonsense"), "{fault}");
+        assert!(writer.ride(&pair("other"), |_, _| Ok(())).is_err() && writer.barrier().await.is_err());
+        assert_eq!(writer.commits(), 0);
     }
 
     #[tokio::test]
     async fn what_rides_along_is_durable_soon_and_when_it_is_dropped() {
         let (_directory, writer) = writer_on_a_disk_of(1_000_000);
-        writer.ride(|_| Ok(())).unwrap();
-        writer.ride(|_| Ok(())).unwrap();
+        writer.ride(&pair("one"), |_, _| Ok(())).unwrap();
+        writer.ride(&pair("one"), |_, _| Ok(())).unwrap();
         assert_eq!(writer.commits(), 0);
         let until = Instant::now() + 10 * RIDE;
         while writer.commits() == 0 && Instant::now() < until {
@@ -252,7 +381,7 @@ mod tests {
         }
         assert_eq!(writer.commits(), 1);
         let shared = Arc::clone(&writer.shared);
-        writer.ride(|_| Ok(())).unwrap();
+        writer.ride(&pair("one"), |_, _| Ok(())).unwrap();
         drop(writer);
         assert_eq!(shared.commits.load(Ordering::Relaxed), 2);
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
-use super::{Plan, Policy, RemoteRules, Rules, Sides};
+use super::{Conflict, HoldKind, Plan, Policy, RemoteRules, Rules, Sides};
 use crate::ledger::Record;
 use crate::tag::{NameMapping, Peeled, ResolveRule, Selection, SourceSnapshot, SourceTag, TagName};
 
@@ -63,10 +63,27 @@ fn names_behind(tag: &TagName, source: Option<&SourceTag>, remote_rules: RemoteR
     remote_rules.place(tag).ok().into_iter().chain(read_from).collect()
 }
 
-/// A fingerprint of what says which names on a remote `exact` may take for strays: the names in scope, what they are called
-/// there, and which are only read. After a change of any of them, what a person once approved says nothing about the rest.
-pub fn scope(selection: &Selection, mapping: &NameMapping, rule: &ResolveRule) -> String {
-    let Selection { patterns, versions } = selection;
+/// Whether a plan, after the guards, leaves a value on the remote that was not agreed on here, and that `exact` may overwrite or
+/// delete in a later pass. What the job protects is none of them: with its patterns, the [`scope`] changes.
+pub fn leaves_foreign(plan: &Plan, sides: Sides<'_>) -> bool {
+    let is_pinned = |kind| matches!(kind, HoldKind::Conflict(Conflict::Protected | Conflict::Immutable));
+    let held = plan.held.iter().filter(|held| !is_pinned(held.kind)).map(|held| (&held.tag, &held.remote_name));
+    let waiting = plan.waiting.iter().map(|waiting| (&waiting.tag, &waiting.remote_name));
+    held.chain(waiting).any(|(tag, remote_name)| {
+        let Some(there) = sides.remote.get(remote_name) else { return false };
+        let record = sides.records.get(tag).filter(|record| record.remote_name == *remote_name);
+        match (&there.value, record) {
+            (Ok(value), Some(record)) => value.target != record.value.target,
+            (Ok(_) | Err(_), _) => true,
+        }
+    })
+}
+
+/// A fingerprint of what says which names on a remote `exact` may take for strays: the policy, the names in scope, which of
+/// them stay as they are, what they are called there, and which are only read. After a change of any of them, what a person
+/// once approved says nothing about the rest.
+pub fn scope(rules: &Rules, mapping: &NameMapping, rule: &ResolveRule) -> String {
+    let Rules { policy, selection: Selection { patterns, versions }, immutable, protected } = rules;
     let NameMapping { strip_prefix, replace, add_prefix } = mapping;
     let mut sum = Sha256::new();
     let mut add = |text: &str| {
@@ -74,8 +91,11 @@ pub fn scope(selection: &Selection, mapping: &NameMapping, rule: &ResolveRule) -
         sum.update((text.len() as u64).to_le_bytes());
         sum.update(text);
     };
-    add(&patterns.texts().len().to_string());
-    patterns.texts().for_each(&mut add);
+    add(policy.word());
+    for patterns in [patterns, immutable, protected] {
+        add(&patterns.texts().len().to_string());
+        patterns.texts().for_each(&mut add);
+    }
     add(&versions.as_ref().map(ToString::to_string).unwrap_or_default());
     add(strip_prefix);
     add(add_prefix);

@@ -34,16 +34,15 @@ pub enum Delay {
 impl Timing<'_> {
     /// Until when the remote may still show what our own last write replaced, if that is what it shows.
     pub(super) fn unseen_until(&self, tag: &TagName, shown: Option<&Value>) -> Option<Timestamp> {
-        let write = self.lately.writes.get(tag)?;
+        let write = self.lately.writes.get(tag).filter(|write| self.is_credible(write.time))?;
         let until = end(write.time, REPLICA_LAG);
-        // A write of the far future is one of a clock that was wrong; of the near one, one that this very pass settled.
-        let is_late = self.now < until && write.time < end(self.now, REPLICA_LAG);
-        (is_late && is_from_before(write, shown)).then_some(until)
+        (self.now < until && is_from_before(write, shown)).then_some(until)
     }
 
     /// Until when a deletion waits for the name to come back.
     pub(super) fn grace_until(&self, tag: &TagName) -> Option<Timestamp> {
         let grace = self.grace?;
+        // A time that is still to come was told by a clock that was wrong: the grace begins now.
         let since = self.lately.absences.get(tag).map_or(self.now, |since| (*since).min(self.now));
         let until = end(since, grace);
         (self.now < until).then_some(until)
@@ -51,10 +50,17 @@ impl Timing<'_> {
 
     /// Until when a name is left alone, because somebody keeps changing it on the remote.
     pub(super) fn quarrel_until(&self, tag: &TagName) -> Option<Timestamp> {
-        let restored = self.lately.restored.get(tag)?;
-        let quarrels = restored.windows(FLAPS).filter(|few| few[FLAPS - 1].duration_since(few[0]) <= FLAP_WINDOW);
-        let until = end(*quarrels.last()?.last()?, FLAP_HOLD);
+        let restored = self.lately.restored.get(tag)?.iter().copied();
+        let restored: Vec<Timestamp> = restored.filter(|time| self.is_credible(*time)).collect();
+        let quarrel = restored.windows(FLAPS).rfind(|few| few[FLAPS - 1].duration_since(few[0]) <= FLAP_WINDOW)?;
+        let until = end(*quarrel.last()?, FLAP_HOLD);
         (self.now < until).then_some(until)
+    }
+
+    /// Whether something can have happened then: in the near future, it is what this very pass settled; in the far one, a
+    /// clock was wrong.
+    fn is_credible(&self, time: Timestamp) -> bool {
+        time < end(self.now, REPLICA_LAG)
     }
 }
 

@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 
+use jiff::Timestamp;
+
 use super::{
     Delay, Held, HoldKind, Judgement, Plan, Policy, Resolved, Subject, Timing, Waiting, Wanted, judge, resolve,
 };
@@ -330,7 +332,7 @@ impl<'a> Drawing<'a> {
     }
 }
 
-/// git keeps no `a` beside `a/b`: a create whose place is taken waits for a deletion of this plan, or is held.
+/// git keeps no `a` beside `a/b`: a create whose place is taken waits for a deletion of this plan, or of a later one, or is held.
 pub(super) fn clear_the_way(plan: &mut Plan, remote: &RemoteSnapshot, remote_rules: RemoteRules<'_>) {
     let creates = plan.changes.iter().any(|change| change.action == Action::Create);
     if !remote_rules.capabilities.names.are_refs || !creates {
@@ -341,6 +343,12 @@ pub(super) fn clear_the_way(plan: &mut Plan, remote: &RemoteSnapshot, remote_rul
         of_action.map(|change| change.remote_name.clone()).collect()
     };
     let (going, coming) = (names_of(Action::Delete), names_of(Action::Create));
+    let leaving: BTreeMap<TagName, (Delay, Timestamp)> = plan
+        .waiting
+        .iter()
+        .filter(|waiting| waiting.to.is_none())
+        .filter_map(|waiting| Some((waiting.remote_name.clone(), waiting.until?)))
+        .collect();
     let existing: BTreeSet<TagName> = remote.tags().iter().map(|tag| tag.name.clone()).collect();
     for mut change in std::mem::take(&mut plan.changes) {
         if change.action == Action::Create {
@@ -351,10 +359,25 @@ pub(super) fn clear_the_way(plan: &mut Plan, remote: &RemoteSnapshot, remote_rul
                 continue;
             }
             change.blockers = in_the_way(&change.remote_name, &existing);
-            if let Some(stays) = change.blockers.iter().find(|blocker| !going.contains(*blocker)) {
+            let stays = change.blockers.iter().filter(|blocker| !going.contains(*blocker));
+            let (later, stays): (Vec<_>, Vec<_>) =
+                stays.map(|blocker| (blocker, leaving.get(blocker))).partition(|(_, until)| until.is_some());
+            if let Some((stays, _)) = stays.first() {
                 let reason = format!("`{stays}` is in the way on the remote, and git cannot keep both");
                 let hint = "delete or rename the other tag, or exclude one by `tags`";
                 plan.held.push(change.into_held(HoldKind::Blocked, reason, hint));
+                continue;
+            }
+            if let Some((blocker, until)) = later.into_iter().max_by_key(|(_, until)| until.map(|(_, time)| *time)) {
+                let reason = format!("`{blocker}` is in the way on the remote until its deletion, which waits");
+                let until = until.copied();
+                plan.waiting.push(Waiting {
+                    tag: change.tag,
+                    remote_name: change.remote_name,
+                    to: change.new,
+                    reason,
+                    until,
+                });
                 continue;
             }
         }

@@ -82,15 +82,12 @@ pub struct Guarded {
     /// Whether every change that could stop was seen by the guards: otherwise what was parked before is neither confirmed nor
     /// ended by this plan.
     pub conclusive: bool,
-    /// How many changes of the drawn plan would destroy a value that is not ours, let through or not.
-    pub foreign: usize,
 }
 
 /// Sends a plan through the guards.
 pub fn guard(mut plan: Plan, facts: &Facts<'_>) -> Guarded {
     let mut changes = std::mem::take(&mut plan.changes);
     let mut notes = std::mem::take(&mut plan.notes);
-    let foreign = changes.iter().filter(|change| change.foreign).count();
     if let Some((found, needed)) = facts.read_only {
         let hint = "give the credential the role or scope, then run again";
         hold(&mut changes, &mut plan.held, HoldKind::ReadOnly, hint, |_| {
@@ -159,7 +156,7 @@ pub fn guard(mut plan: Plan, facts: &Facts<'_>) -> Guarded {
     }
     plan.held.sort_by(|one, other| one.tag.cmp(&other.tag));
     let conclusive = facts.read_only.is_none() && plan.in_scope > 0;
-    Guarded { approved: ApprovedPlan { changes, notes }, plan, stopped, released, conclusive, foreign }
+    Guarded { approved: ApprovedPlan { changes, notes }, plan, stopped, released, conclusive }
 }
 
 /// Moves the changes that have a reason to stop from the plan to what is held.

@@ -17,7 +17,7 @@ mod reverse;
 #[cfg(test)]
 mod tests;
 
-pub use basis::{Basis, questioned, scope};
+pub use basis::{Basis, leaves_foreign, questioned, scope};
 pub use classify::{NameRules, Verdict, classify};
 pub use delay::{Delay, Timing};
 pub use draw::{RemoteRules, Rules, Sides, Unplaceable, draw};
@@ -162,7 +162,10 @@ pub struct PlannedChange {
 impl Plan {
     /// Whether nothing but agreement was found. Only such a plan may rest on an identity that was not asked for anew.
     pub fn is_quiet(&self) -> bool {
-        self.changes.is_empty() && self.notes.is_empty() && self.held.is_empty() && self.vanished == 0
+        // Our own write that does not show may have been one to another tag space.
+        let unseen = self.waiting.iter().any(|waiting| matches!(waiting.until, Some((Delay::Replica, _))));
+        let Self { changes, notes, held, vanished, .. } = self;
+        changes.is_empty() && notes.is_empty() && held.is_empty() && *vanished == 0 && !unseen
     }
 }
 

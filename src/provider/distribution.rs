@@ -304,6 +304,18 @@ impl Image {
         Ok(value.is_some_and(|value| value.is_ok_and(|value| value.target == *target)))
     }
 
+    /// Proves that a tag points at this now. The API compares nothing in a delete, so this is asked directly in front of one.
+    pub(super) async fn prove_at(&self, name: &TagName, target: &Target) -> Result<(), Fault> {
+        match self.get_value(name).await.map_err(before_write)? {
+            None => Err(absent(name)),
+            Some(Ok(value)) if value.target == *target => Ok(()),
+            Some(_) => {
+                let message = format!("the tag {name} was left as it is: somebody moved it since it was listed");
+                Err(Fault::new(FaultKind::Rejected, message))
+            }
+        }
+    }
+
     /// What a tag points at; the inner error is why that cannot be told. `None` after a 404.
     async fn get_value(&self, name: &TagName) -> Result<Option<Result<Value, String>>, Fault> {
         let segments = self.segments(["manifests", text(name)?]);

@@ -265,7 +265,7 @@ impl RemoteReport {
 
     /// Takes in what the guards left: counts, what is held, what waits. `quiet` keeps the names behind the counts.
     pub fn take_plan(&mut self, guarded: &Guarded, quiet: bool) {
-        let Guarded { approved, plan, stopped, released, conclusive: _, foreign: _ } = guarded;
+        let Guarded { approved, plan, stopped, released, conclusive: _ } = guarded;
         let count = |names: usize| names as u64;
         let (mut adopt, mut forget) = (Vec::new(), Vec::new());
         for note in approved.notes() {

@@ -34,6 +34,8 @@ pub struct Expected {
     pub pair: Pair,
     /// Why its repository cannot be told for certain.
     pub lost: Option<String>,
+    /// Why its latest pass failed, when that is not in the ledger.
+    pub broken: Option<String>,
     /// When its next pass is due.
     pub next_run: Option<Timestamp>,
     /// Since when a pass is under way.
@@ -43,7 +45,7 @@ pub struct Expected {
 impl Expected {
     /// A pair of which nothing else is known.
     pub fn new(pair: Pair) -> Self {
-        Self { pair, lost: None, next_run: None, running_since: None }
+        Self { pair, lost: None, broken: None, next_run: None, running_since: None }
     }
 }
 
@@ -178,7 +180,7 @@ impl Status {
 
 impl PairReport {
     fn new(expected: Expected, known: Option<PairStatus>, now: Timestamp) -> Self {
-        let Expected { pair: Pair { job, repository, remote }, lost, next_run, running_since } = expected;
+        let Expected { pair: Pair { job, repository, remote }, lost, broken, next_run, running_since } = expected;
         let last = known.as_ref().map(|known| &known.last);
         let open = |matter| {
             let unsettled = last.into_iter().flat_map(|last| &last.unsettled);
@@ -189,16 +191,17 @@ impl PairReport {
             job,
             repository,
             remote,
-            state: match (&lost, last) {
-                (Some(_), _) => PairState::Left(State::Unknown),
-                (None, Some(last)) => PairState::left(&last.state),
-                (None, None) => PairState::Never,
+            state: match (&lost, &broken, last) {
+                (Some(_), ..) => PairState::Left(State::Unknown),
+                (None, Some(_), _) => PairState::Left(State::Failed),
+                (None, None, Some(last)) => PairState::left(&last.state),
+                (None, None, None) => PairState::Never,
             },
             in_sync_since: known.as_ref().and_then(|known| known.in_sync_since).map(|since| since.to_string()),
             lag_seconds: known.as_ref().and_then(oldest).map(|since| now.duration_since(since).as_secs()),
             last_attempt: last.map(|last| last.ended.to_string()),
             last_success: known.as_ref().and_then(|known| known.last_success).map(|time| time.to_string()),
-            error: lost.or_else(|| last.and_then(|last| last.error.clone())),
+            error: lost.or(broken).or_else(|| last.and_then(|last| last.error.clone())),
             counts: last.and_then(|last| serde_json::from_str(&last.counts).ok()),
             plan: parked().next().map(|parked| parked.set.plan.clone()),
             plans: parked().map(Stopped::new).collect(),

@@ -12,8 +12,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::config::Settings;
-use crate::http::{Quota, Traffic};
+use super::notice;
+use crate::config::{RepositoriesFault, Settings};
+use crate::http::{Condition, Pool, Quota, Traffic};
 use crate::ledger::{Action, Outcome, Pair};
 use crate::report::status::Expected;
 use crate::report::{RemoteReport, State};
@@ -37,8 +38,8 @@ struct Notices {
     started: Timestamp,
     /// When the loop has to have turned again; `None` while it waits for something that may never come.
     deadline: Option<Instant>,
-    /// Whether it was told which pairs exist.
-    surveyed: bool,
+    /// Jobs whose repositories were found at least once.
+    found: BTreeSet<String>,
     ready: bool,
     pairs: BTreeMap<Pair, Standing>,
     /// Why the repositories of a job cannot be told.
@@ -47,6 +48,9 @@ struct Notices {
     due: BTreeMap<(String, String), Timestamp>,
     tallies: BTreeMap<String, Tally>,
     hooks: BTreeMap<HookEnd, u64>,
+    /// The connections in use.
+    pool: Arc<Pool>,
+    told: Arc<notice::Tally>,
 }
 
 /// What happened to a pair since the start.
@@ -55,7 +59,12 @@ struct Standing {
     running_since: Option<Timestamp>,
     /// As the latest pass left it.
     state: Option<State>,
+    /// Whether that pass ended by a bug, of which the ledger knows nothing.
+    broken: bool,
 }
+
+/// What there is to say of a pass that ended by a bug.
+const BROKEN: &str = "the latest pass ended by a bug, which the log describes";
 
 /// How the latest reload of the configuration ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +155,10 @@ pub struct Counted {
     pub due: BTreeMap<(String, String), Timestamp>,
     /// What became of webhooks.
     pub hooks: BTreeMap<HookEnd, u64>,
+    /// How servers are treated.
+    pub origins: Vec<Condition>,
+    /// What people were told.
+    pub told: Arc<notice::Tally>,
 }
 
 /// Whether the first pass of everything has ended.
@@ -153,8 +166,13 @@ pub struct Counted {
 pub enum Readiness {
     /// It has, once; what appears later does not take that back.
     Ready,
-    /// The daemon does not know yet what there is.
-    Surveying,
+    /// The daemon does not know yet what there is in this job.
+    Unfound {
+        /// The first such job.
+        job: String,
+        /// Why, when that could not be told; else it was not looked at yet.
+        why: Option<String>,
+    },
     /// These pairs have not ended a pass yet.
     Missing {
         /// How many.
@@ -175,13 +193,15 @@ impl Board {
             reload: Reload { taken: now, refused: None },
             started: now,
             deadline: Instant::now().checked_add(GRACE),
-            surveyed: false,
+            found: BTreeSet::new(),
             ready: false,
             pairs: BTreeMap::new(),
             lost: BTreeMap::new(),
             due: BTreeMap::new(),
             tallies: BTreeMap::new(),
             hooks: HookEnd::ALL.map(|end| (end, 0)).into(),
+            pool: Arc::default(),
+            told: Arc::default(),
         };
         notices.configure(settings);
         Self { notices: Mutex::new(notices) }
@@ -199,6 +219,12 @@ impl Board {
         }
     }
 
+    /// What is counted elsewhere: by the connections in use from now on, and by who tells people.
+    pub fn counts(&self, pool: Arc<Pool>, told: Arc<notice::Tally>) {
+        let mut notices = self.lock();
+        (notices.pool, notices.told) = (pool, told);
+    }
+
     /// The loop has turned, and will turn again at this time or sooner; `None` when nothing is due and it waits for signals.
     ///
     /// The promise is kept by a clock that nobody can set, from the moment of this call on.
@@ -207,30 +233,26 @@ impl Board {
         self.lock().deadline = wait.and_then(|wait| Instant::now().checked_add(wait.saturating_add(GRACE)));
     }
 
-    /// The pairs that exist now; what is not among them is forgotten.
-    pub fn instances(&self, pairs: &[Pair]) {
+    /// These are all pairs of a job, and what is not among them is forgotten; or why that could not be told, and its pairs are
+    /// unknown until it can.
+    pub fn found(&self, job: &str, found: &Result<Vec<Pair>, RepositoriesFault>) {
         let mut notices = self.lock();
-        let exist: BTreeSet<&Pair> = pairs.iter().collect();
-        notices.pairs.retain(|pair, _| exist.contains(pair));
-        for pair in pairs {
-            if !notices.pairs.contains_key(pair) {
-                notices.pairs.insert(pair.clone(), Standing::default());
+        match found {
+            Ok(pairs) => {
+                notices.lost.remove(job);
+                notices.found.insert(job.to_owned());
+                let exist: BTreeSet<&Pair> = pairs.iter().collect();
+                notices.retain(|pair| pair.job != job || exist.contains(pair));
+                for pair in pairs {
+                    if !notices.pairs.contains_key(pair) {
+                        notices.pairs.insert(pair.clone(), Standing::default());
+                    }
+                }
+            }
+            Err(fault) => {
+                notices.lost.insert(job.to_owned(), fault.message.clone());
             }
         }
-        let instances: BTreeSet<(&str, &str)> =
-            pairs.iter().map(|pair| (pair.job.as_str(), pair.repository.as_str())).collect();
-        notices.due.retain(|(job, repository), _| instances.contains(&(job.as_str(), repository.as_str())));
-        notices.surveyed = true;
-        notices.see_readiness();
-    }
-
-    /// Whether the repositories of a job could be told, and why not; its pairs are unknown while they cannot.
-    pub fn found(&self, job: &str, fault: Option<String>) {
-        let mut notices = self.lock();
-        match fault {
-            Some(fault) => notices.lost.insert(job.to_owned(), fault),
-            None => notices.lost.remove(job),
-        };
         notices.see_readiness();
     }
 
@@ -253,15 +275,19 @@ impl Board {
 
     /// A pass over a pair has ended.
     pub fn ended(&self, pair: &Pair, report: &RemoteReport, ended: Timestamp) {
+        self.lock().end(pair, report, ended, false);
+    }
+
+    /// A pass over a pair has ended by a bug, without saying how. Gives what there is to say of it; `None` where none was under
+    /// way.
+    pub fn broken(&self, pair: &Pair, ended: Timestamp) -> Option<RemoteReport> {
         let mut notices = self.lock();
-        let began = notices.pairs.get_mut(pair).and_then(|standing| {
-            standing.state = Some(report.state);
-            standing.running_since.take()
-        });
-        if let Some(tally) = notices.tallies.get_mut(&pair.remote) {
-            tally.count(report, began.map(|began| ended.duration_since(began).as_secs_f64().max(0.0)));
-        }
-        notices.see_readiness();
+        notices.pairs.get(pair)?.running_since?;
+        let mut report = RemoteReport::new(&pair.remote);
+        report.fail(BROKEN, Some("report it with these lines".to_owned()));
+        report.state = State::Failed;
+        notices.end(pair, &report, ended, true);
+        Some(report)
     }
 
     /// Counts of pairs by state and the next run, for one line.
@@ -294,12 +320,13 @@ impl Board {
     pub fn readiness(&self) -> Readiness {
         let notices = self.lock();
         let mut missing = notices.missing();
-        match missing.next() {
+        match (notices.unfound().next(), missing.next()) {
             _ if notices.ready => Readiness::Ready,
-            Some(first) => {
+            (Some(job), _) => Readiness::Unfound { job: job.to_owned(), why: notices.lost.get(job).cloned() },
+            (None, Some(first)) => {
                 Readiness::Missing { missing: missing.count() + 1, of: notices.pairs.len(), first: first.clone() }
             }
-            None => Readiness::Surveying,
+            (None, None) => Readiness::Ready,
         }
     }
 
@@ -317,6 +344,8 @@ impl Board {
             tallies: notices.tallies.clone(),
             due: notices.due.clone(),
             hooks: notices.hooks.clone(),
+            origins: notices.pool.conditions(),
+            told: Arc::clone(&notices.told),
         }
     }
 
@@ -339,6 +368,7 @@ impl Board {
             lost: notices.lost.get(&pair.job).cloned(),
             next_run: notices.due.get(&(pair.job.clone(), pair.repository.clone())).copied(),
             running_since: standing.running_since,
+            broken: standing.broken.then(|| BROKEN.to_owned()),
             ..Expected::new(pair.clone())
         });
         expected.chain(notices.unseen()).collect()
@@ -361,8 +391,19 @@ impl Notices {
                 self.tallies.insert(remote.to_owned(), Tally::default());
             }
         }
-        self.lost.retain(|job, _| settings.jobs.iter().any(|known| known.name == *job));
+        let jobs: BTreeSet<&str> = settings.jobs.iter().map(|job| job.name.as_str()).collect();
+        self.lost.retain(|job, _| jobs.contains(job.as_str()));
+        self.found.retain(|job| jobs.contains(job.as_str()));
+        self.retain(|pair| jobs.contains(pair.job.as_str()));
         self.settings = settings;
+    }
+
+    /// Forgets all other pairs.
+    fn retain(&mut self, stays: impl Fn(&Pair) -> bool) {
+        self.pairs.retain(|pair, _| stays(pair));
+        let instances: BTreeSet<(&str, &str)> =
+            self.pairs.keys().map(|pair| (pair.job.as_str(), pair.repository.as_str())).collect();
+        self.due.retain(|(job, repository), _| instances.contains(&(job.as_str(), repository.as_str())));
     }
 
     /// Jobs whose repositories could not be told from the start, under the name that the configuration has for them: what
@@ -379,15 +420,30 @@ impl Notices {
         })
     }
 
-    fn see_readiness(&mut self) {
-        self.ready |= self.surveyed && self.missing().next().is_none();
+    fn end(&mut self, pair: &Pair, report: &RemoteReport, ended: Timestamp, broken: bool) {
+        let began = self.pairs.get_mut(pair).and_then(|standing| {
+            (standing.state, standing.broken) = (Some(report.state), broken);
+            standing.running_since.take()
+        });
+        if let Some(tally) = self.tallies.get_mut(&pair.remote) {
+            tally.count(report, began.map(|began| ended.duration_since(began).as_secs_f64().max(0.0)));
+        }
+        self.see_readiness();
     }
 
-    /// Pairs that nobody has looked at yet. Where repositories cannot be told there is nothing to look at.
+    fn see_readiness(&mut self) {
+        self.ready |= self.unfound().next().is_none() && self.missing().next().is_none();
+    }
+
+    /// Jobs of which nobody knows yet what there is in them.
+    fn unfound(&self) -> impl Iterator<Item = &str> {
+        let jobs = self.settings.jobs.iter().map(|job| job.name.as_str());
+        jobs.filter(|job| !self.found.contains(*job))
+    }
+
+    /// Pairs that nobody has looked at yet.
     fn missing(&self) -> impl Iterator<Item = &Pair> {
-        let missing =
-            self.pairs.iter().filter(|(pair, standing)| standing.state.is_none() && !self.lost.contains_key(&pair.job));
-        missing.map(|(pair, _)| pair)
+        self.pairs.iter().filter(|(_, standing)| standing.state.is_none()).map(|(pair, _)| pair)
     }
 }
 

@@ -25,7 +25,7 @@ use super::signals::{self, Signal};
 use super::systemd::{Manager, watchdog};
 use super::watch::{Change, Watch};
 use super::web::Desk;
-use crate::config::{ConfigFault, NotifySettings, Repositories, RepositoriesFault, Repository, Settings};
+use crate::config::{ConfigFault, Repositories, RepositoriesFault, Repository, Settings};
 use crate::ledger::{Ledger, LedgerFault, LedgerRead as _, Pair, SqliteLedger, StateDirectory};
 use crate::report::RemoteReport;
 use crate::source::refs_directory;
@@ -99,7 +99,7 @@ enum Event {
     },
     /// People decided about sets of these pairs.
     Decided(Vec<Pair>),
-    Reloaded(Result<Settings, ConfigFault>),
+    Reloaded(Box<Result<Settings, ConfigFault>>),
 }
 
 /// A repository, and where its refs are if that was not known yet.
@@ -217,6 +217,10 @@ impl Daemon {
     fn begin(&mut self) {
         let jitter = self.configuration.settings.daemon.jitter;
         self.agenda.configure(self.configuration.timetables(), jitter, self.clock.now());
+        let jobs = self.configuration.settings.jobs.iter().map(|job| job.name.clone());
+        let announcer = locked(&self.announcer);
+        announcer.configured(jobs);
+        self.board.counts(Arc::clone(&self.configuration.pool), Arc::clone(announcer.tally()));
     }
 
     /// Goes on until there is nothing left to do after a request to stop.
@@ -264,10 +268,7 @@ impl Daemon {
                 let _bounded = tokio::time::timeout(END_WITHIN, listening.close()).await;
             }
         };
-        let announcer = std::mem::replace(
-            &mut *locked(&self.announcer),
-            Announcer::new(&NotifySettings::default(), Arc::clone(&self.ledger) as Arc<dyn Ledger>),
-        );
+        let announcer = std::mem::take(&mut *locked(&self.announcer));
         let written = async {
             match tokio::time::timeout(END_WITHIN, self.ledger.flush()).await {
                 Ok(Ok(())) => {}
@@ -333,8 +334,9 @@ impl Daemon {
                 if number != self.configuration.number || self.stop.is_cancelled() => {}
             Event::Found { job, found, .. } => self.found(&job, found, now),
             Event::FindsLate { job, .. } => {
-                tracing::warn!(job, "The disk of the repositories does not answer.");
-                self.board.found(&job, Some("the disk of its repositories does not answer".to_owned()));
+                let message = "their disk does not answer".to_owned();
+                tracing::warn!(job, error = message, "The repositories could not be found yet.");
+                self.said(&job, &Err(RepositoriesFault { message, hint: None }), now);
             }
             Event::Ended { pair, start, revisit } => {
                 self.agenda.ended(&pair, start);
@@ -352,7 +354,7 @@ impl Daemon {
                 }
             }
             Event::Decided(pairs) => pairs.iter().for_each(|pair| self.agenda.ask_pair(pair, now)),
-            Event::Reloaded(settings) => self.reloaded(settings),
+            Event::Reloaded(settings) => self.reloaded(*settings),
         }
     }
 
@@ -361,10 +363,9 @@ impl Daemon {
         if self.stop.is_cancelled() {
             return;
         }
-        let mut report = RemoteReport::new(&pair.remote);
-        report.fail("the pass ended by a bug in tagsyncd", Some("report it with the lines of the log".to_owned()));
-        self.board.ended(pair, &report, now);
-        locked(&self.announcer).pair_ended(pair, &report, now);
+        if let Some(report) = self.board.broken(pair, now) {
+            locked(&self.announcer).pair_ended(pair, &report, now);
+        }
     }
 
     /// A whole job is wanted, by somebody from outside.
@@ -435,33 +436,27 @@ impl Daemon {
     }
 
     fn found(&mut self, job: &str, found: Result<Vec<Found>, RepositoriesFault>, now: Timestamp) {
-        let repositories = match found {
+        let (repositories, fault) = match found {
             Ok(found) => {
-                self.board.found(job, None);
-                Some(
-                    found
-                        .into_iter()
-                        .map(|Found { repository, refs }| {
-                            if let Some(refs) = refs {
-                                self.refs.insert(repository.path.clone(), refs);
-                            }
-                            repository
-                        })
-                        .collect(),
-                )
+                let known = |Found { repository, refs }| {
+                    if let Some(refs) = refs {
+                        self.refs.insert(repository.path.clone(), refs);
+                    }
+                    repository
+                };
+                (Some(found.into_iter().map(known).collect()), None)
             }
             Err(fault) => {
                 tracing::warn!(job, error = fault.message, hint = fault.hint, "The repositories could not be found.");
-                self.board.found(job, Some(fault.message));
-                None
+                (None, Some(fault))
             }
         };
         for repository in self.agenda.found(job, repositories, now) {
             tracing::warn!(job, repository, "The repository is not there any more; it is left alone from now on.");
         }
-        let pairs = self.agenda.pairs();
-        self.board.instances(&pairs);
-        locked(&self.announcer).configured(pairs);
+        let pairs = || self.agenda.pairs().into_iter().filter(|pair| pair.job == job).collect();
+        let found = fault.map_or_else(|| Ok(pairs()), Err);
+        self.said(job, &found, now);
         for (_, repository) in self.agenda.repositories().filter(|(name, _)| *name == job) {
             self.schedule(job, &repository.name);
         }
@@ -471,6 +466,12 @@ impl Daemon {
         if let Some(watch) = &mut self.watch {
             watch.repositories(&self.refs.values().cloned().collect());
         }
+    }
+
+    /// Says what was found of a job to whoever shows or tells it.
+    fn said(&self, job: &str, found: &Result<Vec<Pair>, RepositoriesFault>, now: Timestamp) {
+        self.board.found(job, found);
+        locked(&self.announcer).found(job, found, now);
     }
 
     fn schedule(&self, job: &str, repository: &str) {
@@ -542,7 +543,7 @@ impl Daemon {
         self.manager.reloading();
         let (file, events) = (self.configuration.settings.file.clone(), self.events.clone());
         tokio::spawn(async move {
-            let _ended = events.send(Event::Reloaded(load(&file).await));
+            let _ended = events.send(Event::Reloaded(Box::new(load(&file).await)));
         });
     }
 
@@ -584,8 +585,8 @@ impl Daemon {
             }
         }
         if settings.notify != self.configuration.settings.notify {
-            // It still tells what is to be told by the former settings.
-            tokio::spawn(self.tell(&settings.notify).stop());
+            // It still tells first what is to be told by the former settings.
+            locked(&self.announcer).renew(&settings.notify, Arc::clone(&self.ledger) as Arc<dyn Ledger>);
         }
         if self.configuration.settings.daemon.state != settings.daemon.state {
             tracing::warn!(state = %self.directory, "`daemon.state` has changed; that takes effect with a restart.");
@@ -594,13 +595,6 @@ impl Daemon {
         self.settings.send_replace(Arc::clone(&settings));
         self.begin();
         Ok(settings)
-    }
-
-    /// From now on people are told as these settings say. Gives who told them so far.
-    fn tell(&self, settings: &NotifySettings) -> Announcer {
-        let announcer = Announcer::new(settings, Arc::clone(&self.ledger) as Arc<dyn Ledger>);
-        announcer.configured(self.agenda.pairs());
-        std::mem::replace(&mut *locked(&self.announcer), announcer)
     }
 
     fn desk(&self) -> Desk {

@@ -13,6 +13,7 @@ pub mod board;
 mod clock;
 mod configuration;
 mod daemon;
+mod host;
 mod listening;
 pub mod notice;
 mod passes;
@@ -23,3 +24,4 @@ pub mod web;
 
 pub use clock::{Clock, SystemClock};
 pub use daemon::{Beginning, ServiceFault, run};
+pub use host::host_name;

@@ -15,7 +15,7 @@ use crate::http::Transport;
 use crate::ledger::{HistoryQuery, Ledger, LedgerFault, Outcome, Pair, PairState, Parked, ParkedSet, Pin, REPLICA_LAG};
 use crate::plan::{
     ApprovedPlan, Basis, Delay, Effect, Facts, Guarded, Plan, PlannedChange, Policy, Resolved, Rules, Sides, Timing,
-    draw, effects, guard, missing_targets, questioned, resolve, reverse, scope, standing,
+    draw, effects, guard, leaves_foreign, missing_targets, questioned, resolve, reverse, scope, standing,
 };
 use crate::provider::{Access, Connection, Fault, FaultKind, Identity, Provider};
 use crate::report::RemoteReport;
@@ -50,7 +50,7 @@ impl From<ConfigFault> for PairFault {
     }
 }
 
-/// The pass over one pair. Gives over which names an `exact` pass has now completed here, if one has.
+/// The pass over one pair. Gives the rules that have now had their way here, if they have.
 pub(super) async fn pass(
     job: &JobSettings,
     pair: &Pair,
@@ -101,30 +101,28 @@ struct Known {
 }
 
 impl Pass<'_> {
-    /// The whole pass over the pair, in the order of the contract. Gives over which names an `exact` pass has now
-    /// completed here, if one has.
+    /// The whole pass over the pair, in the order of the contract. Gives the rules that have now had their way here, if they
+    /// have.
     async fn run(&self, report: &mut RemoteReport) -> Result<Option<String>, PairFault> {
         let mut state = self.read_pair().await?;
-        let known = self.identify(&state).await?;
+        self.note_returns(&mut state).await?;
+        let mut known = self.identify(&state).await?;
         self.bind(&mut state, &known, report).await?;
         let mut changes = self.recover(&mut state, report).await?;
         let began = Timestamp::now();
         let mut listed = self.list(&state).await?;
         let arrived = self.arrived(&state, &listed.snapshot).await?;
         let mut plan = self.plan(&state, &listed.snapshot, &arrived).await?;
-        let known = if plan.is_quiet() || known.asked_now {
-            known
-        } else {
-            // Only full agreement may rest on who answered an hour ago.
-            let known = self.ask_identity(&state).await?;
-            if self.bind(&mut state, &known, report).await? {
-                listed = self.list(&state).await?;
-            }
-            plan = self.plan(&state, &listed.snapshot, &arrived).await?;
-            known
-        };
-        // Nor may anything but agreement rest on what a tag pointed at before.
         loop {
+            // Only full agreement may rest on who answered an hour ago.
+            if !plan.is_quiet() && !known.asked_now {
+                known = self.ask_identity(&state).await?;
+                if self.bind(&mut state, &known, report).await? {
+                    listed = self.list(&state).await?;
+                }
+                plan = self.plan(&state, &listed.snapshot, &arrived).await?;
+            }
+            // Nor may anything but agreement rest on what a tag pointed at before.
             let doubtful = listed.doubtful(self.questioned(&plan, &state, &listed.snapshot));
             if doubtful.is_empty() {
                 break;
@@ -137,7 +135,7 @@ impl Pass<'_> {
         let guarded = guard(plan, &self.facts(&state, &known, &decisions));
         report.take_plan(&guarded, self.run.verbose);
         decisions.explain_refusals(&guarded, report);
-        let Guarded { approved, plan, stopped, released, conclusive, foreign } = guarded;
+        let Guarded { approved, plan, stopped, released, conclusive } = guarded;
         let Mode::Sync(ledger) = &self.run.mode else {
             report.take_pending(&approved);
             return Ok(None);
@@ -146,18 +144,23 @@ impl Pass<'_> {
         self.remember_looks(&state, &remote, looks.as_ref(), began, ledger).await?;
         let remembers = looks.is_some();
         if let Purpose::Undo { run, .. } = &self.run.purpose {
+            let before = Timestamp::now();
             let put_back = self.put_back(*run, approved, ledger, &state, &remote).await?;
-            self.remember_writes(&put_back, remembers, ledger).await?;
+            self.remember_writes(&put_back, before, remembers, ledger).await?;
             changes.extend(put_back);
             report.take_applied(changes);
             return Ok(None);
         }
         self.take_approvals(&released, ledger).await?;
-        self.note_absences(&plan, ledger, &state).await?;
+        self.note_absences(&plan, ledger, &state, &remote).await?;
+        let foreign = approved.changes().iter().filter(|change| change.foreign).count();
+        let before = Timestamp::now();
         let applied = apply(approved, &self.writer(ledger)).await?;
-        self.remember_writes(&applied, remembers, ledger).await?;
+        self.remember_writes(&applied, before, remembers, ledger).await?;
+        let overwritten = applied.iter().filter(|applied| applied.change.foreign && applied.succeeded()).count();
         changes.extend(applied);
-        let overwritten = changes.iter().filter(|applied| applied.change.foreign && applied.succeeded()).count();
+        let no_open = BTreeSet::new();
+        let leaves_foreign = leaves_foreign(&plan, self.sides(&state, &remote, &no_open));
         report.take_applied(changes);
         if conclusive && (!stopped.is_empty() || !state.parked.is_empty()) {
             let parked: Vec<ParkedSet> = stopped.into_iter().map(|stopped| stopped.set).collect();
@@ -171,7 +174,9 @@ impl Pass<'_> {
         if !unpinned.is_empty() {
             ledger.unpin(self.pair, &unpinned).await?;
         }
-        Ok((self.job.policy == Policy::Exact && overwritten == foreign).then(|| self.scope()))
+        let is_complete = conclusive && overwritten == foreign && !leaves_foreign;
+        // Under another policy, strays gather that nobody has approved: a later `exact` pass is a first one again.
+        Ok((is_complete || self.job.policy != Policy::Exact).then(|| self.scope()))
     }
 
     /// Uses up the approvals that this pass acts on, before it does. One that a person took back meanwhile ends the pass.
@@ -332,14 +337,14 @@ impl Pass<'_> {
     }
 
     /// Remembers what was written, which the remote has just confirmed, where looks are remembered at all. Whatever else was
-    /// touched is looked at by the next pass.
+    /// touched is looked at by the next pass. All of it counts from before the first write.
     async fn remember_writes(
         &self,
         changes: &[Applied],
+        confirmed: Timestamp,
         remembers: bool,
         ledger: &Arc<dyn Ledger>,
     ) -> Result<(), LedgerFault> {
-        let confirmed = Timestamp::now();
         let written = |applied: &Applied| {
             let new = applied.change.new.as_ref().filter(|_| remembers && applied.succeeded())?;
             Some((applied.change.remote_name.clone(), sighting(new, confirmed)?))
@@ -409,9 +414,9 @@ impl Pass<'_> {
         }
     }
 
-    /// Over which names an `exact` pass has a say here.
+    /// By which rules, and over which names, a pass has a say here.
     fn scope(&self) -> String {
-        scope(&self.job.selection, &self.settings.mapping, &self.settings.rule)
+        scope(&self.rules(), &self.settings.mapping, &self.settings.rule)
     }
 
     /// What a run did here, as the history tells it once its interrupted writes are settled.
@@ -437,20 +442,41 @@ impl Pass<'_> {
         (self.run.grace == Grace::Keep).then_some(grace)
     }
 
-    /// Remembers since when names wait for their deletion; what is back in the source, or gone on both sides, is forgotten.
-    async fn note_absences(&self, plan: &Plan, ledger: &Arc<dyn Ledger>, state: &PairState) -> Result<(), PairFault> {
-        let known = &state.lately.absences;
-        let waiting = plan.waiting.iter().filter(|waiting| matches!(waiting.until, Some((Delay::Grace, _))));
-        let absent: BTreeSet<&TagName> = waiting.map(|waiting| &waiting.tag).collect();
-        let still = |tag: &TagName| {
-            self.side.snapshot.get(tag).is_none() && (state.records.contains_key(tag) || absent.contains(tag))
-        };
-        let ended: Vec<TagName> = known.keys().filter(|tag| !still(tag)).cloned().collect();
-        let new: Vec<TagName> = absent.into_iter().filter(|tag| !known.contains_key(*tag)).cloned().collect();
-        if !new.is_empty() || !ended.is_empty() {
-            ledger.note_absences(self.pair, &new, &ended, self.now).await?;
+    /// Forgets the absence of what is back in the source, first thing: whatever becomes of this pass, the return was seen.
+    async fn note_returns(&self, state: &mut PairState) -> Result<(), LedgerFault> {
+        let Mode::Sync(ledger) = &self.run.mode else { return Ok(()) };
+        let absences = &mut state.lately.absences;
+        let back: Vec<TagName> = absences.keys().filter(|tag| self.side.snapshot.get(tag).is_some()).cloned().collect();
+        if back.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        absences.retain(|tag, _| self.side.snapshot.get(tag).is_none());
+        ledger.note_absences(self.pair, &[], &back, self.now).await
+    }
+
+    /// Remembers since when names wait for their deletion, and forgets it of what is gone on both sides. What is parked, or
+    /// held, after its wait stays as absent as it is.
+    async fn note_absences(
+        &self,
+        plan: &Plan,
+        ledger: &Arc<dyn Ledger>,
+        state: &PairState,
+        remote: &RemoteSnapshot,
+    ) -> Result<(), LedgerFault> {
+        let known = &state.lately.absences;
+        // A time that is still to come was told by a clock that was wrong.
+        let is_unknown = |tag: &&TagName| known.get(*tag).is_none_or(|since| *since > self.now);
+        let waiting = plan.waiting.iter().filter(|waiting| matches!(waiting.until, Some((Delay::Grace, _))));
+        let absent = waiting.map(|waiting| &waiting.tag).filter(|tag| self.side.snapshot.get(tag).is_none());
+        let new: Vec<TagName> = absent.filter(is_unknown).cloned().collect();
+        let rules = remote_rules(self.settings, &|_| false);
+        let is_there = |tag: &TagName| rules.place(tag).is_ok_and(|name| remote.get(&name).is_some());
+        let ended = known.keys().filter(|tag| !state.records.contains_key(*tag) && !is_there(tag));
+        let ended: Vec<TagName> = ended.cloned().collect();
+        if new.is_empty() && ended.is_empty() {
+            return Ok(());
+        }
+        ledger.note_absences(self.pair, &new, &ended, self.now).await
     }
 
     /// The names that this run is about to put back against the source, or against what nobody can tell yet.

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{join, join_all};
 use tagsyncd::http::{
-    Authorization, Client, ClosedBy, ExchangedToken, FaultKind, HttpSettings, Pool, RegistryCredentials, Token,
-    Transport,
+    Authorization, Client, ClosedBy, Credential, ExchangedToken, FaultKind, HttpSettings, Pool, RegistryCredentials,
+    Token, Transport,
 };
 
 use crate::clients::{CANARY, client_with, quick, read, seconds_until, time_in, transport, write};
@@ -74,6 +74,40 @@ async fn a_refused_credential_is_tried_once_in_a_quarter_of_an_hour() {
     revoked.store(false, Ordering::Relaxed);
     assert!(join_all((0..20).map(|_| read(&client))).await.iter().all(Result::is_ok));
     assert!(pool.conditions().iter().all(|condition| condition.reason.is_none()));
+}
+
+#[tokio::test]
+async fn tokens_that_are_refused_one_after_the_other_make_new_ones_wait() {
+    let good = |sent: Option<&str>| sent.is_none_or(|sent| sent.contains("good"));
+    let server = Server::start(move |_, seen| match good(seen.header("authorization")) {
+        true => Answer::json("\"ok\""),
+        false => Answer::new(401, &[], "{\"message\":\"401 Unauthorized\"}"),
+    })
+    .await;
+    let pool = Arc::new(Pool::new());
+    let transport = Transport::new(&pool, HttpSettings::default());
+    let connect = |token: String| Client::new(&transport, server.url.clone(), bearer(&token));
+    let known = connect("good".into()).await.unwrap();
+    read(&known).await.unwrap();
+    let before = server.count();
+    for number in 0..100 {
+        let client = connect(format!("bad{number}")).await.unwrap();
+        assert_eq!(read(&client).await.unwrap_err().kind, FaultKind::Unauthorized);
+    }
+    assert_eq!(server.count() - before, 5);
+    assert!(pool.conditions().len() < 10, "{}", pool.conditions().len());
+    // Who is known, and who brings none, is let in; another one has to wait.
+    read(&known).await.unwrap();
+    read(&Client::new(&transport, server.url.clone(), Credential::none()).await.unwrap()).await.unwrap();
+    let other = connect("good, too".into()).await.unwrap();
+    let fault = read(&other).await.unwrap_err();
+    assert!(fault.message.contains("refused several other credentials"), "{fault}");
+    later(QUARTER).await;
+    read(&other).await.unwrap();
+    // Nobody asks with the others any more.
+    later(QUARTER).await;
+    let _another = connect("good as well".into()).await.unwrap();
+    assert!(pool.conditions().len() <= 4, "{}", pool.conditions().len());
 }
 
 #[tokio::test]

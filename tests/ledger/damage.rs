@@ -154,3 +154,28 @@ async fn a_changed_row_is_a_fault() {
         assert!(fault.message.contains("damaged"), "{change}: {fault}");
     }
 }
+
+#[tokio::test]
+async fn an_absence_keeps_its_age_until_it_ends_or_cannot_be_trusted() {
+    let (state, _) = small().await;
+    let tags = ["a", "b", "c"].map(name);
+    let ledger = state.open();
+    ledger.note_absences(&pair(), &tags, &[], at(1)).await.unwrap();
+    ledger.note_absences(&pair(), &tags[1..2], &tags[2..], at(2)).await.unwrap();
+    ledger.close().await.unwrap();
+    let absences = async || state.reader().read_pair(&pair(), at(4)).await.unwrap().lately.absences;
+    let known = BTreeMap::from([(tags[0].clone(), at(1)), (tags[1].clone(), at(2))]);
+    assert_eq!(absences().await, known);
+
+    alter(&state.directory.ledger(), "UPDATE absences SET since = since - 1 WHERE tag = CAST('a' AS BLOB)");
+    assert_eq!(absences().await, BTreeMap::from([(tags[1].clone(), at(2))]));
+    let ledger = state.open();
+    ledger.note_absences(&pair(), &tags[..1], &[], at(3)).await.unwrap();
+    ledger.flush().await.unwrap();
+    assert_eq!(absences().await[&tags[0]], at(3));
+
+    let identity = Identity { space: "2".into(), access: Access::Write };
+    ledger.bind(&pair(), "source", &identity, at(4), true).await.unwrap();
+    ledger.flush().await.unwrap();
+    assert!(absences().await.is_empty());
+}

@@ -71,6 +71,13 @@ impl Watched {
         Arc::new(settings(self.folder.path(), remotes))
     }
 
+    /// All repositories were found, and these are all pairs.
+    pub fn found(&self, pairs: &[Pair]) {
+        for job in ["core", "libraries"] {
+            self.board.found(job, &Ok(pairs.iter().filter(|pair| pair.job == job).cloned().collect()));
+        }
+    }
+
     /// A file beside the state directory.
     pub fn path(&self, name: &str) -> std::path::PathBuf {
         self.folder.path().join(name)
@@ -138,7 +145,7 @@ impl Watched {
             let repository = format!("lib-{}{}", ["alpha", "config", "metrics", "parser", "wire"][at % 5], at / 5);
             pairs.extend(["gitlab", "codearts"].map(|remote| pair("libraries", &repository, remote)));
         }
-        self.board.instances(&pairs);
+        self.found(&pairs);
         let [gitlab, codearts, images] = [&pairs[0], &pairs[1], &pairs[2]];
         let deleted: Vec<Unsettled> = (1..=24)
             .map(|at| {
@@ -226,7 +233,7 @@ impl Watched {
         let before = |minutes: i64| now - SignedDuration::from_mins(minutes);
         let mut pairs: Vec<Pair> = ["gitlab", "codearts", "images"].map(|remote| pair("core", "core", remote)).into();
         pairs.extend((0..repositories).map(|at| pair("libraries", &format!("lib-{at}"), "gitlab")));
-        self.board.instances(&pairs);
+        self.found(&pairs);
         for pair in &pairs {
             self.passed(pair, before(60 * 24 * 9), State::InSync, None, &[]).await;
             self.passed(pair, before(2), State::InSync, None, &[]).await;

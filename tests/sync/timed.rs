@@ -15,6 +15,7 @@ async fn pass(world: &World) -> RemoteReport {
     let settings = load(&world.program.path("config.toml")).unwrap();
     let directory = StateDirectory::resolve(Some(&world.program.path("state")), None).unwrap();
     let lock = directory.lock().unwrap();
+    lock.serve().unwrap();
     let run_settings = Run {
         id: uuid::Uuid::now_v7(),
         purpose: Purpose::Agree,
@@ -42,14 +43,20 @@ async fn a_daemon_deletes_what_stays_absent_and_not_what_comes_back() {
     world.age(2);
     world.repository.delete_tag("back");
     world.repository.delete_tag("gone");
+    let explain = || world.program.run(&["explain", "core", "gone"]).expect(0).stdout;
+    assert!(explain().contains("its absence counts from the daemon's next pass on"), "{}", explain());
     let first = pass(&world).await;
     assert_eq!((first.state, first.waiting.len()), (State::Waiting, 2), "{first:?}");
     assert!(first.waiting[0].reason.starts_with("gone from the source; deleted if it is still gone at "), "{first:?}");
     let revisit = first.revisit.expect("a time to come again");
     assert!(revisit > jiff::Timestamp::now() && revisit < jiff::Timestamp::now() + jiff::SignedDuration::from_mins(11));
 
-    let explained = world.program.run(&["explain", "core", "gone"]).expect(0).stdout;
+    let explained = explain();
     assert!(explained.contains("delete_grace") && explained.contains("absent from the source since"), "{explained}");
+    // Once the daemon is gone, nothing waits any more.
+    std::fs::remove_file(world.program.path("state/lock")).unwrap();
+    let explained = explain();
+    assert!(explained.contains("`--sync` deletes at once"), "{explained}");
 
     world.age(6);
     world.tag("back", 0);
@@ -67,6 +74,61 @@ async fn a_daemon_deletes_what_stays_absent_and_not_what_comes_back() {
     world.age(2);
     assert_eq!(world.program.sync(&[]).expect(0).remote()["counts"]["delete"], 1);
     assert_eq!(world.far(), expected(&[("kept", one)]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_in_a_first_exact_pass_still_needs_a_person() {
+    let world = World::new("policy = \"exact\"\ndelete_grace = \"10m\"", "");
+    world.tag("v1", 0);
+    world.put_far("theirs", FakeTag::lightweight(&world.commits[1]));
+    assert_eq!(pass(&world).await.waiting.len(), 1);
+    world.age(11);
+    let parked = pass(&world).await;
+    assert_eq!((parked.plans.len(), world.far().len()), (1, 2), "{parked:?}");
+    // The same question until somebody answers it.
+    let later = pass(&world).await;
+    assert_eq!(later.plan, parked.plan, "{later:?}");
+    world.program.run(&["approve", later.plan.as_ref().expect("it is parked")]).expect(0);
+    assert_eq!(pass(&world).await.counts.delete, 1);
+    // The next stray waits, but needs nobody any more.
+    world.put_far("theirs-too", FakeTag::lightweight(&world.commits[1]));
+    assert_eq!(pass(&world).await.waiting.len(), 1);
+    world.age(11);
+    assert_eq!(pass(&world).await.counts.delete, 1);
+    assert_eq!(world.far(), expected(&[("v1", &world.commits[0])]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn time_under_another_policy_ends_the_approval_of_exact() {
+    let world = World::new("policy = \"exact\"\ndelete_grace = \"0s\"", "");
+    world.tag("v1", 0);
+    pass(&world).await;
+    let exact = std::fs::read_to_string(world.program.path("config.toml")).unwrap();
+    world.program.configure(&exact.replace("\"exact\"", "\"mirror\""));
+    pass(&world).await;
+    world.put_far("theirs", FakeTag::lightweight(&world.commits[1]));
+    world.program.configure(&exact);
+    assert_eq!(pass(&world).await.plans.len(), 1);
+    assert_eq!(world.far().len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_return_that_only_a_failing_pass_saw_begins_the_grace_anew() {
+    let world = World::new("delete_grace = \"10m\"", "");
+    world.tag("back", 0);
+    world.tag("kept", 0);
+    pass(&world).await;
+    world.age(2);
+    world.repository.delete_tag("back");
+    assert_eq!(pass(&world).await.waiting.len(), 1);
+    world.tag("back", 0);
+    world.gitlab.server().on(When::any(), Effect::Answer(Reply::html(200)));
+    assert!(pass(&world).await.error.is_some());
+    world.gitlab.server().behave();
+    world.repository.delete_tag("back");
+    world.age(11);
+    assert_eq!(pass(&world).await.waiting.len(), 1);
+    assert_eq!(world.far().len(), 2);
 }
 
 #[test]
@@ -108,7 +170,7 @@ fn a_name_over_which_two_quarrel_is_left_alone_for_a_day() {
     let writes = world.writes();
     let held = world.program.sync(&[]).expect(3).remote();
     assert_eq!((&held["held"][0]["verdict"], &held["counts"]["held"]), (&json!("flapping"), &json!(1)), "{held}");
-    let explained = world.program.run(&["explain", "core", "v1"]).expect(3).stdout;
+    let explained = world.program.run(&["explain", "core", "v1"]).expect(0).stdout;
     assert!(explained.contains("put back too often"), "{explained}");
     assert_eq!(world.writes(), writes);
     world.age(24 * 60);

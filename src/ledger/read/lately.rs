@@ -3,9 +3,10 @@
 use jiff::{SignedDuration, Timestamp};
 use rusqlite::{Connection, Params, params};
 
-use super::{action, name, optional_value, time};
+use super::{action, blob, name, number, optional_value, time};
+use crate::ledger::checksum::Checksum;
 use crate::ledger::fault::Failure;
-use crate::ledger::{Lately, OwnWrite, REPLICA_LAG};
+use crate::ledger::{Lately, OwnWrite, Pair, REPLICA_LAG};
 use crate::tag::TagName;
 
 /// A name that was put back too often is left alone for a day, counted from the last of a row that took an hour at most.
@@ -15,6 +16,7 @@ const RESTORED: SignedDuration = SignedDuration::from_hours(25);
 pub(super) fn of_pair(
     connection: &Connection,
     id: i64,
+    pair: &Pair,
     bound: Option<Timestamp>,
     now: Timestamp,
 ) -> Result<Lately, Failure> {
@@ -24,7 +26,7 @@ pub(super) fn of_pair(
     writes(
         connection,
         "SELECT tag, action, old, new, time FROM history INDEXED BY history_by_pair
-         WHERE pair = ?1 AND time > ?2 AND outcome = 'done' ORDER BY time, id",
+         WHERE pair = ?1 AND time > ?2 AND outcome = 'done' ORDER BY id",
         params![id, since(REPLICA_LAG)],
         &mut lately,
     )?;
@@ -35,7 +37,8 @@ pub(super) fn of_pair(
         params![id, since(RESTORED)],
         &mut lately,
     )?;
-    absences(connection, "SELECT tag, since FROM absences WHERE pair = ?1", params![id], &mut lately)?;
+    let sql = "SELECT tag, since, checksum FROM absences WHERE pair = ?1";
+    absences(connection, sql, params![id], pair, &mut lately)?;
     Ok(lately)
 }
 
@@ -43,6 +46,7 @@ pub(super) fn of_pair(
 pub(super) fn of_name(
     connection: &Connection,
     id: i64,
+    pair: &Pair,
     bound: Option<Timestamp>,
     tag: &TagName,
 ) -> Result<Lately, Failure> {
@@ -51,7 +55,7 @@ pub(super) fn of_name(
     writes(
         connection,
         "SELECT tag, action, old, new, time FROM history INDEXED BY history_by_tag
-         WHERE tag = ?3 AND pair = ?1 AND time > ?2 AND outcome = 'done' ORDER BY time DESC, id DESC LIMIT 1",
+         WHERE tag = ?3 AND pair = ?1 AND time > ?2 AND outcome = 'done' ORDER BY id DESC LIMIT 1",
         params![id, bound, tag.as_bytes()],
         &mut lately,
     )?;
@@ -62,12 +66,8 @@ pub(super) fn of_name(
         params![id, bound, tag.as_bytes()],
         &mut lately,
     )?;
-    absences(
-        connection,
-        "SELECT tag, since FROM absences WHERE pair = ?1 AND tag = ?2",
-        params![id, tag.as_bytes()],
-        &mut lately,
-    )?;
+    let sql = "SELECT tag, since, checksum FROM absences WHERE pair = ?1 AND tag = ?2";
+    absences(connection, sql, params![id, tag.as_bytes()], pair, &mut lately)?;
     Ok(lately)
 }
 
@@ -95,11 +95,27 @@ fn restored(connection: &Connection, sql: &str, of: impl Params, lately: &mut La
     Ok(())
 }
 
-fn absences(connection: &Connection, sql: &str, of: impl Params, lately: &mut Lately) -> Result<(), Failure> {
+/// The checksum of an absence.
+pub(in super::super) fn absence_checksum(pair: Checksum, tag: &[u8], since: i64) -> i64 {
+    pair.bytes(tag).number(since).sum()
+}
+
+/// A row that is not as it was written is no fault: it is left out, and the grace begins anew.
+fn absences(
+    connection: &Connection,
+    sql: &str,
+    of: impl Params,
+    pair: &Pair,
+    lately: &mut Lately,
+) -> Result<(), Failure> {
+    let sum = Checksum::of("absences", pair);
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query(of)?;
     while let Some(row) = rows.next()? {
-        lately.absences.insert(name(row, 0)?, time(row, 1)?);
+        let is_as_written = absence_checksum(sum.clone(), blob(row, 0)?, number(row, 1)?) == number(row, 2)?;
+        if is_as_written {
+            lately.absences.insert(name(row, 0)?, time(row, 1)?);
+        }
     }
     Ok(())
 }

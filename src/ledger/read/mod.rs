@@ -12,6 +12,7 @@ use rusqlite::{Connection, OptionalExtension as _, Row, params};
 use uuid::Uuid;
 
 pub(super) use history::{history, pairs_of};
+pub(super) use lately::absence_checksum;
 
 use super::checksum::Checksum;
 use super::fault::Failure;
@@ -199,7 +200,7 @@ pub(super) fn pair_state(connection: &Connection, pair: &Pair, now: Timestamp) -
         parked: parked(&moment, id)?,
         pins: pins(&moment, id)?,
         sightings: sightings(&moment, id, pair)?,
-        lately: lately::of_pair(&moment, id, row.bound, now)?,
+        lately: lately::of_pair(&moment, id, pair, row.bound, now)?,
     })
 }
 
@@ -223,7 +224,7 @@ pub(super) fn name_state(connection: &Connection, pair: &Pair, tag: &TagName) ->
     state.parked.retain(|parked| parked.set.holds(tag));
     let last_success: Option<Option<i64>> =
         moment.query_row("SELECT last_success FROM passes WHERE pair = ?1", [id], |row| row.get(0)).optional()?;
-    state.lately = lately::of_name(&moment, id, row.bound, tag)?;
+    state.lately = lately::of_name(&moment, id, pair, row.bound, tag)?;
     state.last_success = last_success.flatten().map(timestamp).transpose()?;
     Ok(state)
 }

@@ -76,6 +76,8 @@ fn three_restorations_within_an_hour_hold_a_name_for_a_day() {
         (&[0, 10, 20], 20 + day - 1, true),
         (&[0, 10, 20], 20 + day, false),
         (&[0, 10, 20, 50_000], 50_001, true),
+        // A clock that ran ahead.
+        (&[day, day + 10, day + 20], 30, false),
     ] {
         let restored = restored.iter().map(|second| at(*second)).collect();
         let lately = Lately { restored: BTreeMap::from([(name(NAMES[0]), restored)]), ..Lately::default() };
@@ -86,4 +88,16 @@ fn three_restorations_within_an_hour_hold_a_name_for_a_day() {
         // Where both agree there is nothing to hold.
         assert!(plan_at(now, &lately, &near, &near, &near, Policy::Mirror).held.is_empty());
     }
+}
+
+#[test]
+fn a_create_waits_for_the_deletion_that_clears_its_way() {
+    let (source, known, remote) =
+        (source(&Side::from([("a/b", 1)])), records(&Side::from([("a", 1)])), remote(&far(&Side::from([("a", 1)]))));
+    let timing = Timing { now: at(0), grace: Some(SignedDuration::from_secs(100)), lately: &NOTHING_LATELY };
+    let plan = draw(Sides { timing, ..sides_of(&source, &known, &remote) }, &rules(Policy::Mirror), on_refs());
+    let until = Some((Delay::Grace, at(100)));
+    let waiting: Vec<_> = plan.waiting.iter().map(|waiting| (waiting.tag.clone(), waiting.until)).collect();
+    assert_eq!(waiting, [(name("a"), until), (name("a/b"), until)], "{plan:?}");
+    assert!(plan.held.is_empty() && plan.changes.is_empty());
 }

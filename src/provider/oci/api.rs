@@ -61,6 +61,14 @@ impl Registry {
         Ok(tag)
     }
 
+    /// Deletes a tag that is where it is to be. Its caller's look may be minutes old: a listing can come in between.
+    async fn delete_at(&self, name: &TagName, target: &Target) -> Result<(), Fault> {
+        self.image.prove_at(name, target).await?;
+        self.image.delete(name).await?;
+        self.forget(name);
+        Ok(())
+    }
+
     /// Puts back what the registry took along, and says what became of it.
     async fn put_back(&self, name: &TagName, target: &Target, siblings: &[TagName]) -> Fault {
         self.untags_all.store(true, Ordering::Relaxed);
@@ -145,8 +153,7 @@ impl Provider for Registry {
             }
         }
         if siblings.is_empty() {
-            self.image.delete(name).await?;
-            self.forget(name);
+            self.delete_at(name, &lease.target).await?;
             return Ok(());
         }
         if self.untags_all.load(Ordering::Relaxed) {
@@ -156,8 +163,7 @@ impl Provider for Registry {
         }
         // What the specification promises and some registries break: the other tags stay. So there is a way back first.
         self.image.keep(&lease.target).await?;
-        self.image.delete(name).await?;
-        self.forget(name);
+        self.delete_at(name, &lease.target).await?;
         for sibling in &siblings {
             match self.image.sees(sibling).await {
                 Ok(false) => {}

@@ -1,20 +1,23 @@
 //! How a message leaves: to a program, to a URL. And the heartbeat, which has none.
 
 use std::io;
+use std::pin::pin;
 use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 use tokio_util::sync::CancellationToken;
 
+use super::Pace;
 use crate::config::{Address, NotifySettings};
 use crate::http::{Authorization, Client, HttpSettings, Pool, Transport};
 use crate::text::{Printable, excerpt};
 
-/// How long a program may take.
-const COMMAND: Duration = Duration::from_secs(30);
+/// How long a program is still read from after its end: what it leaves in the background may hold its output for ever.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// How much of what a program prints is logged, in bytes.
 const OUTPUT: u64 = 4096;
@@ -33,21 +36,20 @@ pub(super) struct Channels {
     settings: NotifySettings,
     /// Of its own: nothing that happens here closes a gate for a pass.
     pool: Arc<Pool>,
-    /// The pause before the second try; each further one is twice as long.
-    pause: Duration,
+    pace: Pace,
     stop: CancellationToken,
 }
 
 impl Channels {
-    pub(super) fn new(settings: &NotifySettings, pause: Duration, stop: CancellationToken) -> Self {
-        Self { settings: settings.clone(), pool: Arc::new(Pool::new()), pause, stop }
+    pub(super) fn new(settings: &NotifySettings, pace: Pace, stop: CancellationToken) -> Self {
+        Self { settings: settings.clone(), pool: Arc::new(Pool::new()), pace, stop }
     }
 
     /// Tells everybody, each in several tries. Gives whether somebody was told.
     pub(super) async fn tell(&self, message: &[u8]) -> bool {
         let command = async {
             let Some(command) = &self.settings.command else { return None };
-            Some(self.persist("command", || run(command, message)).await)
+            Some(self.persist("command", || run(command, message, self.pace.patience)).await)
         };
         let url = async {
             let Some(url) = &self.settings.url else { return None };
@@ -69,7 +71,7 @@ impl Channels {
     where
         F: Future<Output = Result<(), String>>,
     {
-        let mut pause = self.pause;
+        let mut pause = self.pace.pause;
         for tried in 1..=TRIES {
             let Err(error) = attempt().await else { return true };
             if tried == TRIES || self.stop.is_cancelled() {
@@ -123,8 +125,31 @@ impl Channels {
     }
 }
 
-/// Starts the program with the message on its standard input, and logs what it says.
-async fn run(words: &[String], message: &[u8]) -> Result<(), String> {
+/// A program, with all that it started and that stays in its process group. Ends with this, unless it was let go.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn of(child: &Child) -> Self {
+        Self(child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?)))
+    }
+
+    fn let_go(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0 {
+            // Nobody is left to be ended where this fails.
+            let _gone = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
+/// Starts the program with the message on its standard input, and logs what it says. What it says by its exit counts, also
+/// when it leaves something running.
+async fn run(words: &[String], message: &[u8], patience: Duration) -> Result<(), String> {
     let (program, arguments) = words.split_first().ok_or("the command is empty")?;
     let shown = Printable::new(program);
     let failed = |fault: io::Error| format!("{shown} could not be run: {fault}");
@@ -133,25 +158,40 @@ async fn run(words: &[String], message: &[u8]) -> Result<(), String> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .process_group(0)
+        // It is waited for where nobody else does.
         .kill_on_drop(true)
         .spawn()
         .map_err(failed)?;
     let (input, output, complaints) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
-    let finished = async {
-        let feed = async {
-            if let Some(mut input) = input {
-                // A program that does not want to know more closes its end, which is no fault.
-                let _closed = input.write_all(message).await;
+    let group = Group::of(&child);
+    let (mut said, mut complained) = (Vec::new(), Vec::new());
+    let status;
+    let feed = async {
+        if let Some(mut input) = input {
+            // A program that does not want to know more closes its end, which is no fault.
+            let _closed = input.write_all(message).await;
+        }
+    };
+    {
+        let mut talk = pin!(async { tokio::join!(feed, read(output, &mut said), read(complaints, &mut complained)) });
+        let exit = async {
+            tokio::select! {
+                _ = &mut talk => (child.wait().await, true),
+                status = child.wait() => (status, false),
             }
         };
-        let ((), said, complained) = tokio::join!(feed, read(output), read(complaints));
-        (child.wait().await, said, complained)
-    };
-    let (status, said, complained) = tokio::time::timeout(COMMAND, finished)
-        .await
-        .map_err(|_| format!("{shown} did not finish within {} seconds", COMMAND.as_secs()))?;
-    let status = status.map_err(failed)?;
-    let said = excerpt(&[said, complained].concat(), OUTPUT as usize);
+        let (exit, silent) = tokio::time::timeout(patience, exit)
+            .await
+            .map_err(|_| format!("{shown} did not finish within {} seconds", patience.as_secs()))?;
+        group.let_go();
+        status = exit.map_err(failed)?;
+        if !silent {
+            let _cut = tokio::time::timeout(LINGER, talk).await;
+        }
+    }
+    said.append(&mut complained);
+    let said = excerpt(&said, OUTPUT as usize);
     if !said.is_empty() {
         tracing::info!(command = %shown, output = said, "The program for notifications printed something.");
     }
@@ -159,11 +199,9 @@ async fn run(words: &[String], message: &[u8]) -> Result<(), String> {
 }
 
 /// The first part of what a program prints; then its pipe is closed.
-async fn read(from: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
-    let mut bytes = Vec::new();
+async fn read(from: Option<impl AsyncRead + Unpin>, bytes: &mut Vec<u8>) {
     if let Some(from) = from {
         // What could be read before an error is as good as all of it: it goes to the log.
-        let _cut = from.take(OUTPUT).read_to_end(&mut bytes).await;
+        let _cut = from.take(OUTPUT).read_to_end(bytes).await;
     }
-    bytes
 }

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::standing::Change;
+use super::standing::{Change, is_whole};
 use crate::ledger::Matter;
 
 /// How many changes one message tells one by one.
@@ -16,7 +16,7 @@ const CHANGES: usize = 50;
 /// How many repositories a change names.
 const REPOSITORIES: usize = 5;
 
-/// A message to people about pairs whose condition changed.
+/// A message to people about pairs whose condition changed, and jobs whose repositories cannot be found.
 #[derive(Clone, Debug, Serialize, JsonSchema)]
 pub struct Message {
     /// The version of this format.
@@ -29,7 +29,7 @@ pub struct Message {
     pub host: String,
     /// All of it in words, one line for each change; what chats show.
     pub text: String,
-    /// How many pairs this message is about.
+    /// How many pairs, and whole jobs, this message is about.
     pub counts: Counts,
     /// How all pairs stand that have ended a pass since the daemon began.
     pub totals: Totals,
@@ -39,7 +39,7 @@ pub struct Message {
     pub more: u64,
 }
 
-/// How many pairs a message is about.
+/// How many pairs, and whole jobs, a message is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Counts {
     /// Wait for a person now.
@@ -98,9 +98,9 @@ impl Condition {
 pub struct Told {
     /// The job.
     pub job: String,
-    /// The remote.
-    pub remote: String,
-    /// The repositories, the first few.
+    /// The remote; null where it is about the whole job, whose repositories cannot be found, or can again.
+    pub remote: Option<String>,
+    /// The repositories, the first few; none where it is about the whole job.
     pub repositories: Vec<String>,
     /// How many repositories.
     pub count: u64,
@@ -197,11 +197,12 @@ impl Told {
             approve: format!("tagsyncd approve {plan}"),
         });
         let names = first.detail.names.iter().map(|(tag, reason)| Name { tag: tag.clone(), reason: reason.clone() });
+        let named = || group.iter().filter(|change| !is_whole(&change.pair));
         Some(Self {
             job: first.pair.job.clone(),
-            remote: first.pair.remote.clone(),
-            repositories: group.iter().take(REPOSITORIES).map(|change| change.pair.repository.clone()).collect(),
-            count: group.len() as u64,
+            remote: named().next().map(|change| change.pair.remote.clone()),
+            repositories: named().take(REPOSITORIES).map(|change| change.pair.repository.clone()).collect(),
+            count: named().count() as u64,
             from: Condition::of(first.from),
             to: Condition::of(first.to),
             since: written(since),
@@ -229,7 +230,10 @@ impl Told {
             (Condition::Good, to) => to.word().to_owned(),
             (from, to) => format!("{}, was {}", to.word(), from.word()),
         };
-        let mut line = format!("{job}: {repositories} -> {remote}: {how}");
+        let mut line = match remote {
+            Some(remote) => format!("{job}: {repositories} -> {remote}: {how}"),
+            None => format!("{job}: finding its repositories: {how}"),
+        };
         if let Some(error) = &self.error {
             line += &format!(": {error}");
         } else if self.held + self.failed > 0 {

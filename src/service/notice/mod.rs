@@ -1,8 +1,8 @@
 //! Telling people: a message when a pair changes its condition, and a heartbeat while everything is looked after.
 //!
 //! ```text
-//!  a pair's end ──channel──> Standings ──what differs from what was told──> Message ──> command, url
-//!                       └──> Round ──everybody once, nobody failing──> heartbeat
+//!  a pair's end, what was found ──channel──> Standings ──what differs from what was told──> Message ──> command, url
+//!                                       └──> Round ──everybody once, nobody failing──> heartbeat
 //! ```
 //!
 //! What is to be told is always the difference between how pairs stand and what people were told last, which the ledger
@@ -26,9 +26,10 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::config::NotifySettings;
+use crate::config::{NotifySettings, RepositoriesFault};
 use crate::ledger::{Ledger, Matter, Notice, Pair};
 use crate::report::RemoteReport;
+use crate::service::host::host_name;
 use deliver::Channels;
 pub use message::{Condition, Counts, Message, Name, Plan, Told, Totals};
 use round::Round;
@@ -46,22 +47,26 @@ pub struct Pace {
     pub pause: Duration,
     /// How long nothing is sent after a message that was given up.
     pub rest: Duration,
+    /// How long a program may take.
+    pub patience: Duration,
 }
 
 impl Default for Pace {
     fn default() -> Self {
-        let [settle, pause, rest] = [5, 10, 5 * 60].map(Duration::from_secs);
-        Self { settle, pause, rest }
+        let [settle, pause, rest, patience] = [5, 10, 5 * 60, 30].map(Duration::from_secs);
+        Self { settle, pause, rest, patience }
     }
 }
 
-/// Tells people what the daemon finds. Nothing here waits for anybody, except [`stop`](Self::stop).
-#[derive(Debug)]
+/// Tells people what the daemon finds; by default there is nobody to tell. Nothing here waits for anybody, except
+/// [`stop`](Self::stop).
+#[derive(Debug, Default)]
 pub struct Announcer {
     events: Option<UnboundedSender<Event>>,
     task: Option<JoinHandle<()>>,
     stop: CancellationToken,
     tally: Arc<Tally>,
+    pace: Pace,
 }
 
 /// What was sent, in numbers.
@@ -97,7 +102,8 @@ impl Tally {
 
 #[derive(Debug)]
 enum Event {
-    Configured(BTreeSet<Pair>),
+    Configured(BTreeSet<String>),
+    Found { job: String, found: Result<BTreeSet<Pair>, RepositoriesFault>, at: Timestamp },
     Ended(Pair, Box<Standing>),
 }
 
@@ -110,22 +116,47 @@ impl Announcer {
 
     /// As [`new`](Self::new), in another pace.
     pub fn with_pace(settings: &NotifySettings, ledger: Arc<dyn Ledger>, pace: Pace) -> Self {
-        let stop = CancellationToken::new();
-        let tally = Arc::new(Tally::default());
-        let tells = settings.command.is_some() || settings.url.is_some();
-        if !tells && settings.heartbeat.is_none() {
-            return Self { events: None, task: None, stop, tally };
-        }
-        let (events, arriving) = unbounded_channel();
-        let channels = Arc::new(Channels::new(settings, pace.pause, stop.clone()));
-        let teller = Teller { channels, ledger, tally: Arc::clone(&tally), tells, pace };
-        let task = tokio::spawn(teller.run(arriving, settings.repeat));
-        Self { events: Some(events), task: Some(task), stop, tally }
+        let mut nobody = Self::default();
+        nobody.pace = pace;
+        nobody.followed(settings, ledger)
     }
 
-    /// All pairs that there are now. To be said once at the beginning, and whenever that changes.
-    pub fn configured(&self, pairs: impl IntoIterator<Item = Pair>) {
-        self.send(|| Event::Configured(pairs.into_iter().collect()));
+    /// Tells by other settings from now on, as soon as what is on its way by the former ones has ended: what that told is
+    /// not told again. What there are for jobs and pairs has to be said anew.
+    pub fn renew(&mut self, settings: &NotifySettings, ledger: Arc<dyn Ledger>) {
+        *self = std::mem::take(self).followed(settings, ledger);
+    }
+
+    /// The one that begins when this one has stopped.
+    fn followed(self, settings: &NotifySettings, ledger: Arc<dyn Ledger>) -> Self {
+        let (stop, tally, pace) = (CancellationToken::new(), Arc::clone(&self.tally), self.pace);
+        let tells = settings.command.is_some() || settings.url.is_some();
+        if !tells && settings.heartbeat.is_none() {
+            return Self { events: None, task: Some(tokio::spawn(self.stop())), stop, tally, pace };
+        }
+        let (events, arriving) = unbounded_channel();
+        let channels = Arc::new(Channels::new(settings, pace, stop.clone()));
+        let teller = Teller { channels, ledger, tally: Arc::clone(&tally), tells, pace };
+        let repeat = settings.repeat;
+        let task = tokio::spawn(async move {
+            self.stop().await;
+            teller.run(arriving, repeat).await;
+        });
+        Self { events: Some(events), task: Some(task), stop, tally, pace }
+    }
+
+    /// There are these jobs. To be said at the beginning and with each configuration: what was told of others is forgotten.
+    pub fn configured(&self, jobs: impl IntoIterator<Item = String>) {
+        self.send(|| Event::Configured(jobs.into_iter().collect()));
+    }
+
+    /// These are all pairs of a job, or why that could not be told. To be said after every look; nothing is forgotten of
+    /// the pairs of a job before it was found without them.
+    pub fn found(&self, job: &str, found: &Result<Vec<Pair>, RepositoriesFault>, at: Timestamp) {
+        self.send(|| {
+            let found = found.clone().map(|pairs| pairs.into_iter().collect());
+            Event::Found { job: job.to_owned(), found, at }
+        });
     }
 
     /// A pass over a pair has come to its end. Not for one that was stopped before, which says nothing about the pair.
@@ -133,8 +164,8 @@ impl Announcer {
         self.send(|| Event::Ended(pair.clone(), Box::new(Standing::of(report, now))));
     }
 
-    /// What was sent so far.
-    pub fn tally(&self) -> &Tally {
+    /// What was sent so far, also by former settings.
+    pub fn tally(&self) -> &Arc<Tally> {
         &self.tally
     }
 
@@ -188,23 +219,30 @@ impl Teller {
         });
         let mut standings = Standings::new(repeat, told.into_iter().collect());
         let mut round = Round::default();
-        let host = host().await;
+        let host = host_name();
         let mut due: Option<Instant> = None;
         let mut delivery: Option<Delivery> = None;
         let mut beat: Option<JoinHandle<()>> = None;
         loop {
             tokio::select! {
                 event = events.recv() => match event {
-                    Some(Event::Configured(pairs)) => {
-                        round.configure(pairs.clone());
-                        let gone = standings.configure(pairs).into_iter().map(|pair| (pair, None)).collect();
-                        self.remember(gone).await;
-                    }
-                    Some(Event::Ended(pair, standing)) => {
-                        let failed = standing.matter == Some(Matter::Failed);
-                        standings.ended(&pair, *standing);
-                        if round.ended(&pair, failed) {
-                            self.beat(&mut beat);
+                    Some(event) => {
+                        match event {
+                            Event::Configured(jobs) => {
+                                round.configure(jobs.clone());
+                                self.forget(standings.configure(jobs)).await;
+                            }
+                            Event::Found { job, found, at } => {
+                                round.found(&job, found.clone().ok());
+                                self.forget(standings.found(&job, found, at)).await;
+                            }
+                            Event::Ended(pair, standing) => {
+                                let failed = standing.matter == Some(Matter::Failed);
+                                standings.ended(&pair, *standing);
+                                if round.ended(&pair, failed) {
+                                    self.beat(&mut beat);
+                                }
+                            }
                         }
                         if due.is_none() && delivery.is_none() && self.tells && !standings.untold().is_empty() {
                             due = Some(Instant::now() + self.pace.settle);
@@ -262,6 +300,10 @@ impl Teller {
         }
     }
 
+    async fn forget(&self, gone: Vec<Pair>) {
+        self.remember(gone.into_iter().map(|pair| (pair, None)).collect()).await;
+    }
+
     async fn remember(&self, notices: Vec<(Pair, Option<Notice>)>) {
         if let Err(fault) = self.ledger.remember_notices(&notices).await {
             tracing::warn!(error = fault.message, "What was told could not be remembered and may be told again.");
@@ -295,11 +337,4 @@ async fn arrival(delivery: &mut Option<Delivery>) -> (bool, Vec<Change>) {
         Some(delivery) => delivery.await.unwrap_or_default(),
         None => pending().await,
     }
-}
-
-/// What this machine is called.
-async fn host() -> String {
-    let name = tokio::fs::read("/proc/sys/kernel/hostname").await.unwrap_or_default();
-    let name = crate::text::excerpt(&name, 255);
-    if name.is_empty() { "unknown".to_owned() } else { name }
 }

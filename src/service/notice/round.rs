@@ -10,7 +10,10 @@ use crate::ledger::Pair;
 /// that does not do its work.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Round {
-    configured: BTreeSet<Pair>,
+    jobs: BTreeSet<String>,
+    /// Jobs whose repositories were not found yet, or could not be found at the latest look.
+    unfound: BTreeSet<String>,
+    pairs: BTreeSet<Pair>,
     /// Those that ended no pass since the last heartbeat.
     missing: BTreeSet<Pair>,
     /// Those whose latest pass failed.
@@ -18,17 +21,39 @@ pub(super) struct Round {
 }
 
 impl Round {
-    /// These pairs count from now on; those that were not there before are missing.
-    pub(super) fn configure(&mut self, pairs: BTreeSet<Pair>) {
-        self.missing.extend(pairs.difference(&self.configured).cloned());
-        self.missing.retain(|pair| pairs.contains(pair));
-        self.failing.retain(|pair| pairs.contains(pair));
-        self.configured = pairs;
+    /// There are these jobs from now on; the repositories of those that were not there before are to be found.
+    pub(super) fn configure(&mut self, jobs: BTreeSet<String>) {
+        self.unfound.extend(jobs.difference(&self.jobs).cloned());
+        self.unfound.retain(|job| jobs.contains(job));
+        self.retain(|pair| jobs.contains(&pair.job));
+        self.jobs = jobs;
+    }
+
+    /// These are the pairs of a job from now on, and those that were not there before are missing; `None` where that could
+    /// not be told.
+    pub(super) fn found(&mut self, job: &str, pairs: Option<BTreeSet<Pair>>) {
+        if !self.jobs.contains(job) {
+            return;
+        }
+        let Some(pairs) = pairs else {
+            self.unfound.insert(job.to_owned());
+            return;
+        };
+        self.unfound.remove(job);
+        self.retain(|pair| pair.job != job || pairs.contains(pair));
+        self.missing.extend(pairs.difference(&self.pairs).cloned());
+        self.pairs.extend(pairs);
+    }
+
+    fn retain(&mut self, stays: impl Fn(&Pair) -> bool) {
+        for pairs in [&mut self.pairs, &mut self.missing, &mut self.failing] {
+            pairs.retain(&stays);
+        }
     }
 
     /// A pass over a pair ended. Gives whether the round is complete with it; then the next one begins.
     pub(super) fn ended(&mut self, pair: &Pair, failed: bool) -> bool {
-        if !self.configured.contains(pair) {
+        if !self.pairs.contains(pair) {
             return false;
         }
         self.missing.remove(pair);
@@ -37,9 +62,9 @@ impl Round {
         } else {
             self.failing.remove(pair);
         }
-        let complete = self.missing.is_empty() && self.failing.is_empty();
+        let complete = self.missing.is_empty() && self.failing.is_empty() && self.unfound.is_empty();
         if complete {
-            self.missing.clone_from(&self.configured);
+            self.missing.clone_from(&self.pairs);
         }
         complete
     }
@@ -59,8 +84,13 @@ mod tests {
 
     fn round(names: &[&str]) -> Round {
         let mut round = Round::default();
-        round.configure(names.iter().map(|name| pair(name)).collect());
+        round.configure(["j".to_owned()].into());
+        round.found("j", Some(pairs(names)));
         round
+    }
+
+    fn pairs(names: &[&str]) -> BTreeSet<Pair> {
+        names.iter().map(|name| pair(name)).collect()
     }
 
     #[test]
@@ -78,9 +108,27 @@ mod tests {
         let mut round = round(&["a", "b"]);
         round.ended(&pair("a"), false);
         round.ended(&pair("b"), true);
-        round.configure([pair("a"), pair("c")].into());
+        round.found("j", Some(pairs(&["a", "c"])));
         assert!(round.ended(&pair("c"), false), "b failed and is gone, a was there");
         assert!(!super::Round::default().ended(&pair("a"), false));
+    }
+
+    #[test]
+    fn a_job_that_is_not_found_stops_it() {
+        let mut round = round(&["a"]);
+        assert!(round.ended(&pair("a"), false));
+        round.configure(["i".to_owned(), "j".to_owned()].into());
+        assert!(!round.ended(&pair("a"), false), "nobody knows yet what there is in the other job");
+        round.found("i", None);
+        assert!(!round.ended(&pair("a"), false), "it could not be found");
+        round.found("i", Some(BTreeSet::new()));
+        assert!(round.ended(&pair("a"), false));
+        round.found("j", None);
+        assert!(!round.ended(&pair("a"), false), "it was there once, and cannot be found now");
+        round.configure(["i".to_owned()].into());
+        round.configure(["i".to_owned(), "j".to_owned()].into());
+        round.found("j", Some(pairs(&["a"])));
+        assert!(round.ended(&pair("a"), false));
     }
 
     proptest! {

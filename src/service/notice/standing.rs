@@ -1,10 +1,13 @@
 //! How every pair stands, what people were told of it, and therefore what is to be told. Pure.
+//!
+//! A job whose repositories cannot be found stands here beside them, as a pair without names: see [`whole`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::config::RepositoriesFault;
 use crate::ledger::{Matter, Notice, Pair};
 use crate::report::{RemoteReport, State};
 use crate::text::excerpt;
@@ -41,6 +44,10 @@ pub(super) struct Detail {
     pub(super) plans: Vec<(String, u32)>,
 }
 
+fn shown(text: &str) -> String {
+    excerpt(text.as_bytes(), WORDS)
+}
+
 impl Standing {
     /// What a pass says that ended at `now`.
     pub(super) fn of(report: &RemoteReport, now: Timestamp) -> Self {
@@ -49,7 +56,6 @@ impl Standing {
             State::Held => Some(Matter::Held),
             State::Failed | State::Unknown => Some(Matter::Failed),
         };
-        let shown = |text: &str| excerpt(text.as_bytes(), WORDS);
         let detail = if matter.is_none() {
             Detail::default()
         } else {
@@ -68,6 +74,16 @@ impl Standing {
     }
 }
 
+/// What stands for all of a job where it is about its repositories. No pair is mistaken for it: names are never empty.
+pub(super) fn whole(job: &str) -> Pair {
+    Pair { job: job.to_owned(), repository: String::new(), remote: String::new() }
+}
+
+/// Whether this stands for all of a job.
+pub(super) fn is_whole(pair: &Pair) -> bool {
+    pair.repository.is_empty()
+}
+
 /// Something that is to be told of a pair.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Change {
@@ -82,12 +98,13 @@ pub(super) struct Change {
     pub(super) detail: Detail,
 }
 
-/// All pairs.
+/// All jobs with their pairs.
 #[derive(Debug)]
 pub(super) struct Standings {
     /// How long something is wrong before it is told again.
     repeat: Option<Duration>,
-    configured: BTreeSet<Pair>,
+    /// The jobs of the configuration, each with the pairs that were found last; `None` before they were.
+    jobs: BTreeMap<String, Option<BTreeSet<Pair>>>,
     pairs: BTreeMap<Pair, Standing>,
     /// What was told last, of pairs with which something was wrong then.
     told: BTreeMap<Pair, Notice>,
@@ -95,22 +112,70 @@ pub(super) struct Standings {
 
 impl Standings {
     pub(super) fn new(repeat: Option<Duration>, told: BTreeMap<Pair, Notice>) -> Self {
-        Self { repeat, configured: BTreeSet::new(), pairs: BTreeMap::new(), told }
+        Self { repeat, jobs: BTreeMap::new(), pairs: BTreeMap::new(), told }
     }
 
-    /// These pairs count from now on. Gives those of which something had been told, and of which there is nothing more to
-    /// say.
-    pub(super) fn configure(&mut self, pairs: BTreeSet<Pair>) -> Vec<Pair> {
-        self.pairs.retain(|pair, _| pairs.contains(pair));
-        let gone: Vec<_> = self.told.keys().filter(|pair| !pairs.contains(pair)).cloned().collect();
-        self.told.retain(|pair, _| pairs.contains(pair));
-        self.configured = pairs;
-        gone
+    /// There are these jobs from now on. Gives the pairs of which something had been told, and of which there is nothing
+    /// more to say.
+    pub(super) fn configure(&mut self, jobs: BTreeSet<String>) -> Vec<Pair> {
+        let mut former = std::mem::take(&mut self.jobs);
+        let known = jobs.into_iter().map(|job| {
+            let pairs = former.remove(&job).flatten();
+            (job, pairs)
+        });
+        self.jobs = known.collect();
+        self.forget()
+    }
+
+    /// These are the pairs of a job; or its repositories could not be found, from which nothing follows for its pairs.
+    /// Gives what [`configure`](Self::configure) gives.
+    pub(super) fn found(
+        &mut self,
+        job: &str,
+        found: Result<BTreeSet<Pair>, RepositoriesFault>,
+        now: Timestamp,
+    ) -> Vec<Pair> {
+        let Some(pairs) = self.jobs.get_mut(job) else { return Vec::new() };
+        let standing = match found {
+            Ok(found) => {
+                *pairs = Some(found);
+                Standing { matter: None, since: now, seen: now, detail: Detail::default() }
+            }
+            Err(RepositoriesFault { message, hint }) => {
+                let (error, hint) = (Some(shown(&message)), hint.as_deref().map(shown));
+                Standing {
+                    matter: Some(Matter::Failed),
+                    since: now,
+                    seen: now,
+                    detail: Detail { error, hint, ..Detail::default() },
+                }
+            }
+        };
+        self.ended(&whole(job), standing);
+        self.forget()
+    }
+
+    /// Whether a pair is certain not to be there any more. While its job was not found yet, nobody can know.
+    fn is_gone(&self, pair: &Pair) -> bool {
+        match self.jobs.get(&pair.job) {
+            None => true,
+            Some(None) => false,
+            Some(Some(pairs)) => !is_whole(pair) && !pairs.contains(pair),
+        }
+    }
+
+    fn forget(&mut self) -> Vec<Pair> {
+        let gone: Vec<_> =
+            self.pairs.keys().chain(self.told.keys()).filter(|pair| self.is_gone(pair)).cloned().collect();
+        gone.iter().for_each(|pair| {
+            self.pairs.remove(pair);
+        });
+        gone.into_iter().filter(|pair| self.told.remove(pair).is_some()).collect()
     }
 
     /// A pass over a pair ended.
     pub(super) fn ended(&mut self, pair: &Pair, mut standing: Standing) {
-        if !self.configured.contains(pair) {
+        if self.is_gone(pair) {
             return;
         }
         if standing.matter.is_some() {
@@ -141,7 +206,7 @@ impl Standings {
 
     /// These were told. Gives what is to be remembered of each pair.
     pub(super) fn tell(&mut self, changes: &[Change]) -> Vec<(Pair, Option<Notice>)> {
-        let remembered = changes.iter().filter(|change| self.configured.contains(&change.pair)).map(|change| {
+        let remembered = changes.iter().filter(|change| !self.is_gone(&change.pair)).map(|change| {
             let notice = change.to.map(|matter| Notice { matter, since: change.since, told: change.seen });
             (change.pair.clone(), notice)
         });
@@ -157,7 +222,8 @@ impl Standings {
 
     /// How many pairs of those that ended a pass stand well, are held, and fail.
     pub(super) fn totals(&self) -> [u64; 3] {
-        let count = |matter: Option<Matter>| self.pairs.values().filter(|pair| pair.matter == matter).count() as u64;
+        let pairs = || self.pairs.iter().filter(|(pair, _)| !is_whole(pair));
+        let count = |matter: Option<Matter>| pairs().filter(|(_, standing)| standing.matter == matter).count() as u64;
         [count(None), count(Some(Matter::Held)), count(Some(Matter::Failed))]
     }
 }
@@ -182,8 +248,18 @@ mod tests {
 
     fn standings(repeat: u64) -> Standings {
         let mut standings = Standings::new(Some(Duration::from_secs(repeat)), BTreeMap::new());
-        assert_eq!(standings.configure([pair("a")].into()), []);
+        known(&mut standings, &["a"]);
         standings
+    }
+
+    /// The job is there, with these repositories.
+    fn known(standings: &mut Standings, repositories: &[&str]) {
+        assert_eq!(standings.configure(["j".to_owned()].into()), []);
+        assert_eq!(standings.found("j", Ok(repositories.iter().map(|name| pair(name)).collect()), at(0)), []);
+    }
+
+    fn lost() -> Result<BTreeSet<Pair>, RepositoriesFault> {
+        Err(RepositoriesFault { message: "no such directory".into(), hint: None })
     }
 
     /// What is told of one pair after each of these.
@@ -228,13 +304,48 @@ mod tests {
         let mut before = standings(1000);
         told(&mut before, &[(State::Held, 5)]);
         let mut after = Standings::new(before.repeat, before.told.clone());
-        after.configure([pair("a")].into());
+        known(&mut after, &["a"]);
         assert_eq!(after.untold(), [], "nothing is known of now");
         assert_eq!(told(&mut after, &[(State::Held, 10), (State::InSync, 11)]), [None, Some((HELD, None, 5))]);
         // A pair that left the configuration is nobody's business any more.
         assert_eq!(before.configure(BTreeSet::new()), [pair("a")]);
         before.ended(&pair("a"), standing(State::Unknown, 12));
         assert_eq!((before.untold(), before.totals()), (vec![], [0; 3]));
+    }
+
+    #[test]
+    fn what_is_not_found_yet_is_not_forgotten() {
+        let mut before = standings(1000);
+        told(&mut before, &[(State::Held, 5)]);
+        let mut after = Standings::new(before.repeat, before.told.clone());
+        assert_eq!(after.configure(["i".to_owned(), "j".to_owned()].into()), []);
+        assert_eq!(after.found("i", Ok(BTreeSet::new()), at(6)), []);
+        assert_eq!(after.found("j", lost(), at(7)), []);
+        assert_eq!(after.configure(["j".to_owned()].into()), []);
+        assert_eq!(after.found("j", Ok([pair("a"), pair("b")].into()), at(8)), []);
+        assert_eq!(told(&mut after, &[(State::Held, 10), (State::InSync, 11)]), [None, Some((HELD, None, 5))]);
+        // Only what was found without it takes it away.
+        told(&mut after, &[(State::Held, 12)]);
+        assert_eq!(after.found("j", Ok([pair("b")].into()), at(13)), [pair("a")]);
+    }
+
+    #[test]
+    fn a_job_that_is_lost_is_told_once_and_when_it_is_found_again() {
+        let mut standings = standings(1000);
+        let mut look = |found, second| {
+            standings.found("j", found, at(second));
+            let changes = standings.untold();
+            standings.tell(&changes);
+            let told = |change: &Change| {
+                (change.pair.clone(), change.to, change.since.as_second(), change.detail.error.clone())
+            };
+            changes.iter().map(told).collect::<Vec<_>>()
+        };
+        assert_eq!(look(lost(), 5), [(whole("j"), FAILED, 5, Some("no such directory".to_owned()))]);
+        assert_eq!(look(lost(), 6), []);
+        assert_eq!(look(Ok([pair("a")].into()), 7), [(whole("j"), None, 5, None)]);
+        assert_eq!(look(Ok([pair("a")].into()), 8), []);
+        assert_eq!(standings.totals(), [0; 3], "a job is no pair");
     }
 
     #[test]
@@ -251,7 +362,7 @@ mod tests {
         fn after_telling_there_is_nothing_to_tell(passes in prop::collection::vec((0..4_usize, 0..5_usize, any::<bool>()), 0..60)) {
             let mut standings = Standings::new(None, BTreeMap::new());
             let names = ["a", "b", "c", "d"];
-            standings.configure(names.iter().map(|name| pair(name)).collect());
+            known(&mut standings, &names);
             let mut remembered = BTreeMap::new();
             for (second, (name, state, tells)) in passes.into_iter().enumerate() {
                 let state = [State::InSync, State::Held, State::Failed, State::Unknown, State::Waiting][state];

@@ -9,6 +9,9 @@
 //! - `Authorization: Bearer …`: the secret itself, for scripts
 //!
 //! A request that is heard and sent again later asks for one more pass, which finds nothing to do.
+//!
+//! Anybody can send something that looks like a signature and then take their time. Nobody is refused for that: a body costs no more
+//! than its connection, of which there are few.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,8 +26,8 @@ use futures_util::StreamExt as _;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use secrecy::{ExposeSecret as _, SecretString};
 use sha2::Sha256;
+use tokio::sync::Mutex as Queue;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Mutex as Queue, SemaphorePermit};
 
 use super::routes::Web;
 use crate::config::{SecretFault, SecretSource};
@@ -37,6 +40,10 @@ const LARGEST: usize = 1024 * 1024;
 const DRAINED: usize = 8 * LARGEST;
 /// Within this time the body has to be there.
 const BODY: Duration = Duration::from_secs(10);
+/// A body that cannot change the answer is waited for no longer.
+const FRUITLESS: Duration = Duration::from_secs(2);
+/// What is refused is logged no more often.
+const SILENCE: Duration = Duration::from_secs(60);
 /// How long a secret that was read is taken for what it is, so that nobody makes the daemon read it with every request.
 const KEPT: Duration = Duration::from_secs(10);
 /// When to come again.
@@ -49,8 +56,9 @@ pub(super) async fn hook(State(web): State<Arc<Web>>, Path(job): Path<String>, r
     let (head, body) = request.into_parts();
     let admitted = admit(&web, &job, &head.headers).await;
     let signature = admitted.as_ref().ok().map(|admitted| admitted.signature.clone());
+    let within = if signature.is_some() { BODY } else { FRUITLESS };
     // The body is taken whatever has become of the request: an answer that overtakes it may not arrive.
-    let taken = tokio::time::timeout(BODY, take(body, signature)).await;
+    let taken = tokio::time::timeout(within, take(body, signature)).await;
     let answer = match (admitted, taken) {
         (Err(refusal), _) => Err(refusal),
         (Ok(_), Err(_)) => Err(Answer::Slow),
@@ -60,7 +68,12 @@ pub(super) async fn hook(State(web): State<Arc<Web>>, Path(job): Path<String>, r
     let answer = answer.err().unwrap_or(Answer::Accepted);
     if let Some(end) = answer.end() {
         web.desk.board.hook(end);
-        tracing::info!(job = %Printable::new(&job), end = end.word(), "A webhook.");
+        if end == HookEnd::Accepted {
+            tracing::info!(job = %Printable::new(&job), "A webhook.");
+        } else if let Some(count) = web.refusals.add(Instant::now()) {
+            let job = Printable::new(&job);
+            tracing::info!(%job, end = end.word(), count, "Webhooks were not accepted; this was the latest.");
+        }
     }
     answer.into_response()
 }
@@ -118,35 +131,31 @@ impl IntoResponse for Answer {
     }
 }
 
-/// A request that carries a proof of some kind, for a job that accepts webhooks.
-struct Admitted<'w> {
-    proofs: Vec<Proof>,
-    secret: SecretString,
+/// A request that is proven, or that its body may prove, for a job that accepts webhooks.
+struct Admitted {
+    /// Whether it had the secret itself.
+    proven: bool,
+    /// What the signature of its body is claimed to be.
+    claimed: Vec<[u8; 32]>,
     /// The signature that begins with no body.
     signature: Signature,
-    _slot: SemaphorePermit<'w>,
 }
 
-async fn admit<'w>(web: &'w Web, job: &str, headers: &HeaderMap) -> Result<Admitted<'w>, Answer> {
+async fn admit(web: &Web, job: &str, headers: &HeaderMap) -> Result<Admitted, Answer> {
     let settings = Arc::clone(&web.desk.settings.borrow());
     let job = settings.jobs.iter().find(|known| known.name == job).ok_or(Answer::Nothing)?;
     let source = job.hook_secret.as_ref().ok_or(Answer::Nothing)?;
-    let slot = web.hooking.try_acquire().map_err(|_| Answer::Many)?;
-    let proofs = proofs(headers);
-    if proofs.is_empty() {
+    let (secrets, signatures) = (secrets(headers), signatures(headers));
+    if secrets.is_empty() && signatures.is_empty() {
         return Err(Answer::Refused);
     }
-    let secret = web.secrets.read(&job.name, source).await.map_err(|fault| {
-        tracing::warn!(
-            job = job.name,
-            error = fault.message,
-            hint = fault.hint,
-            "A webhook's secret could not be read."
-        );
-        Answer::Unreadable
-    })?;
+    let secret = web.secrets.read(&job.name, source).await.map_err(|_| Answer::Unreadable)?;
     let signature = keyed(&secret)?;
-    Ok(Admitted { proofs, secret, signature, _slot: slot })
+    let proven = secrets.iter().any(|claimed| is_secret(claimed, &secret, &signature));
+    if !proven && signatures.is_empty() {
+        return Err(Answer::Refused);
+    }
+    Ok(Admitted { proven, claimed: signatures, signature })
 }
 
 /// HMAC takes keys of any length, so there is always one.
@@ -154,50 +163,43 @@ fn keyed(secret: &SecretString) -> Result<Signature, Answer> {
     Signature::new_from_slice(secret.expose_secret().as_bytes()).map_err(|_| Answer::Unreadable)
 }
 
-impl Admitted<'_> {
+impl Admitted {
     /// Whether one of the proofs is right. Each is compared in a time that does not depend on where it is wrong.
     fn check(&self, body: Signature) -> Result<(), Answer> {
-        let proven = self.proofs.iter().any(|proof| match proof {
-            Proof::Signature(claimed) => body.clone().verify_slice(claimed).is_ok(),
-            Proof::Secret(claimed) => self.is_secret(claimed),
-        });
-        if proven { Ok(()) } else { Err(Answer::Refused) }
-    }
-
-    /// Compares what is made of both with a key that a sender can not know without the secret, so that nothing follows from
-    /// the time that it takes.
-    fn is_secret(&self, claimed: &[u8]) -> bool {
-        let made_of = |text: &[u8]| self.signature.clone().chain_update(text);
-        let right = made_of(self.secret.expose_secret().as_bytes()).finalize().into_bytes();
-        made_of(claimed).verify_slice(&right).is_ok()
+        let signed = |claimed: &[u8; 32]| body.clone().verify_slice(claimed).is_ok();
+        if self.proven || self.claimed.iter().any(signed) { Ok(()) } else { Err(Answer::Refused) }
     }
 }
 
-/// What a sender shows to prove that it knows the secret.
-enum Proof {
-    /// The secret itself.
-    Secret(Vec<u8>),
-    /// The HMAC-SHA256 of the body under it.
-    Signature([u8; 32]),
+/// Compares what is made of both with a key that a sender can not know without the secret, so that nothing follows from the
+/// time that it takes.
+fn is_secret(claimed: &[u8], secret: &SecretString, keyed: &Signature) -> bool {
+    let made_of = |text: &[u8]| keyed.clone().chain_update(text);
+    let right = made_of(secret.expose_secret().as_bytes()).finalize().into_bytes();
+    made_of(claimed).verify_slice(&right).is_ok()
 }
 
-/// Every proof of a form that could be right.
-fn proofs(headers: &HeaderMap) -> Vec<Proof> {
-    let header = |name: &str| headers.get(name).map(HeaderValue::as_bytes);
-    let secrets = [
-        header("x-gitlab-token"),
-        header(AUTHORIZATION.as_str()).and_then(|value| {
-            let (scheme, token) = value.split_at_checked("Bearer ".len())?;
-            scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
-        }),
+/// What is shown as the secret itself.
+fn secrets(headers: &HeaderMap) -> Vec<&[u8]> {
+    let bearer = header(headers, AUTHORIZATION.as_str()).and_then(|value| {
+        let (scheme, token) = value.split_at_checked("Bearer ".len())?;
+        scheme.eq_ignore_ascii_case(b"Bearer ").then_some(token)
+    });
+    [header(headers, "x-gitlab-token"), bearer].into_iter().flatten().collect()
+}
+
+/// What is shown as the HMAC-SHA256 of the body under the secret, and could be one.
+fn signatures(headers: &HeaderMap) -> Vec<[u8; 32]> {
+    let shown = [
+        header(headers, "x-hub-signature-256").and_then(|value| value.strip_prefix(b"sha256=")),
+        header(headers, "x-gitea-signature"),
+        header(headers, "x-forgejo-signature"),
     ];
-    let signatures = [
-        header("x-hub-signature-256").and_then(|value| value.strip_prefix(b"sha256=")),
-        header("x-gitea-signature"),
-        header("x-forgejo-signature"),
-    ];
-    let secrets = secrets.into_iter().flatten().map(|secret| Proof::Secret(secret.to_vec()));
-    secrets.chain(signatures.into_iter().flatten().filter_map(hexadecimal).map(Proof::Signature)).collect()
+    shown.into_iter().flatten().filter_map(hexadecimal).collect()
+}
+
+fn header<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h [u8]> {
+    headers.get(name).map(HeaderValue::as_bytes)
 }
 
 /// 32 bytes from 64 hexadecimal digits, and from nothing else.
@@ -261,15 +263,44 @@ impl Secrets {
         if let Some(kept) = kept.as_ref().filter(|kept| kept.source == *source && kept.read.elapsed() < KEPT) {
             return kept.secret.clone();
         }
-        let secret = source.read().await;
+        let secret = source.read().await.inspect_err(|fault| {
+            let (error, hint) = (&fault.message, &fault.hint);
+            tracing::warn!(job, error, hint, "A webhook's secret could not be read.");
+        });
         *kept = Some(Kept { source: source.clone(), read: Instant::now(), secret: secret.clone() });
         secret
+    }
+}
+
+/// What was refused and not logged: anybody may be refused, as often as they like.
+#[derive(Debug, Default)]
+pub(super) struct Refusals(Mutex<(u64, Option<Instant>)>);
+
+impl Refusals {
+    /// One more. Gives how many there were since the last that was logged, if this one is to be.
+    fn add(&self, now: Instant) -> Option<u64> {
+        let mut refusals = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (count, logged) = &mut *refusals;
+        *count += 1;
+        if logged.is_some_and(|logged| now.duration_since(logged) < SILENCE) {
+            return None;
+        }
+        *logged = Some(now);
+        Some(std::mem::take(count))
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn refusals_are_logged_once_a_minute_with_their_number() {
+        let (refusals, start) = (Refusals::default(), Instant::now());
+        let logged: Vec<_> =
+            (0..150).filter_map(|second| Some((second, refusals.add(start + Duration::from_secs(second))?))).collect();
+        assert_eq!(logged, [(0, 1), (60, 60), (120, 60)]);
+    }
 
     #[test]
     fn only_64_digits_are_a_signature() {

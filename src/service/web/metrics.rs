@@ -23,6 +23,9 @@ use crate::service::board::{Counted, Tally};
 /// The type of the text.
 pub(super) const TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// How many servers that get no requests are named. It takes a fault of ours to have so many, or a server that names others.
+const ORIGINS: usize = 64;
+
 /// All of it. `status` is `None` when the ledger could not be read; what it knows is left out then.
 pub(super) fn text(counted: Counted, status: Option<Status>) -> Result<String, fmt::Error> {
     let mut registry = Registry::with_prefix("tagsyncd");
@@ -45,13 +48,14 @@ impl Collector for Moment {
         if let Some(status) = &self.status {
             pairs(&status.pairs, &mut families)?;
         }
-        self.remotes(&mut families)
+        self.remotes(&mut families)?;
+        self.origins(&mut families)
     }
 }
 
 impl Moment {
     fn daemon(&self, families: &mut Families<'_, '_>) -> fmt::Result {
-        let Counted { started, reload, due, hooks, tallies: _ } = &self.counted;
+        let Counted { started, reload, due, hooks, told, tallies: _, origins: _ } = &self.counted;
         families.info("build", "The running program.", &[("version", env!("CARGO_PKG_VERSION"))])?;
         families.gauge("start_timestamp", "When the daemon started.", Some(Unit::Seconds), seconds(*started))?;
         families.gauge(
@@ -77,7 +81,27 @@ impl Moment {
         });
         families.gauges("next_run_timestamp", "When the next pass is due.", Some(Unit::Seconds), due)?;
         let hooks = hooks.iter().map(|(end, count)| ([("end", end.word())], *count));
-        families.counters("hooks", "Webhooks by what became of them.", hooks)
+        families.counters("hooks", "Webhooks by what became of them.", hooks)?;
+        let messages = [("delivered", told.delivered()), ("undelivered", told.undelivered())];
+        let messages = messages.map(|(end, count)| ([("end", end)], count));
+        families.counters("messages", "Messages to people by whether somebody got them.", messages)?;
+        let heartbeats = [("heard", told.heartbeats()), ("unheard", told.unheard())];
+        let heartbeats = heartbeats.map(|(end, count)| ([("end", end)], count));
+        families.counters("heartbeats", "Heartbeats by whether somebody heard them.", heartbeats)
+    }
+
+    /// Servers that get no requests for a while. One may be there with several credentials, and is named once.
+    fn origins(&self, families: &mut Families<'_, '_>) -> fmt::Result {
+        let closed =
+            self.counted.origins.iter().filter_map(|server| Some((server.origin.as_str(), server.reason?.word())));
+        let closed: BTreeSet<_> = closed.collect();
+        let closed = closed.into_iter().take(ORIGINS);
+        families.gauges(
+            "origin_closed",
+            "1 while a server gets no requests, by why; absent while it does.",
+            None,
+            closed.map(|(origin, reason)| ([("origin", origin), ("reason", reason)], 1)),
+        )
     }
 
     fn remotes(&self, families: &mut Families<'_, '_>) -> fmt::Result {

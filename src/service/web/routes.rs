@@ -17,7 +17,7 @@ use axum::routing::{get, post};
 use jiff::Timestamp;
 use tokio::sync::Semaphore;
 
-use super::hooks::{Secrets, hook};
+use super::hooks::{Refusals, Secrets, hook};
 use super::{Desk, metrics, page};
 use crate::ledger::{HistoryEntry, HistoryQuery, LedgerFault, LedgerRead as _, SqliteLedger, SqliteReader};
 use crate::report::status::Status;
@@ -26,8 +26,6 @@ use crate::text::Printable;
 
 /// Requests that read the ledger at a time; the others wait, so that many watchers cost no more memory than few.
 const READERS: usize = 2;
-/// Webhooks that are checked at a time; more are told to come again.
-const HOOKS: usize = 8;
 /// How many of the latest changes the page shows.
 const RECENT: u32 = 50;
 
@@ -35,7 +33,7 @@ const RECENT: u32 = 50;
 pub(super) struct Web {
     pub(super) desk: Desk,
     pub(super) secrets: Secrets,
-    pub(super) hooking: Semaphore,
+    pub(super) refusals: Refusals,
     reading: Semaphore,
 }
 
@@ -75,7 +73,7 @@ pub(super) fn router(desk: Desk, hosts: Hosts) -> Router {
     let web = Arc::new(Web {
         desk,
         secrets: Secrets::default(),
-        hooking: Semaphore::new(HOOKS),
+        refusals: Refusals::default(),
         reading: Semaphore::new(READERS),
     });
     let shown = Router::new()
@@ -133,7 +131,10 @@ async fn show_health(State(web): State<Arc<Web>>) -> Response {
 async fn show_readiness(State(web): State<Arc<Web>>) -> Response {
     let words = match web.desk.board.readiness() {
         Readiness::Ready => return "every pair has been looked at\n".into_response(),
-        Readiness::Surveying => "it is not known yet which pairs there are\n".to_owned(),
+        Readiness::Unfound { job, why: None } => format!("the repositories of {job} have not been looked for yet\n"),
+        Readiness::Unfound { job, why: Some(why) } => {
+            format!("the repositories of {job} could not be found: {}\n", Printable::new(&why))
+        }
         Readiness::Missing { missing, of, first } => {
             format!("{missing} of {of} pairs have not ended their first pass, among them {first}\n")
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::Question;
 use super::sides::{Far, Near};
+use super::{Grace, Question};
 use crate::config::RemoteSettings;
 use crate::ledger::{Action, Decision, Matter, NameState, Parked, Record, RecordChange};
 use crate::plan::{
@@ -327,7 +327,12 @@ impl Answer<'_> {
             Rule::Attachment => (None, of_remote("allow_release_loss")),
             Rule::DeleteGrace => {
                 let since = self.memory.lately.absences.get(self.question.tag);
-                (since.map(|since| format!("absent from the source since {since:.0}")), of_job("delete_grace", None))
+                let detail = match (since, self.question.grace) {
+                    (_, Grace::Skip) => "no daemon runs here, and `--sync` deletes at once".to_owned(),
+                    (Some(since), Grace::Keep) => format!("absent from the source since {since:.0}"),
+                    (None, Grace::Keep) => "its absence counts from the daemon's next pass on".to_owned(),
+                };
+                (Some(detail), of_job("delete_grace", None))
             }
             Rule::Unseen => {
                 let write = self.memory.lately.writes.get(self.question.tag).filter(|_| applies);
@@ -351,11 +356,10 @@ impl Answer<'_> {
         }
     }
 
-    /// A deletion waits where a daemon has begun to wait with it.
     fn timing(&self) -> Timing<'_> {
         let lately = &self.memory.lately;
         let grace = SignedDuration::try_from(self.question.job.delete_grace).unwrap_or(SignedDuration::MAX);
-        let grace = lately.absences.contains_key(self.question.tag).then_some(grace);
+        let grace = (self.question.grace == Grace::Keep).then_some(grace);
         Timing { now: Timestamp::now(), grace, lately }
     }
 

@@ -6,7 +6,7 @@ mod sides;
 
 use std::sync::Arc;
 
-use super::remote_rules;
+use super::{Grace, remote_rules};
 use crate::config::{JobSettings, RemoteTemplate, Repository, Source as ConfigSource};
 use crate::http::Pool;
 use crate::ledger::{LedgerFault, LedgerRead, NameState, Pair};
@@ -30,6 +30,8 @@ pub struct Question<'a> {
     pub tag: &'a TagName,
     /// The file that holds the rules.
     pub file: &'a ConfigSource,
+    /// Whether a deletion waits in the next pass, as it does where that pass comes by itself.
+    pub grace: Grace,
 }
 
 /// Answers the question. `pool` is what the remote is asked through; without one it is not asked.
