@@ -227,10 +227,10 @@ pub fn judge(
             return Judgement::Unmanaged;
         }
     };
-    let recorded = subject.record.map(|record| {
+    let recorded = subject.record.and_then(|record| {
         let tag = wanted.map(|wanted| wanted.tag);
-        let value = carried_over(&record.value, capabilities.target, tag, source_value.as_ref(), remote_value);
-        reshape(&value, source_value.as_ref(), remote_value, compare_annotations)
+        let value = carried_over(record, capabilities.target, tag, source_value.as_ref(), remote_value)?;
+        Some(reshape(&value, source_value.as_ref(), remote_value, compare_annotations))
     });
     // Where nobody knows which of several names it once was, a rule for any of them holds it.
     let mut names = std::iter::once(subject.tag).chain(subject.aliases);

@@ -1,6 +1,7 @@
 //! From a source tag to the value that it should have on a remote.
 
 use super::{RemoteRules, Sides};
+use crate::ledger::{Ownership, Record};
 use crate::tag::{
     Annotation, CommitId, NotesRef, ObjectId, Peeled, ResolveRule, SourceTag, TagName, Target, TargetKind, Value,
 };
@@ -151,14 +152,16 @@ fn by_text(text: &str, place: &str, kind: TargetKind) -> Result<Target, Resolved
 
 /// The recorded value in the kind of target that is compared today, because `transport` may have been changed since: a commit
 /// over an API, the ref's own object over the git protocol. Where what was agreed cannot be told in today's terms it stays as
-/// it is, and agrees with nothing.
+/// it is, and agrees with nothing. `None` where it says nothing about what is there: an adoption that looked at the commit alone
+/// is no claim on one of the many tag objects that lead there.
 pub fn carried_over(
-    recorded: &Value,
+    record: &Record,
     kind: TargetKind,
     tag: Option<&SourceTag>,
     source: Option<&Value>,
     remote: Option<&Value>,
-) -> Value {
+) -> Option<Value> {
+    let recorded = &record.value;
     let there = remote.map(|value| &value.target);
     let target = match (&recorded.target, kind) {
         (Target::Commit(commit_id), TargetKind::Object) => {
@@ -178,7 +181,13 @@ pub fn carried_over(
         },
         _ => None,
     };
-    target.map_or_else(|| recorded.clone(), |target| Value { target, annotation: recorded.annotation.clone() })
+    let by_commit_alone = matches!((&recorded.target, kind), (Target::Commit(_), TargetKind::Object));
+    let differs = source.zip(remote).is_some_and(|(source, remote)| source != remote);
+    if target.is_none() && by_commit_alone && differs && record.ownership == Ownership::Adopted {
+        return None;
+    }
+    let target = target.unwrap_or_else(|| recorded.target.clone());
+    Some(Value { target, annotation: recorded.annotation.clone() })
 }
 
 /// The recorded value in the shape that is compared today, because `annotations` may have been changed since.

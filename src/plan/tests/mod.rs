@@ -1,6 +1,7 @@
 //! What must hold for every plan, over random sides.
 
 mod basis;
+mod carried;
 mod guards;
 mod resolve;
 mod reverse;
