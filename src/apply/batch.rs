@@ -196,8 +196,25 @@ fn shows(made: Option<&RemoteTag>, new: &NewTag) -> bool {
 /// Whether only a look can tell what became of it.
 fn is_open(ask: &Change, answer: &Answer) -> bool {
     match (ask, answer) {
+        (Change::Delete { .. }, answer) => answer.as_ref().is_err_and(|fault| !has_no_effect(fault)),
         (_, Err(fault)) => !has_no_effect(fault) && fault.kind != FaultKind::TargetMissing,
-        (Change::Delete { .. }, Ok(_)) => false,
         (Change::Create(new) | Change::Move { to: new, .. }, Ok(made)) => !shows(made.as_ref(), new),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tag::{CommitId, Target};
+
+    #[test]
+    fn a_missing_target_says_nothing_about_a_deletion() {
+        let name = TagName::new("v1").unwrap();
+        let value = Value::of(Target::Commit(format!("{:040x}", 1).parse::<CommitId>().unwrap()));
+        let new = NewTag { name: name.clone(), value: value.clone(), message: None };
+        let answer = || Err(Fault::new(FaultKind::TargetMissing, "missing"));
+        assert!(is_open(&Change::Delete { name, lease: value.clone() }, &answer()));
+        assert!(!is_open(&Change::Create(new.clone()), &answer()));
+        assert!(!is_open(&Change::Move { lease: value, to: new }, &answer()));
     }
 }

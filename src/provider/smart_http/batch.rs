@@ -131,7 +131,7 @@ impl SmartHttp {
         };
         let remarks = report.remarks();
         if let Err(words) = unpacked {
-            let fault = refused(words, remarks);
+            let fault = refused(words, remarks, commands.iter().all(brings));
             return match commands {
                 [Command { new: Some(id), .. }] => End::Refused(self.explain(*id, fault).await),
                 _ => End::Refused(fault),
@@ -140,14 +140,14 @@ impl SmartHttp {
         // The hook before all refs declines every one that is left by then, and nothing is done.
         let done = |command: &Command| matches!(report.fate(&command.name), Some(Fate::Done | Fate::Rewritten));
         if cut.is_none() && commands.iter().any(declined) && !commands.iter().any(done) {
-            return End::Refused(refused(PRE_RECEIVE, remarks));
+            return End::Refused(refused(PRE_RECEIVE, remarks, false));
         }
         // What hooks print is not said to be about this tag or that; alone, it must be.
         let refusals = commands.iter().filter(|command| matches!(report.fate(&command.name), Some(Fate::Refused(_))));
         let remarks = if refusals.count() == 1 { remarks } else { b"" };
         let answer = |command: &Command| match report.fate(&command.name) {
             Some(Fate::Done) => Ok(()),
-            Some(Fate::Refused(words)) => Err(refused(words, remarks)),
+            Some(Fate::Refused(words)) => Err(refused(words, remarks, brings(command))),
             Some(Fate::Rewritten) => {
                 Err(Fault::new(FaultKind::Ambiguous, "a hook on the server made something else of the push"))
             }
@@ -183,10 +183,15 @@ fn fitting(commands: &[Command], covered: usize) -> usize {
 /// What `receive-pack` says of every ref when the hook before all of them refuses (2026-11-21, `builtin/receive-pack.c`).
 const PRE_RECEIVE: &[u8] = b"pre-receive hook declined";
 
-fn refused(words: &[u8], remarks: &[u8]) -> Fault {
+/// Whether it brings something that may lack its end; a deletion does not.
+fn brings(command: &Command) -> bool {
+    command.new.is_some()
+}
+
+fn refused(words: &[u8], remarks: &[u8], may_lack: bool) -> Fault {
     let lower = String::from_utf8_lossy(words).to_ascii_lowercase();
     // git: "missing necessary objects"; JGit: "missing object(s)" (2026-11-21, their sources).
-    let missing = lower.contains("missing necessary objects") || lower.starts_with("missing object");
+    let missing = may_lack && (lower.contains("missing necessary objects") || lower.starts_with("missing object"));
     let kind = if missing { FaultKind::TargetMissing } else { FaultKind::Rejected };
     let mut message = format!("the server refused it: {}", excerpt(words, EXCERPT));
     let said =
@@ -217,4 +222,18 @@ fn not_found_out(fault: &Fault) -> Fault {
         "pushed together with others and refused as a whole, and after {REFUSALS} such refusals not pushed alone any more: {fault}"
     );
     Fault { kind: FaultKind::NotSent, message, ..fault.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_brings_something_can_lack_its_end() {
+        for words in ["missing necessary objects", "missing object(s)"] {
+            assert_eq!(refused(words.as_bytes(), b"", true).kind, FaultKind::TargetMissing);
+            assert_eq!(refused(words.as_bytes(), b"", false).kind, FaultKind::Rejected);
+        }
+        assert_eq!(refused(b"hook declined", b"", true).kind, FaultKind::Rejected);
+    }
 }
