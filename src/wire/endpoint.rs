@@ -298,7 +298,8 @@ impl Endpoint {
         Ok(body)
     }
 
-    /// Asks what a server says of itself. The first read follows one redirect within the origin, and remembers it.
+    /// Asks what a server says of itself. The first read follows one permanent redirect within the origin, and remembers it
+    /// once the answer there is one.
     async fn advertisement(
         &self,
         service: Service,
@@ -308,24 +309,29 @@ impl Endpoint {
         let mut client = self.client();
         let wanted = service.type_of("advertisement");
         let mut may_move = self.memory.get().moved.is_none();
+        let mut moved_to = None;
         let reply = loop {
             let segments = ["info", "refs"];
             let request = client.get(purpose, &segments).query("service", service.name());
             // There is no version 2 of pushing.
             let request = if service == Service::UploadPack { v2(request) } else { request };
             let reply = request.accept(&wanted).limit(LISTING_LIMIT).send_into(&mut sink).await?;
-            let there = reply.moved_within_origin().filter(|_| may_move).and_then(|url| base_of(&url));
+            let follows = may_move && matches!(reply.status(), 301 | 308);
+            let there = reply.moved_within_origin().filter(|_| follows).and_then(|url| base_of(&url));
             let Some((base, moved)) = there.and_then(|base| Some((base.clone(), client.moved_to(base)?))) else {
                 break reply;
             };
             may_move = false;
             client = moved;
-            self.memory.learn(|known| known.moved = Some(base));
+            moved_to = Some(base);
         };
         if !is(&reply, &wanted) {
             return Err(refused(&reply));
         }
         let said = sink.finish().map_err(|fault| unusable(&reply, &fault))?;
+        if moved_to.is_some() {
+            self.memory.learn(|known| known.moved = moved_to);
+        }
         Ok((reply, said))
     }
 
