@@ -578,7 +578,7 @@ fn a_gitlab_takes_tags_as_they_are_and_says_by_its_api_who_it_is() {
 }
 
 #[test]
-fn records_outlive_a_change_of_the_transport() {
+fn an_address_that_only_git_url_says_voids_the_records_of_the_api() {
     let mirror = Mirror::new();
     let mut world = GitlabWorld::with_core();
     world.project("infra/core").commits = Commits::Any;
@@ -595,11 +595,25 @@ fn records_outlive_a_change_of_the_transport() {
     far.annotate("rebuilt", &mirror.commits[2], "rebuilt there");
     let more = format!("transport = \"git\"\ngit_url = \"{}\"\nusername = \"{USER}\"", mirror.server.url());
     mirror.program.mirror(mirror.source.path(), &gitlab.url(), immutable, &more);
-    let remote = mirror.sync().expect(0).remote();
-    assert_eq!((remote["counts"]["move"].as_u64(), remote["counts"]["held"].as_u64()), (Some(1), Some(0)), "{remote}");
-    mirror.assert_same();
+    let remote = mirror.sync().expect(3).remote();
+    assert!(remote["notes"][0].as_str().unwrap().contains("identity changed"), "{remote}");
+    assert_eq!(
+        (&remote["held"][0]["tag"], &remote["held"][0]["verdict"]),
+        (&"rebuilt".into(), &"not_ours".into()),
+        "{remote}"
+    );
+    assert_eq!((remote["counts"]["move"].as_u64(), remote["counts"]["adopt"].as_u64()), (Some(0), Some(2)), "{remote}");
     assert_eq!(mirror.server.tags()["v-same"], same);
-    assert_eq!(counts(&mirror.sync().expect(0).remote()), count("in_sync", 3));
+    // The records of one address say nothing about another.
+    let other = GitServer::start(SampleRepository::bare());
+    let theirs = &other.repository;
+    theirs.git(&["fetch", "--quiet", mirror.source.path().to_str().unwrap(), "refs/tags/v-light:refs/tags/v-light"]);
+    let more = format!("transport = \"git\"\ngit_url = \"{}\"\nusername = \"{USER}\"", other.url());
+    mirror.program.mirror(mirror.source.path(), &gitlab.url(), "", &more);
+    mirror.source.delete_tag("v-light");
+    let remote = mirror.sync().remote();
+    assert!(remote["notes"][0].as_str().unwrap().contains("identity changed"), "{remote}");
+    assert!(other.tags().contains_key("v-light"), "{remote}");
 }
 
 #[test]

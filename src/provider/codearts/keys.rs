@@ -435,7 +435,7 @@ impl RemoteKeys for Keys {
         let (Some(git), Proof::Iam(iam)) = (&self.git, &self.proof) else { return Ok(Arc::new(api)) };
         let login = Authorization::basic(&git.username, &secret(&iam.password).await?)?;
         let remote = SmartHttp::connect(&connection, &git.url, Some(login), git.events).await?;
-        Ok(Arc::new(OverGit { api, remote }))
+        Ok(Arc::new(OverGit { api, remote, place: git.place_elsewhere() }))
     }
 }
 

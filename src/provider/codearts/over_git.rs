@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::CodeArts;
 use crate::provider::smart_http::SmartHttp;
+use crate::provider::smart_http::keys::space_at;
 use crate::provider::{Access, Change, Fact, Fault, Identity, NewTag, Provider};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
@@ -12,12 +13,15 @@ use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
 pub(super) struct OverGit {
     pub(super) api: CodeArts,
     pub(super) remote: SmartHttp,
+    /// Where the tags are, when only `git_url` says so.
+    pub(super) place: Option<String>,
 }
 
 #[async_trait]
 impl Provider for OverGit {
     async fn identity(&self) -> Result<Identity, Fault> {
-        self.api.identity().await
+        let Identity { space, access } = self.api.identity().await?;
+        Ok(Identity { space: space_at(space, self.place.as_ref()), access })
     }
 
     /// A user may be good for the API and not for a push, or the other way round.

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 use url::Url;
 
-use crate::http::server_of;
 use crate::provider::smart_http::SmartHttp;
+use crate::provider::smart_http::keys::place_of;
 use crate::provider::{Change, Fact, Fault, Identity, NewTag, Provider};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
@@ -18,10 +18,7 @@ pub struct Git {
 
 impl Git {
     pub(super) fn new(remote: SmartHttp, url: &Url) -> Self {
-        // With and without the ending is the same repository, with most servers and in every mind.
-        let place = server_of(url);
-        let space = format!("git:{}", place.strip_suffix(".git").unwrap_or(&place));
-        Self { remote, space }
+        Self { remote, space: format!("git:{}", place_of(url)) }
     }
 }
 

@@ -208,10 +208,10 @@ impl RemoteKeys for Keys {
         let client = Client::new(&connection.transport, base, authorization).await?;
         let compares = connection.compare_annotations;
         let api = GitLab::new(client, &self.url, self.project.clone(), anonymous, compares);
-        let Some(transport::OverGit { url, username, events }) = &self.git else { return Ok(Arc::new(api)) };
-        let login = token.as_ref().map(|token| Authorization::basic(username, token)).transpose()?;
-        let remote = SmartHttp::connect(&connection, url, login, *events).await?;
-        Ok(Arc::new(OverGit { api, remote }))
+        let Some(git) = &self.git else { return Ok(Arc::new(api)) };
+        let login = token.as_ref().map(|token| Authorization::basic(&git.username, token)).transpose()?;
+        let remote = SmartHttp::connect(&connection, &git.url, login, git.events).await?;
+        Ok(Arc::new(OverGit { api, remote, place: git.place_elsewhere() }))
     }
 }
 

@@ -7,6 +7,7 @@ use url::Url;
 
 use super::Events;
 use crate::config::Problems;
+use crate::http::server_of;
 use crate::text::Printable;
 
 /// The tags are read and written by the provider's own API.
@@ -27,6 +28,8 @@ pub(in crate::provider) struct WrittenTransport {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::provider) struct OverGit {
     pub(in crate::provider) url: Url,
+    /// Whether `git_url` names another address than the provider's other keys come to.
+    elsewhere: bool,
     pub(in crate::provider) username: String,
     pub(in crate::provider) events: Events,
 }
@@ -68,11 +71,12 @@ impl WrittenTransport {
                 return (problems.len() == before).then_some(None);
             }
         }
-        let url = match (&git_url, derived) {
+        let url = match (&git_url, &derived) {
             (Some(url), _) => problems.base_url(Some(url), "", allow_http),
-            (None, Ok(url)) => Some(url),
-            (None, Err(hint)) => problems.required(span.clone(), "git_url", None, Some(hint)),
+            (None, Ok(url)) => Some(url.clone()),
+            (None, Err(hint)) => problems.required(span.clone(), "git_url", None, Some(*hint)),
         };
+        let own_place = derived.ok().map(|url| place_of(&url));
         let username = match (written_name, username) {
             (Some(name), _) => match refuses_user(name.get_ref()) {
                 None => Some(name.into_inner()),
@@ -85,7 +89,31 @@ impl WrittenTransport {
             (None, Err(hint)) => problems.required(span, "username", None, Some(hint)),
         };
         let events = events.map(Spanned::into_inner).unwrap_or_default();
-        Some(Some(OverGit { url: url?, username: username?, events }))
+        let url = url?;
+        let elsewhere = own_place != Some(place_of(&url));
+        Some(Some(OverGit { url, elsewhere, username: username?, events }))
+    }
+}
+
+impl OverGit {
+    /// The address, where nothing says that the repository there is the one that the API speaks of: then it is part of who
+    /// the repository is.
+    pub(in crate::provider) fn place_elsewhere(&self) -> Option<String> {
+        self.elsewhere.then(|| place_of(&self.url))
+    }
+}
+
+/// Server and path. With and without the ending is the same repository, with most servers and in every mind.
+pub(in crate::provider) fn place_of(url: &Url) -> String {
+    let place = server_of(url);
+    place.strip_suffix(".git").unwrap_or(&place).to_owned()
+}
+
+/// The tag space of an API's repository whose tags are at a place that only the configuration says.
+pub(in crate::provider) fn space_at(space: String, place: Option<&String>) -> String {
+    match place {
+        Some(place) => format!("{space} at {place}"),
+        None => space,
     }
 }
 
