@@ -458,8 +458,15 @@ fn a_repository_that_moved_within_its_server_is_followed_and_no_other() {
     ended.expect(0);
     mirror.assert_same();
 
+    // What is only there for now is no place to push to.
+    mirror.server.server().behave();
+    let for_now = Reply::empty(302).header("Location", format!("{location}?service=git-upload-pack"));
+    mirror.server.server().on(at_old(), Effect::Answer(for_now));
+    let error = mirror.sync().expect(1).remote()["error"].as_str().unwrap().to_owned();
+    assert!(error.contains("redirect"), "{error}");
+
     let elsewhere = GitServer::start(SampleRepository::bare());
-    let answer = Reply::empty(302).header("Location", format!("{}/info/refs?service=git-upload-pack", elsewhere.url()));
+    let answer = Reply::empty(301).header("Location", format!("{}/info/refs?service=git-upload-pack", elsewhere.url()));
     mirror.server.server().behave();
     mirror.server.server().on(at_old(), Effect::Answer(answer));
     let error = mirror.sync().expect(1).remote()["error"].as_str().unwrap().to_owned();
