@@ -225,7 +225,7 @@ fn a_command_line_that_makes_no_sense_is_usage() {
     let program = Program::new();
     for (arguments, hint) in [
         (&["pln"][..], "did you mean `plan`?"),
-        (&[], "`tagsyncd --sync` makes one pass"),
+        (&["--dry-run"], "need `--sync`"),
         (&["--sync", "plan"], "tagsyncd --sync -- plan"),
         (&["--exit-code", "plan"], "`tagsyncd plan --exit-code`"),
         (&["--no-such-option"], "--no-such-option"),

@@ -20,7 +20,7 @@ use support::repository::SampleRepository;
 use support::server::{Effect, Gate, Reply, When};
 
 const LINES: NonZero<u16> = NonZero::new(40).expect("it is not zero");
-const COLUMNS: NonZero<u16> = NonZero::new(160).expect("it is not zero");
+const COLUMNS: NonZero<u16> = NonZero::new(240).expect("it is not zero");
 
 /// Longer than anything takes on a machine that is busy with other things.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -366,7 +366,7 @@ fn applying_shows_how_much_is_done_and_logs_do_not_tear_it() {
     assert_eq!(left.ended.remote()["counts"]["create"], 40);
     // One line per write, each whole, and nothing in between or after.
     let lines: Vec<&str> = left.screen.lines().filter(|line| !line.is_empty()).collect();
-    assert!(lines.iter().all(|line| line.contains("Wrote a tag.") && line.contains("pair=core")), "{}", left.screen);
+    assert!(lines.iter().all(|line| line.contains("Wrote a tag.") && line.contains("job=core")), "{}", left.screen);
     assert!(lines.len() >= 38, "{}", left.screen);
 }
 

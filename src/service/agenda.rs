@@ -587,7 +587,7 @@ mod tests {
             let mut asked: BTreeSet<Pair> = BTreeSet::new();
             for happening in happenings {
                 match happening {
-                    Happening::Passes(seconds) => now = now + SignedDuration::from_secs(seconds),
+                    Happening::Passes(seconds) => now += SignedDuration::from_secs(seconds),
                     Happening::Ends(nth) => {
                         let Some(pair) = under_way.iter().nth(nth).cloned() else { continue };
                         under_way.remove(&pair);

@@ -46,8 +46,8 @@ pub(crate) async fn write(client: &Client) -> Result<String, Fault> {
 
 /// The last time in a text.
 pub(crate) fn time_in(text: &str) -> Timestamp {
-    let times = text.split([' ', ',', '(', ')']).filter_map(|word| word.parse().ok());
-    times.last().unwrap()
+    let mut times = text.split([' ', ',', '(', ')']).filter_map(|word| word.parse().ok());
+    times.next_back().unwrap()
 }
 
 pub(crate) fn seconds_until(time: Timestamp) -> i64 {

@@ -4,23 +4,34 @@ use std::sync::Arc;
 
 use tagsyncd::config::load;
 use tagsyncd::http::Pool;
-use tagsyncd::ledger::{SqliteLedger, StateDirectory};
+use tagsyncd::ledger::{LockFault, SqliteLedger, StateDirectory, StateLock};
 use tagsyncd::report::{RemoteReport, State};
 use tagsyncd::sync::{Grace, Mode, Progress, Purpose, Run, run};
 
 use super::*;
 
+/// A process that another test starts holds all open files of this one until it is the other program, the lock among them.
+fn lock(directory: &StateDirectory) -> StateLock {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        match directory.lock() {
+            Err(LockFault::Held { .. }) if std::time::Instant::now() < deadline => std::thread::yield_now(),
+            lock => return lock.expect("nobody else works there"),
+        }
+    }
+}
+
 /// A pass as a daemon makes it.
 async fn pass(world: &World) -> RemoteReport {
-    let settings = load(&world.program.path("config.toml")).unwrap();
-    let directory = StateDirectory::resolve(Some(&world.program.path("state")), None).unwrap();
-    let lock = directory.lock().unwrap();
-    lock.serve().unwrap();
+    let settings = load(&world.program.path("config.toml")).expect("a good configuration");
+    let directory = StateDirectory::resolve(Some(&world.program.path("state")), None).expect("a directory");
+    let lock = lock(&directory);
+    lock.serve().expect("the lock is ours");
     let run_settings = Run {
         id: uuid::Uuid::now_v7(),
         purpose: Purpose::Agree,
         pairs: None,
-        mode: Mode::Sync(Arc::new(SqliteLedger::open(&lock).unwrap())),
+        mode: Mode::Sync(Arc::new(SqliteLedger::open(&lock).expect("a ledger"))),
         pool: Arc::new(Pool::new()),
         released: Vec::new(),
         grace: Grace::Keep,

@@ -262,8 +262,11 @@ mod tests {
         Err(RepositoriesFault { message: "no such directory".into(), hint: None })
     }
 
+    /// Before, after, and since when.
+    type Telling = (Option<Matter>, Option<Matter>, i64);
+
     /// What is told of one pair after each of these.
-    fn told(standings: &mut Standings, states: &[(State, i64)]) -> Vec<Option<(Option<Matter>, Option<Matter>, i64)>> {
+    fn told(standings: &mut Standings, states: &[(State, i64)]) -> Vec<Option<Telling>> {
         let mut said = Vec::new();
         for &(state, second) in states {
             standings.ended(&pair("a"), standing(state, second));
