@@ -79,10 +79,10 @@ fn main() {
     drop(service);
 }
 
-/// Nobody reads its log here, and a full pipe would stop it.
+/// Nobody reads its log here, nor what it says to a service manager, and full pipes and sockets would stop it.
 fn start(program: &Program) -> Service {
-    Service::start_with(program, |command| {
-        command.stderr(Stdio::null());
+    Service::begin(program, |command| {
+        command.stderr(Stdio::null()).env_remove("NOTIFY_SOCKET");
     })
 }
 
