@@ -187,7 +187,7 @@ impl Daemon {
             clock,
             agenda: Agenda::new(host),
             board,
-            manager: Manager::default(),
+            manager: Manager::of_environment(),
             told: Instant::now(),
             looked_after: Instant::now(),
             refs: BTreeMap::new(),

@@ -32,6 +32,22 @@ fn signs_of_life_come_at_half_the_period_and_only_when_they_are_wanted() {
 }
 
 #[test]
+fn a_manager_that_reads_nothing_stops_nothing() {
+    let world = World::new(&seldom(""), "");
+    world.tag("v1", 0);
+    // A thousand messages a second fill every socket that nobody reads.
+    let service = Service::begin(&world.program, |command| {
+        command.env("WATCHDOG_USEC", "2000");
+    });
+    for (at, name) in ["v2", "v3", "v4"].into_iter().enumerate() {
+        eventually("what was tagged before arrives", || world.far().len() == at + 1);
+        world.tag(name, 0);
+    }
+    eventually("all tags arrive", || world.far().len() == 4);
+    service.stop().expect(0);
+}
+
+#[test]
 fn the_state_is_told_in_words() {
     let world = World::new(&seldom(""), "");
     world.tag("v1", 0);
