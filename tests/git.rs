@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use support::git_http::{GitServer, PASSWORD, USER, tags};
-use support::gitlab::{Commits, FakeGitlab, GitlabWorld};
+use support::gitlab::{Commits, FakeGitlab, FakeTag, GitlabWorld, Token};
 use support::program::{Ended, Program, private_file};
 use support::repository::SampleRepository;
 use support::server::{Effect, Reply, When};
@@ -592,6 +592,47 @@ fn a_gitlab_takes_tags_as_they_are_and_says_by_its_api_who_it_is() {
     gitlab_over_git(&mirror, &gitlab, "allow_release_loss = [\"v1\"]");
     mirror.sync().expect(0);
     mirror.assert_same();
+}
+
+/// What GitLab's hook does with a protected tag, in its words.
+const PROTECTS_RELEASES: &str = r#"while read old new ref; do
+    case "$new $ref" in
+    *[!0]*" "*) ;;
+    *" refs/tags/release-"*) echo "GitLab: You can only delete protected tags using the web interface." >&2; exit 1 ;;
+    esac
+done"#;
+
+#[test]
+fn a_protected_tag_that_no_push_deletes_is_deleted_by_the_api_where_that_may() {
+    let mirror = Mirror::new();
+    let mut world = GitlabWorld::with_core();
+    world.project("infra/core").commits = Commits::Any;
+    let gitlab = FakeGitlab::start(world);
+    gitlab_over_git(&mirror, &gitlab, "allow_release_loss = true");
+    for name in ["release-1", "plain", "release-2"] {
+        mirror.source.tag(name, &mirror.commits[0]);
+        let commit_id = &mirror.commits[0];
+        gitlab.change(|world| {
+            let project = world.project("infra/core");
+            project.tags.insert(name.to_owned(), FakeTag::lightweight(commit_id));
+            project.protect("release-*", 40);
+        });
+    }
+    mirror.source.tag("kept", &mirror.commits[0]);
+    mirror.sync().expect(0);
+    mirror.server.hook("pre-receive", PROTECTS_RELEASES);
+    mirror.source.delete_tag("release-1");
+    mirror.source.delete_tag("plain");
+    let remote = mirror.sync().expect(0).remote();
+    assert_eq!(counts(&remote), [("delete".to_owned(), 2), ("in_sync".to_owned(), 2)], "{remote}");
+    assert_eq!(gitlab.tags("infra/core").keys().collect::<Vec<_>>(), ["plain", "release-2"]);
+    assert!(!mirror.server.tags().contains_key("plain"));
+    // One who may not do it by the API, either.
+    gitlab.change(|world| world.tokens.insert("secret".into(), Token::of_level(30)));
+    mirror.source.delete_tag("release-2");
+    let remote = mirror.sync().expect(1).remote();
+    assert_eq!(remote["changes"][0]["outcome"], "rejected", "{remote}");
+    assert!(gitlab.tags("infra/core").contains_key("release-2"));
 }
 
 #[test]

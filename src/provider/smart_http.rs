@@ -4,6 +4,7 @@
 //! arrive byte for byte. The server compares the old value of each ref before it changes it, and answers for each alone.
 
 mod batch;
+mod hosted;
 pub(super) mod keys;
 
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use url::Url;
 
+pub(super) use self::hosted::{Host, Hosted};
 use super::{
     Access, Annotations, Capabilities, Change, Connection, Deletes, Fact, Fault, FaultKind, Lease, Moves, NameRules,
     NewTag,

@@ -12,14 +12,13 @@ use toml::Spanned;
 use url::Url;
 
 use super::api::refused;
-use super::over_git::OverGit;
 use super::sign::{DATE, Unsigned};
 use super::wire::{WireTokenReply, token_request};
 use super::{CodeArts, OVER_GIT};
 use crate::config::{Problems, SecretSource, Table, nearest};
 use crate::http::{Authorization, Client, Credential, ExchangedToken, Reply, SignedRequests, Token, Transport};
 use crate::provider::smart_http::keys::{self as transport, API, GIT, WrittenTransport};
-use crate::provider::smart_http::{Events, SmartHttp};
+use crate::provider::smart_http::{Events, Hosted, SmartHttp};
 use crate::provider::{Capabilities, Connection, Fault, FaultKind, Provider, RemoteKeys};
 use crate::tag::TagName;
 
@@ -435,7 +434,7 @@ impl RemoteKeys for Keys {
         let (Some(git), Proof::Iam(iam)) = (&self.git, &self.proof) else { return Ok(Arc::new(api)) };
         let login = Authorization::basic(&git.username, &secret(&iam.password).await?)?;
         let remote = SmartHttp::connect(&connection, &git.url, Some(login), git.events).await?;
-        Ok(Arc::new(OverGit { api, remote, place: git.place_elsewhere() }))
+        Ok(Arc::new(Hosted::new(api, remote, git.place_elsewhere())))
     }
 }
 

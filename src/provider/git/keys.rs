@@ -8,11 +8,11 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
-use super::Git;
+use super::host::Git;
 use crate::config::{Problems, SecretSource, Table};
 use crate::http::Authorization;
 use crate::provider::smart_http::keys::refuses_user;
-use crate::provider::smart_http::{Events, SmartHttp};
+use crate::provider::smart_http::{Events, Hosted, SmartHttp};
 use crate::provider::{Connection, Fault, FaultKind, Provider, RemoteKeys};
 use crate::tag::TagName;
 
@@ -123,6 +123,6 @@ impl RemoteKeys for Keys {
             }
         };
         let remote = SmartHttp::connect(&connection, &self.url, authorization, self.events).await?;
-        Ok(Arc::new(Git::new(remote, &self.url)))
+        Ok(Arc::new(Hosted::new(Git::new(&self.url), remote, None)))
     }
 }

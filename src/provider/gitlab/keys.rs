@@ -8,12 +8,11 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
-use super::over_git::OverGit;
 use super::{GitLab, OVER_GIT};
 use crate::config::{Problems, SecretSource, Table};
 use crate::http::{Authorization, Client};
 use crate::provider::smart_http::keys::{self as transport, API, GIT, WrittenTransport};
-use crate::provider::smart_http::{Events, SmartHttp};
+use crate::provider::smart_http::{Events, Hosted, SmartHttp};
 use crate::provider::{Capabilities, Connection, Fault, FaultKind, Provider, RemoteKeys};
 use crate::tag::{NamePatterns, TagName};
 
@@ -211,7 +210,7 @@ impl RemoteKeys for Keys {
         let Some(git) = &self.git else { return Ok(Arc::new(api)) };
         let login = token.as_ref().map(|token| Authorization::basic(&git.username, token)).transpose()?;
         let remote = SmartHttp::connect(&connection, &git.url, login, git.events).await?;
-        Ok(Arc::new(OverGit { api, remote, place: git.place_elsewhere() }))
+        Ok(Arc::new(Hosted::new(api, remote, git.place_elsewhere())))
     }
 }
 

@@ -109,14 +109,6 @@ pub(in crate::provider) fn place_of(url: &Url) -> String {
     place.strip_suffix(".git").unwrap_or(&place).to_owned()
 }
 
-/// The tag space of an API's repository whose tags are at a place that only the configuration says.
-pub(in crate::provider) fn space_at(space: String, place: Option<&String>) -> String {
-    match place {
-        Some(place) => format!("{space} at {place}"),
-        None => space,
-    }
-}
-
 /// Why a text cannot be a user's name in a login.
 pub(in crate::provider) fn refuses_user(name: &str) -> Option<&'static str> {
     if name.is_empty() {
