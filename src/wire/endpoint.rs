@@ -3,6 +3,8 @@
 //! What is found out on the way (where it moved to, which version it speaks, what it takes in a push) is remembered for as
 //! long as the configuration lives, so that a listing is one request, and a push is one, too.
 
+mod fetch;
+
 use std::sync::{Arc, Mutex, PoisonError};
 
 use gix::ObjectId;
@@ -11,10 +13,12 @@ use url::Url;
 
 use super::capabilities::{AGENT, format_name};
 use super::pkt::{push_delimiter, push_flush, push_line};
-use super::refs::{Said, TAGS};
+use super::refs::{Ends, Said, TAGS};
 use super::{Advertisement, Command, LsRefs, PushCapabilities, Report, WireFault, commands};
+pub use fetch::Wanted;
+
 use crate::http::{Client, Fault, FaultKind, Reply, Request, Transport};
-use crate::tag::{RemoteSnapshot, RemoteTag, TagName};
+use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target};
 
 /// The most that one listing may bring: a million tags with long names.
 const LISTING_LIMIT: usize = 512 * 1024 * 1024;
@@ -106,9 +110,12 @@ impl Endpoint {
     /// One tag, and what it peels to where the server says that.
     pub async fn get_tag(&self, name: &TagName) -> Result<Option<(RemoteTag, Option<ObjectId>)>, Fault> {
         let prefix = [TAGS, name.as_bytes()].concat();
-        let (tags, peeled) = self.list(&prefix, "read the tag", true).await?;
-        let peeled = peeled.filter(|_| tags.tags().len() == 1);
-        Ok(tags.get(name).map(|tag| (tag.clone(), peeled)))
+        let (tags, ends) = self.list(&prefix, "read the tag", true).await?;
+        let end = |tag: &RemoteTag| match &tag.value.as_ref().ok()?.target {
+            Target::Object(id) => ends.get(&ObjectId::from(*id)).copied(),
+            Target::Commit(_) | Target::Snapshot(_) | Target::Digest(_) => None,
+        };
+        Ok(tags.get(name).map(|tag| (tag.clone(), end(tag))))
     }
 
     /// What the server takes in a push; asked anew, so that it also tells whether the credential may push at all.
@@ -209,12 +216,7 @@ impl Endpoint {
     }
 
     /// Lists below a prefix: at once, if that may work, else by what the server says of itself first.
-    async fn list(
-        &self,
-        prefix: &[u8],
-        purpose: &'static str,
-        peel: bool,
-    ) -> Result<(RemoteSnapshot, Option<ObjectId>), Fault> {
+    async fn list(&self, prefix: &[u8], purpose: &'static str, peel: bool) -> Result<(RemoteSnapshot, Ends), Fault> {
         let known = self.memory.get();
         if known.speaks_v2 != Some(false) {
             let listed = self.ls_refs(prefix, purpose, peel).await?;
@@ -230,10 +232,7 @@ impl Endpoint {
             }
         }
         match self.learn_version().await? {
-            Some((reply, said)) => {
-                let tags = said.into_tags().map_err(|fault| unusable(&reply, &fault))?;
-                Ok((tags, None))
-            }
+            Some((reply, said)) => said.into_tags().map_err(|fault| unusable(&reply, &fault)),
             None => self.ls_refs(prefix, purpose, peel).await?,
         }
     }
@@ -257,7 +256,7 @@ impl Endpoint {
         prefix: &[u8],
         purpose: &'static str,
         peel: bool,
-    ) -> Result<Result<(RemoteSnapshot, Option<ObjectId>), Fault>, Fault> {
+    ) -> Result<Result<(RemoteSnapshot, Ends), Fault>, Fault> {
         let (client, service) = (self.client(), Service::UploadPack);
         let (request_type, result_type) = (service.type_of("request"), service.type_of("result"));
         let segments = [service.name()];

@@ -1,4 +1,5 @@
-//! git's smart HTTP protocol, as far as tags need it: list them by `ls-refs`, write them by `receive-pack`.
+//! git's smart HTTP protocol, as far as tags need it: list them by `ls-refs`, read their objects by `fetch`, write them by
+//! `receive-pack`.
 //!
 //! The parts, from the inside out; each takes bytes from anybody and never panics:
 //!
@@ -8,6 +9,7 @@
 //! capabilities   what a server says that it can do
 //! commands, pack the body of a push
 //! report         what became of each ref                        <── the answer to it
+//! unpack         the tag objects of a fetch
 //! endpoint       one repository behind a URL, over `http`
 //! ```
 //!
@@ -25,15 +27,16 @@ mod refs;
 mod report;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
 /// An object's id, and how ids are made, as everything here has them.
 pub use gix::{ObjectId, hash::Kind as ObjectFormat};
 
 pub use capabilities::PushCapabilities;
 pub use commands::Command;
-pub use endpoint::{Endpoint, Push, Pushed};
+pub use endpoint::{Endpoint, Push, Pushed, Wanted};
 pub use fault::WireFault;
 pub use objects::{Objects, TagObjects};
 pub use pkt::{Decoder, Packet};
-pub use refs::{Advertisement, LsRefs};
+pub use refs::{Advertisement, Ends, LsRefs};
 pub use report::{Fate, Report};

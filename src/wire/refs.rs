@@ -3,6 +3,8 @@
 //! Both end with a flush, and what ended otherwise is no listing: absence is never concluded from it. A name outside of
 //! `refs/tags/` is passed over, because the prefix that was asked for is only a hint to the server.
 
+use std::collections::HashMap;
+
 use gix::ObjectId;
 use gix::hash::Kind;
 
@@ -18,6 +20,9 @@ pub(super) const TAGS: &[u8] = b"refs/tags/";
 
 /// Longer names fit into no path of a server's file system, and a listing of such would fill our memory.
 const LONGEST_NAME: usize = 4096;
+
+/// What tag objects peel to in the end, by their ids.
+pub type Ends = HashMap<ObjectId, ObjectId>;
 
 /// Tags under way, and how ids are made.
 #[derive(Debug)]
@@ -80,8 +85,8 @@ fn word(line: &[u8]) -> (&[u8], Option<&[u8]>) {
 pub struct LsRefs {
     decoder: Decoder,
     tags: Tags,
-    /// What the one ref that was asked for peels to.
-    peeled: Option<ObjectId>,
+    /// What annotated tags peel to, where that was asked for.
+    ends: Ends,
     ended: bool,
     fault: Option<WireFault>,
 }
@@ -89,19 +94,19 @@ pub struct LsRefs {
 impl LsRefs {
     /// An answer that is about to begin, of a repository whose ids are made like this.
     pub fn new(format: Kind) -> Self {
-        Self { decoder: Decoder::new(), tags: Tags::new(format), peeled: None, ended: false, fault: None }
+        Self { decoder: Decoder::new(), tags: Tags::new(format), ends: Ends::new(), ended: false, fault: None }
     }
 
     /// Takes more of it.
     fn read(&mut self, part: &[u8]) -> Result<(), WireFault> {
-        let Self { decoder, tags, peeled, ended, fault: _ } = self;
+        let Self { decoder, tags, ends, ended, fault: _ } = self;
         decoder.feed(part, |packet| match packet {
             _ if *ended => Err(WireFault::malformed("goes on behind its end")),
             Packet::Flush => {
                 *ended = true;
                 Ok(())
             }
-            Packet::Data(line) => listed(tags, peeled, line),
+            Packet::Data(line) => listed(tags, ends, line),
             Packet::Delimiter | Packet::ResponseEnd => {
                 Err(WireFault::malformed("has sections, and a list of refs has none"))
             }
@@ -113,36 +118,37 @@ impl LsRefs {
         self.finish_peeled().map(|(tags, _)| tags)
     }
 
-    /// The same, with what the last annotated tag peels to.
-    pub(super) fn finish_peeled(self) -> Result<(RemoteSnapshot, Option<ObjectId>), WireFault> {
+    /// The same, with what annotated tags peel to.
+    pub(super) fn finish_peeled(self) -> Result<(RemoteSnapshot, Ends), WireFault> {
         if let Some(fault) = self.fault {
             return Err(fault);
         }
         if !self.ended || !self.decoder.is_between_lines() {
             return Err(WireFault::malformed("breaks off before its end"));
         }
-        Ok((self.tags.finish()?, self.peeled))
+        Ok((self.tags.finish()?, self.ends))
     }
 }
 
 /// `ID NAME`, then attributes in any order.
-fn listed(tags: &mut Tags, peeled: &mut Option<ObjectId>, line: &[u8]) -> Result<(), WireFault> {
+fn listed(tags: &mut Tags, ends: &mut Ends, line: &[u8]) -> Result<(), WireFault> {
     if let Some(refusal) = refusal(line) {
         return Err(refusal);
     }
     let (hex, Some(rest)) = word(trim(line)) else { return Err(WireFault::malformed("has a line that is no ref")) };
     let (name, mut attributes) = word(rest);
+    let own = id(hex, tags.format)?;
     let mut symbolic = None;
     while let Some(rest) = attributes {
         let (attribute, more) = word(rest);
         if let Some(other) = attribute.strip_prefix(b"symref-target:") {
             symbolic = Some(other);
         } else if let Some(hex) = attribute.strip_prefix(b"peeled:") {
-            *peeled = Some(id(hex, tags.format)?);
+            ends.insert(own, id(hex, tags.format)?);
         }
         attributes = more;
     }
-    tags.add(id(hex, tags.format)?, name, symbolic)
+    tags.add(own, name, symbolic)
 }
 
 impl Sink for LsRefs {
@@ -196,16 +202,19 @@ pub(super) struct Said {
     /// The capabilities of v0 and v1.
     pub(super) capabilities: Vec<u8>,
     tags: Option<Tags>,
+    ends: Ends,
+    /// The ref that was listed last, for what follows it.
+    last: Option<(ObjectId, Vec<u8>)>,
 }
 
 impl Said {
     fn new() -> Self {
-        Self { is_v2: false, format: None, capabilities: Vec::new(), tags: None }
+        Self { is_v2: false, format: None, capabilities: Vec::new(), tags: None, ends: Ends::new(), last: None }
     }
 
-    /// The tags of an advertisement of v0 or v1.
-    pub(super) fn into_tags(self) -> Result<RemoteSnapshot, WireFault> {
-        self.tags.unwrap_or_else(|| Tags::new(Kind::Sha1)).finish()
+    /// The tags of an advertisement of v0 or v1, and what annotated ones peel to.
+    pub(super) fn into_tags(self) -> Result<(RemoteSnapshot, Ends), WireFault> {
+        Ok((self.tags.unwrap_or_else(|| Tags::new(Kind::Sha1)).finish()?, self.ends))
     }
 
     /// What matters for a push.
@@ -297,12 +306,18 @@ fn advertised(keep_tags: bool, said: &mut Said, line: &[u8]) -> Result<(), WireF
     let (hex, Some(name)) = word(line) else { return Err(WireFault::malformed("has a line that is no ref")) };
     let format = said.format.unwrap_or(Kind::Sha1);
     let id = id(hex, format)?;
-    // `NAME^{}` says what the tag before it peels to.
-    if !keep_tags || name.ends_with(b"^{}") {
-        Ok(())
-    } else {
-        said.tags.get_or_insert_with(|| Tags::new(format)).add(id, name, None)
+    if !keep_tags {
+        return Ok(());
     }
+    // `NAME^{}` says what the tag before it peels to.
+    if let Some(peeled) = name.strip_suffix(b"^{}") {
+        if let Some((own, _)) = said.last.take().filter(|(_, last)| last == peeled) {
+            said.ends.insert(own, id);
+        }
+        return Ok(());
+    }
+    said.last = Some((id, name.to_vec()));
+    said.tags.get_or_insert_with(|| Tags::new(format)).add(id, name, None)
 }
 
 impl Sink for Advertisement {

@@ -137,13 +137,14 @@ fn advertisements_of_all_versions_are_read() {
     };
     let said = advertised(&v0("# service=git-upload-pack\n"), 5).unwrap();
     assert!(!said.is_v2 && said.push_capabilities().unwrap().deletes);
-    let tags = said.into_tags().unwrap();
+    let (tags, ends) = said.into_tags().unwrap();
     assert_eq!(tags.get(&name("a")).unwrap().value.as_ref().unwrap().to_string(), ID);
     assert_eq!(tags.tags().len(), 1);
+    assert!(ends.values().all(|end| end.to_string() == OTHER), "{ends:?}");
 
     let v1 =
         [lines(&["# service=git-upload-pack\n"]), lines(&["version 1\n", &format!("{ID} refs/tags/a\0\n")])].concat();
-    assert_eq!(advertised(&v1, 3).unwrap().into_tags().unwrap().tags().len(), 1);
+    assert_eq!(advertised(&v1, 3).unwrap().into_tags().unwrap().0.tags().len(), 1);
     let v2 = lines(&["version 2\n", "agent=x\n", "ls-refs=unborn\n", "object-format=sha256\n"]);
     let named = [lines(&["# service=git-upload-pack\n"]), v2.clone()].concat();
     for v2 in [v2, named] {
@@ -274,7 +275,7 @@ proptest! {
         let shown = |tags: Result<RemoteSnapshot, WireFault>| tags.map(|tags| tags.tags().to_vec()).map_err(drop);
         prop_assert_eq!(shown(refs(&bytes, piece)), shown(refs(&bytes, bytes.len())));
         let said = |said: Result<super::refs::Said, WireFault>| {
-            said.map(|said| (said.is_v2, said.format, shown(said.into_tags()))).map_err(drop)
+            said.map(|said| (said.is_v2, said.format, shown(said.into_tags().map(|(tags, _)| tags)))).map_err(drop)
         };
         prop_assert_eq!(said(advertised(&bytes, piece)), said(advertised(&bytes, bytes.len())));
         for side_band in [false, true] {
