@@ -188,14 +188,22 @@ fn what_is_wrong_with_a_job() {
             (11, 10, "unknown value", Some("one of `create-only`, `mirror`, `exact`")),
         ),
         ("policy = \"mirror\"", "polcy = \"mirror\"", (11, 1, "unknown key `polcy`", Some("did you mean `policy`?"))),
-        ("from = \"core\"", "", (8, 1, "`from` is missing", Some("`from` names a `[repository.NAME]`"))),
-        ("from = \"core\"", "from = \"cor\"", (9, 8, "there is no repository `cor`", Some("did you mean `core`?"))),
-        ("from = \"core\"", "from = \"other\"", (9, 8, "there is no repository `other`", Some("there is `core`"))),
         (
             "from = \"core\"",
-            "from = \"gitlab\"",
-            (9, 8, "`gitlab` is a remote; mirroring from a remote is not supported yet", None),
+            "",
+            (8, 1, "`from` is missing", Some("`from` names a `[repository.NAME]` or a `[remote.NAME]`")),
         ),
+        (
+            "from = \"core\"",
+            "from = \"cor\"",
+            (9, 8, "there is no repository or remote `cor`", Some("did you mean `core`?")),
+        ),
+        (
+            "from = \"core\"",
+            "from = \"other\"",
+            (9, 8, "there is no repository or remote `other`", Some("there is `core`, `gitlab`")),
+        ),
+        ("from = \"core\"", "from = \"gitlab\"", (10, 7, "`gitlab` is where the tags come from", None)),
         ("to = [\"gitlab\"]", "", (8, 1, "`to` is missing", Some("`to = [\"NAME\"]` lists `[remote.NAME]`s"))),
         (
             "to = [\"gitlab\"]",
@@ -412,7 +420,7 @@ config.toml:7:9: a secret must not stand in the file
     hint: {SECRET_HINT}
 config.toml:8:15: expected a whole number from 1 to 64
     concurrency = 100
-config.toml:11:10: there is no repository `core`
+config.toml:11:10: there is no repository or remote `core`
     from = \"core\"
     hint: there is none in this file: add `[repository.NAME]`
 config.toml:12:17: there is no remote of this name

@@ -100,7 +100,7 @@ impl World {
             rule,
             compare_annotations: false,
         };
-        let from = Repository { name: "core".to_owned(), path: repository.path().to_owned() };
+        let from = Repository::local("core", repository.path());
         let job = JobSettings {
             name: "core".to_owned(),
             from: Repositories::One(from),
@@ -301,7 +301,7 @@ async fn explain_looks_at_what_the_rule_reads_from() {
     let text = "[repository.core]\npath = \"/x\"\n[remote.images]\nprovider = \"gitlab\"\nproject = \"x\"\n\
                 [job.core]\nfrom = \"core\"\nto = [\"images\"]\npolicy = \"mirror\"\n";
     let settings = Settings::parse(text, std::path::Path::new("config.toml")).expect("a good file");
-    let repository = Repository { name: "core".to_owned(), path: world.repository.path().to_owned() };
+    let repository = Repository::local("core", world.repository.path());
     let tag = name("v1");
     let question = Question {
         job: &world.job,

@@ -14,8 +14,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("wire", &["http", "tag", "text"]),
     ("provider", &["config", "http", "tag", "text", "wire"]),
     ("config", &["http", "plan", "provider", "schedule", "tag", "text"]),
-    // For the trait through which a push takes its objects.
-    ("source", &["tag", "text", "wire"]),
+    // `provider` for a remote that tags come from, `wire` for the trait through which a push takes its objects.
+    ("source", &["provider", "tag", "text", "wire"]),
     ("ledger", &["provider", "tag"]),
     ("plan", &["ledger", "provider", "tag"]),
     ("apply", &["ledger", "plan", "provider", "source", "tag"]),

@@ -23,10 +23,10 @@ use uuid::Uuid;
 pub use recover::recover;
 
 use crate::ledger::{Action, Ledger, LedgerFault, Outcome, Pair, RefusalKind, Settlement};
-use crate::plan::{ApprovedPlan, PlannedChange};
+use crate::plan::{ApprovedPlan, CarriedMessage, PlannedChange};
 use crate::provider::{Capabilities, Fault, FaultKind, Lease, Moves, Provider};
 use crate::source::Source;
-use crate::tag::TagName;
+use crate::tag::{TagId, TagName};
 use write::Written;
 
 /// Everything that a write needs besides the change itself.
@@ -74,6 +74,7 @@ pub async fn apply(approved: ApprovedPlan, writer: &Arc<Writer>) -> Result<Vec<A
     if !notes.is_empty() {
         writer.ledger.note(&writer.pair, &notes, Timestamp::now()).await?;
     }
+    writer.source.read_ahead(&carried_along(&changes)).await;
     let [creates, moves, deletes] = stages(changes);
     let at_once = writer.provider.changes_at_once();
     if at_once > 1 && writer.capabilities.lease == Lease::Server {
@@ -94,6 +95,12 @@ pub async fn apply(approved: ApprovedPlan, writer: &Arc<Writer>) -> Result<Vec<A
         }
     }
     Ok(sorted(applied))
+}
+
+/// The tag objects whose messages go along with these changes.
+fn carried_along(changes: &[PlannedChange]) -> Vec<TagId> {
+    let carried = changes.iter().filter(|change| change.action != Action::Delete).map(|change| &change.message);
+    carried.filter_map(|message| if let CarriedMessage::Of(tag_id) = message { Some(*tag_id) } else { None }).collect()
 }
 
 fn sorted(mut applied: Vec<Applied>) -> Vec<Applied> {

@@ -321,6 +321,10 @@ impl Writer {
             _ if change.action == Action::Delete => return Ok(Annotation { message: None, degraded: None }),
             CarriedMessage::None => return Ok(Annotation { message: None, degraded: None }),
             CarriedMessage::Text(text) => return Ok(Annotation { message: Some(text.clone()), degraded: None }),
+            CarriedMessage::Told(digest) => {
+                let message = self.source.read_message(&change.tag, digest).await.map_err(|fault| fault.to_string())?;
+                return Ok(Annotation { message: Some(message), degraded: None });
+            }
             CarriedMessage::Of(tag_id) => *tag_id,
         };
         let tag = self.source.read_annotation(tag_id).await.map_err(|fault| fault.to_string())?;

@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::output::{Failure, Output};
 use super::sync::{choose, load};
 use super::{CheckOptions, Common, ExitCode};
-use crate::config::Policy;
+use crate::config::{Policy, Repository};
 use crate::text::Printable;
 
 #[derive(Serialize, JsonSchema)]
@@ -76,8 +76,8 @@ pub(super) fn check(common: &Common, options: &CheckOptions, output: &Output) ->
                 .map_err(|fault| Failure::new(ExitCode::Configuration, fault.to_string()))?;
             remotes.push(Remote { remote: remote.name, provider: remote.provider.name, place: remote.keys.describe() });
         }
-        let missing = repositories.iter().find(|repository| !repository.path.exists());
-        let missing = missing.map(|repository| format!("there is nothing at {}", repository.path.display()));
+        let missing = repositories.iter().filter_map(Repository::directory).find(|path| !path.exists());
+        let missing = missing.map(|path| format!("there is nothing at {}", path.display()));
         jobs.push(Job {
             job: job.name.clone(),
             policy: job.policy,

@@ -37,7 +37,7 @@ pub(super) fn explain(common: &Common, options: &ExplainOptions, output: &Output
             }
         }
         if pairs.iter().all(Explanation::is_nowhere) {
-            return Err(unknown_tag(&tag, &repositories, &remotes).await);
+            return Err(unknown_tag(&tag, &repositories, &remotes, pool.as_ref()).await);
         }
         Ok(pairs)
     })?;
@@ -83,11 +83,16 @@ fn unknown(kind: &str, name: &str, job: &str, known: &[String]) -> Failure {
 }
 
 /// No side has it: the names that may be meant, also by what a remote calls them.
-async fn unknown_tag(tag: &TagName, repositories: &[Repository], remotes: &[&RemoteTemplate]) -> Failure {
+async fn unknown_tag(
+    tag: &TagName,
+    repositories: &[Repository],
+    remotes: &[&RemoteTemplate],
+    pool: Option<&Arc<Pool>>,
+) -> Failure {
     let failure = Failure::usage(format!("no side has a tag `{tag}`"));
     let mut names = Vec::new();
     for repository in repositories {
-        let found = names_like(repository).await;
+        let found = names_like(repository, pool).await;
         for remote in remotes {
             let Ok(settings) = remote.for_repository(&repository.name) else { continue };
             if let Some(meant) = found.iter().find(|name| settings.mapping.to_remote(name).as_ref() == Ok(tag)) {

@@ -122,7 +122,7 @@ pub(super) const REMOTE_KEYS: &[&str] = &[
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct JobKeys {
-    /// The name of a `[repository.NAME]`: where tags come from.
+    /// The name of a `[repository.NAME]` or of a `[remote.NAME]`: where tags come from.
     #[schemars(with = "String")]
     pub(super) from: Option<Spanned<String>>,
     /// Names of `[remote.NAME]`s, each once: where tags go.

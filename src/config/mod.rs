@@ -12,6 +12,7 @@
 //! Nothing that is printed here shows a secret. Therefore the rule is the strict one: no text of a value is ever shown,
 //! except names of jobs, repositories and remotes, words close to an expected word, and numbers out of range.
 
+mod between;
 mod document;
 mod duration;
 mod fragment;
@@ -21,6 +22,7 @@ mod problem;
 mod remote;
 mod repositories;
 mod resolve;
+mod rings;
 mod schema;
 mod secret;
 mod settings;
@@ -33,7 +35,7 @@ pub use document::Table;
 pub use notify::{Address, NotifySettings};
 pub use problem::{ConfigFault, Problem, Problems, Source};
 pub use remote::{RemoteSettings, RemoteTemplate};
-pub use repositories::{PathPattern, Repositories, RepositoriesFault, Repository};
+pub use repositories::{PathPattern, Place, Repositories, RepositoriesFault, Repository};
 pub use schema::schema;
 pub use secret::{SecretFault, SecretSource};
 pub use settings::{DaemonSettings, JobSettings, Settings, load};

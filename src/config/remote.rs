@@ -1,5 +1,6 @@
 //! A remote: the keys that all remotes share, then those of its provider.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -89,7 +90,7 @@ impl RemoteTemplate {
         let mut problems = Problems::new();
         let (root, _) = DeTable::parse_recoverable(source.text());
         let settings = match table(root.into_inner(), &self.name) {
-            Some(table) => read(&self.name, table, repository, &mut problems),
+            Some(table) => read(&self.name, table, repository, Rule::IfWritten, &mut problems),
             None => {
                 problems.push(0..0, format!("there is no table `[remote.{}]`", self.name), None);
                 None
@@ -99,6 +100,27 @@ impl RemoteTemplate {
             Some(settings) if problems.is_empty() => Ok(settings),
             _ => Err(problems.into_fault(source)),
         }
+    }
+}
+
+/// Within a configuration, the name says which remote it is.
+impl PartialEq for RemoteTemplate {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for RemoteTemplate {}
+
+impl PartialOrd for RemoteTemplate {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for RemoteTemplate {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.name.cmp(&other.name)
     }
 }
 
@@ -117,8 +139,23 @@ fn table<'t>(mut root: DeTable<'t>, name: &str) -> Option<Table<'t>> {
     Some(Table::new(entries, span))
 }
 
+/// Whether `target` has to be there where tags do not point at git objects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Rule {
+    /// It does: git tags go there.
+    Needed,
+    /// It does not: the remote is read, or what goes there is of its own kind. It was checked before, or will be.
+    IfWritten,
+}
+
 /// Reads a remote for one repository. `None` only together with a problem.
-pub(super) fn read(name: &str, table: Table<'_>, repository: &str, problems: &mut Problems) -> Option<RemoteSettings> {
+pub(super) fn read(
+    name: &str,
+    table: Table<'_>,
+    repository: &str,
+    rule: Rule,
+    problems: &mut Problems,
+) -> Option<RemoteSettings> {
     let before = problems.len();
     let expand = |text: &str| text.contains(PLACEHOLDER).then(|| text.replace(PLACEHOLDER, repository));
     let (common, own) = table.map_strings(&expand).split(REMOTE_KEYS);
@@ -147,7 +184,7 @@ pub(super) fn read(name: &str, table: Table<'_>, repository: &str, problems: &mu
     let keys = (descriptor.read)(own.allowing_http(http.allow_http), problems);
     // What a remote can do may depend on its own keys.
     let capabilities = keys.as_ref().and_then(|keys| keys.capabilities()).unwrap_or(&descriptor.capabilities);
-    let rule = resolve::rule(common.target, capabilities.target, &span, problems);
+    let rule = resolve::rule(common.target, capabilities.target, rule, &span, problems);
     let compare_annotations = common.annotations.is_some_and(|written| compares(&written, capabilities, problems));
     if keys.is_none() && problems.len() == before {
         problems.push(span, format!("the keys of this `{}` remote could not be read", descriptor.name), None);

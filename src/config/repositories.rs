@@ -1,4 +1,4 @@
-//! The local repositories that a job reads: one, or all that some patterns find.
+//! What a job reads: a local repository, all that some patterns find, or a remote.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -9,20 +9,45 @@ use std::path::{Path, PathBuf};
 use globset::{GlobBuilder, GlobMatcher};
 
 use super::problem::printable;
+use super::remote::RemoteTemplate;
 
-/// A local repository under the name that reports, ledger and `{repository}` know it by.
+/// What tags are read from, under the name that reports, ledger and `{repository}` know it by.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Repository {
     /// Its name.
     pub name: String,
-    /// Its directory.
-    pub path: PathBuf,
+    /// Where it is.
+    pub place: Place,
 }
 
-/// What `[repository.NAME]` stands for.
+/// Where tags are read.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
+    /// In a local repository: its directory.
+    Directory(PathBuf),
+    /// On a remote, after which the repository is called.
+    Remote(RemoteTemplate),
+}
+
+impl Repository {
+    /// The repository in this directory.
+    pub fn local(name: impl Into<String>, path: impl Into<PathBuf>) -> Self {
+        Self { name: name.into(), place: Place::Directory(path.into()) }
+    }
+
+    /// Its directory; `None` where it is on a remote.
+    pub fn directory(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Directory(path) => Some(path),
+            Place::Remote(_) => None,
+        }
+    }
+}
+
+/// What `from` stands for.
 #[derive(Clone, Debug)]
 pub enum Repositories {
-    /// `path`: this one.
+    /// `path`, or a remote: this one.
     One(Repository),
     /// `paths`: those that are there at the start of a pass.
     Many {
@@ -49,6 +74,14 @@ impl Repositories {
         match self {
             Self::One(repository) => &repository.name,
             Self::Many { name, .. } => name,
+        }
+    }
+
+    /// The remote that tags come from, where it is one.
+    pub fn remote(&self) -> Option<&RemoteTemplate> {
+        match self {
+            Self::One(Repository { place: Place::Remote(remote), .. }) => Some(remote),
+            Self::One(Repository { place: Place::Directory(_), .. }) | Self::Many { .. } => None,
         }
     }
 
@@ -88,7 +121,7 @@ impl Repositories {
                 };
             }
         }
-        Ok(found.into_iter().map(|(name, path)| Repository { name, path }).collect())
+        Ok(found.into_iter().map(|(name, path)| Repository::local(name, path)).collect())
     }
 }
 
@@ -235,7 +268,9 @@ mod tests {
         let found = many(root.path(), &["git/*.git", "git/a.git", "*/sub/?.git"]).find().unwrap();
         let found: Vec<_> = found
             .iter()
-            .map(|one| (one.name.as_str(), one.path.strip_prefix(root.path()).unwrap().to_str().unwrap()))
+            .map(|one| {
+                (one.name.as_str(), one.directory().unwrap().strip_prefix(root.path()).unwrap().to_str().unwrap())
+            })
             .collect();
         assert_eq!(
             found,

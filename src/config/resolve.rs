@@ -7,6 +7,7 @@ use toml::Spanned;
 use super::fragment::TargetKeys;
 use super::near::{listing, nearest};
 use super::problem::Problems;
+use super::remote::Rule;
 use crate::tag::{InvalidTemplate, NameTemplate, NotesRef, PLACEHOLDERS, ResolveRule, TargetKind, TrailerKey};
 
 const FORMS: &str = "`{ tag = \"sha-{commit:12}\" }` reads a tag that is there, `{ trailer = \"Image\" }` the tag's message, \
@@ -16,11 +17,13 @@ const FORMS: &str = "`{ tag = \"sha-{commit:12}\" }` reads a tag that is there, 
 pub(super) fn rule(
     written: Option<Spanned<TargetKeys>>,
     kind: TargetKind,
+    rule: Rule,
     table: &Range<usize>,
     problems: &mut Problems,
 ) -> Option<ResolveRule> {
     match (kind, written) {
-        (TargetKind::Commit | TargetKind::Object, None) => Some(ResolveRule::Commit),
+        (TargetKind::Commit | TargetKind::Object, None) => Some(ResolveRule::Itself),
+        (TargetKind::Snapshot | TargetKind::Digest, None) if rule == Rule::IfWritten => Some(ResolveRule::Itself),
         (TargetKind::Commit | TargetKind::Object, Some(written)) => {
             problems.push(written.span(), "`target` serves remotes whose targets are not git objects", None);
             None
@@ -105,7 +108,7 @@ mod tests {
         assert!(faults.is_empty(), "{text}");
         let mut problems = Problems::new();
         let keys: RemoteKeys = Table::new(root.into_inner(), 0..0).read(&mut problems);
-        let rule = rule(keys.target, kind, &(0..0), &mut problems);
+        let rule = rule(keys.target, kind, Rule::Needed, &(0..0), &mut problems);
         let problems = problems.iter().map(|one| (one.span.start, one.message.clone(), one.hint.clone())).collect();
         (rule.map(|rule| rule.to_string()), problems)
     }
@@ -122,7 +125,7 @@ mod tests {
                 assert_eq!(read(&format!("target = {form}"), kind), (Some(form.to_owned()), Vec::new()));
             }
         }
-        assert_eq!(read("", TargetKind::Commit), (Some("the commit".to_owned()), Vec::new()));
+        assert_eq!(read("", TargetKind::Commit), (Some("what it points at".to_owned()), Vec::new()));
     }
 
     #[test]

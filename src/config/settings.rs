@@ -13,13 +13,15 @@ use jiff::tz::TimeZone;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::between;
 use super::document::Table;
 use super::fragment::{DaemonKeys, JobKeys, LimitKeys, RepositoryKeys};
 use super::near::{listing, nearest};
 use super::notify::{self, NotifySettings};
 use super::problem::{ConfigFault, Problems, Source};
-use super::remote::{self, PLACEHOLDER, RemoteTemplate, SAMPLE, absolute, in_range};
-use super::repositories::{NAME_RULE, PathPattern, Repositories, Repository, is_name};
+use super::remote::{self, PLACEHOLDER, RemoteSettings, RemoteTemplate, Rule, SAMPLE, absolute, in_range};
+use super::repositories::{NAME_RULE, PathPattern, Place, Repositories, Repository, is_name};
+use super::rings;
 use super::secret::SecretSource;
 use super::zone::{Zone, find_time_zone};
 use crate::plan::{Limits, Policy};
@@ -78,7 +80,7 @@ pub struct DaemonSettings {
 pub struct JobSettings {
     /// Its name.
     pub name: String,
-    /// Where tags come from.
+    /// Where tags come from: a repository, many, or a remote.
     pub from: Repositories,
     /// Where they go, in the order of the file; there is at least one.
     pub to: Vec<RemoteTemplate>,
@@ -227,7 +229,7 @@ impl<'t> Sections<'t> {
             .map(|section| (section.name.get_ref().clone(), repository(section, problems)))
             .collect();
         let remotes = self.remotes.into_iter().map(|section| (section.name.into_inner(), section.table)).collect();
-        let mut known = Known { repositories, remotes, uses: BTreeMap::new() };
+        let mut known = Known { repositories, remotes, uses: BTreeMap::new(), source: Arc::clone(source) };
         if self.jobs.is_empty() && problems.is_empty() {
             let hint = "a job says what goes where: `[job.NAME]` with `from`, `to` and `policy`";
             problems.push(0..0, "there is no job, so there is nothing to do", Some(hint));
@@ -235,7 +237,12 @@ impl<'t> Sections<'t> {
         let jobs: Option<Vec<_>> =
             self.jobs.into_iter().map(|section| job(section, &mut known, source, &schedule, problems)).collect();
         known.check_remotes(problems);
-        Some((daemon, jobs?, notify))
+        let jobs = jobs?;
+        // Sides that could not be read cannot be compared.
+        if problems.is_empty() {
+            rings::check(&jobs, problems);
+        }
+        Some((daemon, jobs.into_iter().map(|(job, _)| job).collect(), notify))
     }
 }
 
@@ -276,37 +283,61 @@ struct Known<'t> {
     /// Those with problems of their own are known, but of no use.
     repositories: BTreeMap<String, Option<Repositories>>,
     remotes: BTreeMap<String, Table<'t>>,
-    /// The repositories that each remote serves.
-    uses: BTreeMap<String, BTreeSet<String>>,
+    /// The repositories that each remote serves, and whether git tags go there.
+    uses: BTreeMap<String, BTreeSet<(String, Rule)>>,
+    /// The file.
+    source: Arc<Source>,
 }
 
 impl Known<'_> {
     /// Reads every remote for every repository that it serves, so that nothing is left to go wrong in a pass.
     fn check_remotes(self, problems: &mut Problems) {
         for (name, table) in self.remotes {
-            let unused = BTreeSet::from([SAMPLE.to_owned()]);
-            for repository in self.uses.get(&name).unwrap_or(&unused) {
+            let unused = BTreeSet::from([(SAMPLE.to_owned(), Rule::Needed)]);
+            for (repository, rule) in self.uses.get(&name).unwrap_or(&unused) {
                 let mut found = Problems::new();
-                remote::read(&name, table.clone(), repository, &mut found);
+                remote::read(&name, table.clone(), repository, *rule, &mut found);
                 problems.absorb(found);
             }
         }
     }
 
-    fn source(&self, written: &Spanned<String>, problems: &mut Problems) -> Option<Repositories> {
+    fn source(&mut self, written: &Spanned<String>, problems: &mut Problems) -> Option<Repositories> {
         let name = written.get_ref();
-        match self.repositories.get(name) {
-            Some(found) => found.clone(),
-            None if self.remotes.contains_key(name) => {
-                let message = format!("`{name}` is a remote; mirroring from a remote is not supported yet");
-                problems.push_showing(written.span(), message, None);
-                None
+        match (self.repositories.get(name), self.remotes.get(name)) {
+            (Some(found), _) => found.clone(),
+            (None, Some(table)) => {
+                if table.any_string(&|text| text.contains(PLACEHOLDER)) {
+                    let message = format!("`{name}` stands for many places, and nothing here says for which");
+                    let hint = "tags come from one place: a `[remote.NAME]` without `{repository}` in its strings";
+                    problems.push_showing(written.span(), message, Some(hint));
+                    return None;
+                }
+                self.uses.entry(name.clone()).or_default().insert((name.clone(), Rule::IfWritten));
+                let settings = self.remote(name, name)?;
+                if let Err((message, hint)) = between::check_source(&settings) {
+                    problems.push_showing(written.span(), message, Some(hint));
+                    return None;
+                }
+                let place = Place::Remote(RemoteTemplate::new(name, &self.source));
+                Some(Repositories::One(Repository { name: name.clone(), place }))
             }
-            None => {
-                unknown_name("repository", written, self.repositories.keys(), problems);
+            (None, None) => {
+                // Where there is no repository at all, one was forgotten more often than a remote was meant.
+                let remotes = self
+                    .remotes
+                    .keys()
+                    .filter(|remote| !self.repositories.is_empty() || nearest(name, [remote.as_str()]).is_some());
+                let known = self.repositories.keys().chain(remotes);
+                unknown_name("repository or remote", "repository", written, known, problems);
                 None
             }
         }
+    }
+
+    /// A remote as far as it can be read; what is wrong with it is told by [`check_remotes`](Self::check_remotes).
+    fn remote(&self, name: &str, repository: &str) -> Option<RemoteSettings> {
+        remote::read(name, self.remotes.get(name)?.clone(), repository, Rule::IfWritten, &mut Problems::new())
     }
 
     fn destination(&self, written: &Spanned<String>, problems: &mut Problems) -> Option<&Table<'_>> {
@@ -316,7 +347,7 @@ impl Known<'_> {
             let message = format!("`{name}` is a repository; mirroring to a repository is not supported yet");
             problems.push_showing(written.span(), message, None);
         } else if found.is_none() {
-            unknown_name("remote", written, self.remotes.keys(), problems);
+            unknown_name("remote", "remote", written, self.remotes.keys(), problems);
         }
         found
     }
@@ -324,14 +355,15 @@ impl Known<'_> {
 
 fn unknown_name<'n>(
     kind: &str,
+    table: &str,
     written: &Spanned<String>,
-    known: impl ExactSizeIterator<Item = &'n String> + Clone,
+    known: impl Iterator<Item = &'n String> + Clone,
     problems: &mut Problems,
 ) {
     let name = written.get_ref();
     let hint = match nearest(name, known.clone().map(String::as_str)) {
         Some(meant) => format!("did you mean `{meant}`?"),
-        None if known.len() == 0 => format!("there is none in this file: add `[{kind}.NAME]`"),
+        None if known.clone().next().is_none() => format!("there is none in this file: add `[{table}.NAME]`"),
         None => format!("there is {}", listing(known.map(String::as_str))),
     };
     // A name is public: reports show it. What cannot be a name might be anything.
@@ -397,7 +429,7 @@ fn repository(section: Section<'_>, problems: &mut Problems) -> Option<Repositor
             problems.push(paths.span(), "a repository has either `path` or `paths`", Some("make two tables of it"));
             None
         }
-        (Some(path), None) => absolute(&path, problems).map(|path| Repositories::One(Repository { name, path })),
+        (Some(path), None) => absolute(&path, problems).map(|path| Repositories::One(Repository::local(name, path))),
         (None, Some(paths)) => {
             let before = problems.len();
             if paths.get_ref().is_empty() && !problems.is_spoiled(&span, "paths") {
@@ -425,16 +457,17 @@ fn job(
     source: &Arc<Source>,
     default: &Schedule,
     problems: &mut Problems,
-) -> Option<JobSettings> {
+) -> Option<(JobSettings, Range<usize>)> {
     let span = section.table.span();
     let keys: JobKeys = section.table.read(problems);
-    let from_hint = "`from` names a `[repository.NAME]`";
+    let from_hint = "`from` names a `[repository.NAME]` or a `[remote.NAME]`";
     let from = problems.required(span.clone(), "from", keys.from, Some(from_hint));
     let from = from.and_then(|written| known.source(&written, problems));
     let policy_hint = "`create-only` never moves or deletes, `mirror` moves and deletes what it made itself, \
                        `exact` also overwrites and deletes everything else";
     let policy = problems.required(span.clone(), "policy", keys.policy, Some(policy_hint));
     let to = problems.required(span.clone(), "to", keys.to, Some("`to = [\"NAME\"]` lists `[remote.NAME]`s"));
+    let at = to.as_ref().map_or_else(|| span.clone(), Spanned::span);
     let to = to.and_then(|written| {
         let policy = policy.as_ref().map(|policy| Policy::from(*policy.get_ref()));
         destinations(written, &span, from.as_ref(), policy, known, source, problems)
@@ -447,7 +480,7 @@ fn job(
     let protected = patterns(keys.protected, problems);
     let limits = limits(&keys.limits.unwrap_or_default(), problems);
     let schedule = keys.schedule.and_then(|written| schedule(&written, default.time_zone(), problems));
-    Some(JobSettings {
+    let job = JobSettings {
         name: section.name.into_inner(),
         from: from?,
         to: to?,
@@ -459,7 +492,8 @@ fn job(
         delete_grace: keys.delete_grace.map_or(DELETE_GRACE, |written| written.0),
         schedule: schedule.unwrap_or_else(|| default.clone()),
         hook_secret: keys.hook_secret,
-    })
+    };
+    Some((job, at))
 }
 
 fn destinations(
@@ -483,6 +517,25 @@ fn destinations(
             problems.push_showing(written.span(), format!("`{name}` is listed twice"), None);
             continue;
         }
+        let served = match from {
+            Some(Repositories::One(repository)) => repository.name.clone(),
+            Some(Repositories::Many { .. }) | None => SAMPLE.to_owned(),
+        };
+        if from.is_some_and(|from| from.remote().is_some_and(|source| source.name == *name)) {
+            problems.push_showing(written.span(), format!("`{name}` is where the tags come from"), None);
+            continue;
+        }
+        let source_settings =
+            from.and_then(Repositories::remote).and_then(|source| known.remote(&source.name, &served));
+        if let Some((source, settings)) = source_settings.as_ref().zip(known.remote(name, &served))
+            && let Err((message, hint)) = between::check_pair(source, &settings)
+        {
+            problems.push_showing(written.span(), message, Some(hint));
+        }
+        let rule = match &source_settings {
+            Some(source) if !between::is_git(source.capabilities().target) => Rule::IfWritten,
+            Some(_) | None => Rule::Needed,
+        };
         let renames =
             matches!(table.get("replace").map(Spanned::get_ref), Some(DeValue::Table(pairs)) if !pairs.is_empty());
         if policy == Some(Policy::Exact) && renames {
@@ -503,11 +556,7 @@ fn destinations(
                 Some("put `{repository}` into one of its strings, as in `project = \"infra/{repository}\"`"),
             );
         }
-        let served = match from {
-            Some(Repositories::One(repository)) => repository.name.clone(),
-            Some(Repositories::Many { .. }) | None => SAMPLE.to_owned(),
-        };
-        known.uses.entry(name.clone()).or_default().insert(served);
+        known.uses.entry(name.clone()).or_default().insert((served, rule));
         to.push(RemoteTemplate::new(name, source));
     }
     Some(to)

@@ -6,7 +6,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::{Conflict, HoldKind, Plan, Policy, RemoteRules, Rules, Sides};
 use crate::ledger::Record;
-use crate::tag::{NameMapping, Peeled, ResolveRule, Selection, SourceSnapshot, SourceTag, TagName};
+use crate::tag::{NameMapping, ResolveRule, Selection, SourceSnapshot, SourceTag, TagName};
 
 /// The names on a remote on whose values a plan can depend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,10 +55,7 @@ pub fn questioned(plan: &Plan, sides: Sides<'_>, remote_rules: RemoteRules<'_>) 
 
 /// A source name's place on the remote, and the tag there that its target is read from.
 fn names_behind(tag: &TagName, source: Option<&SourceTag>, remote_rules: RemoteRules<'_>) -> Vec<TagName> {
-    let commit_id = source.and_then(|source| match source.peeled {
-        Peeled::Commit(commit_id) => Some(commit_id),
-        Peeled::Tree(_) | Peeled::Blob(_) => None,
-    });
+    let commit_id = source.and_then(SourceTag::commit_id);
     let read_from = remote_rules.rule.reads_from().and_then(|template| template.name_for(tag, commit_id).ok());
     remote_rules.place(tag).ok().into_iter().chain(read_from).collect()
 }

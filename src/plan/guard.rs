@@ -25,6 +25,8 @@ pub struct Facts<'a> {
     pub usage: Usage,
     /// Whether an `exact` pass has completed here before.
     pub exact_begun: bool,
+    /// Whether tags come from a remote, whose listing may be of another project or leave something out.
+    pub source_is_remote: bool,
     /// Found and needed access level, when the credential may only read.
     pub read_only: Option<(&'a str, &'a str)>,
     /// Plan ids that a person released.
@@ -109,12 +111,14 @@ pub fn guard(mut plan: Plan, facts: &Facts<'_>) -> Guarded {
     // What stopped already uses up nobody's budget.
     let going: Vec<&PlannedChange> = changes.iter().filter(|change| !parking.contains_key(&change.tag)).collect();
     park_vanished(&plan, &going, &mut parking);
+    park_gone(&plan, &going, facts, &mut parking);
     park_many_to_one(&going, &mut parking);
     park_first_exact_pass(&going, facts, &mut parking);
     park_over_budget(&going, facts, Action::Delete, &mut parking);
     park_over_budget(&going, facts, Action::Move, &mut parking);
     park_blocked(&going, &changes, &mut parking);
 
+    let is_gone = gone(&plan, &going, facts).is_some();
     let (mut stopped, mut released) = (Vec::new(), Vec::new());
     for by in [ParkedBy::Guard, ParkedBy::Undo] {
         let parked: BTreeMap<TagName, String> = parking
@@ -147,7 +151,7 @@ pub fn guard(mut plan: Plan, facts: &Facts<'_>) -> Guarded {
         plan.held[before..].iter_mut().for_each(|held| held.dismissed = dismissed);
         stopped.push(Stopped { set, dismissed });
     }
-    let trusted = plan.in_scope > 0 && (!vanished(&plan) || !released.is_empty());
+    let trusted = plan.in_scope > 0 && (!(vanished(&plan) || is_gone) || !released.is_empty());
     if !trusted {
         // A side that may be half there says nothing about what is gone from both, nor that an undo has become needless.
         notes.clear();
@@ -200,13 +204,32 @@ fn park_undone(changes: &[PlannedChange], parking: &mut Parking) {
 
 /// More than three and more than a fifth of our tags gone at once is a lost permission or another project more often than intent.
 fn vanished(plan: &Plan) -> bool {
-    plan.vanished > 3 && u64::from(plan.vanished) * 5 > u64::from(plan.owned)
+    is_many(plan.vanished, plan.owned)
+}
+
+fn is_many(lost: u32, owned: u32) -> bool {
+    lost > 3 && u64::from(lost) * 5 > u64::from(owned)
 }
 
 fn park_vanished(plan: &Plan, changes: &[&PlannedChange], parking: &mut Parking) {
     if vanished(plan) {
         let Plan { vanished, owned, .. } = plan;
         let reason = format!("{vanished} of {owned} tags that were written here are gone from the remote at once");
+        park(changes.iter().copied(), ParkedBy::Guard, &reason, parking);
+    }
+}
+
+/// The same on the other side, where that is a remote: how many of our tags the source has lost since the last pass.
+fn gone(plan: &Plan, changes: &[&PlannedChange], facts: &Facts<'_>) -> Option<u32> {
+    let lost = |change: &&&PlannedChange| change.action == Action::Delete && change.record.is_some();
+    let count = u32::try_from(changes.iter().filter(lost).count()).unwrap_or(u32::MAX);
+    (facts.source_is_remote && is_many(count, plan.owned)).then_some(count)
+}
+
+fn park_gone(plan: &Plan, changes: &[&PlannedChange], facts: &Facts<'_>, parking: &mut Parking) {
+    if let Some(count) = gone(plan, changes, facts) {
+        let reason =
+            format!("{count} of {} tags that were written here are gone from their source at once", plan.owned);
         park(changes.iter().copied(), ParkedBy::Guard, &reason, parking);
     }
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::ledger::{Action, Ownership, Pin, Record, RecordChange, Refusal, RefusalKind};
 use crate::provider::{Annotations, Deletes, Moves};
-use crate::tag::{Attachment, CommitId, Peeled, RemoteTag, ResolveRule, SourceTag, TagName, Value};
+use crate::tag::{Annotation, Attachment, GitTag, RemoteTag, ResolveRule, SourceTag, TagName, Value};
 
 /// A name with all that is known about it.
 #[derive(Clone, Debug)]
@@ -205,7 +205,7 @@ pub fn judge(
         return held(HoldKind::Unknown, format!("unknown on the remote: {reason}"), "look at the tag on the remote");
     }
     let wanted = subject.source.as_ref().and_then(|source| source.as_ref().ok());
-    let by_rule = if *rule == ResolveRule::Commit { Rule::Target } else { Rule::Resolve };
+    let by_rule = if *rule == ResolveRule::Itself { Rule::Target } else { Rule::Resolve };
     asks(by_rule, wanted.is_some_and(|wanted| wanted.resolved.value().is_none()));
     let source_value = match wanted.map(|wanted| &wanted.resolved) {
         None => None,
@@ -310,7 +310,7 @@ pub fn judge(
         action,
         old: remote_value.cloned(),
         new,
-        commit: wanted.and_then(|wanted| commit_of(wanted.tag)),
+        commit: wanted.and_then(|wanted| wanted.tag.commit_id()),
         cause,
         foreign: action != Action::Create
             && recorded.as_ref().map(|value| &value.target) != remote_value.map(|value| &value.target),
@@ -323,21 +323,23 @@ pub fn judge(
         } else {
             Vec::new()
         },
-        message: match capabilities.annotations {
-            Annotations::Message => wanted.and_then(|wanted| wanted.tag.tag_id),
+        message: match (capabilities.annotations, wanted) {
+            (Annotations::Message, Some(wanted)) => carried_message(wanted.tag),
             // The whole object goes there, not its message.
-            Annotations::None | Annotations::Whole => None,
-        }
-        .map_or(CarriedMessage::None, CarriedMessage::Of),
+            (Annotations::None | Annotations::Whole, _) | (Annotations::Message, None) => CarriedMessage::None,
+        },
         undone,
         blockers: Vec::new(),
     }))
 }
 
-fn commit_of(tag: &SourceTag) -> Option<CommitId> {
-    match tag.peeled {
-        Peeled::Commit(commit_id) => Some(commit_id),
-        Peeled::Tree(_) | Peeled::Blob(_) => None,
+fn carried_message(tag: &SourceTag) -> CarriedMessage {
+    match tag {
+        SourceTag::Git(GitTag { tag_id, .. }) => tag_id.map_or(CarriedMessage::None, CarriedMessage::Of),
+        SourceTag::Told(value) => match &value.annotation {
+            Annotation::Annotated(digest) => CarriedMessage::Told(**digest),
+            Annotation::NotCompared | Annotation::Lightweight => CarriedMessage::None,
+        },
     }
 }
 

@@ -33,7 +33,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::ledger::{self, Action, Note, ParkedSet};
-use crate::tag::{Attachment, CommitId, TagId, TagName, Value};
+use crate::tag::{Attachment, CommitId, MessageDigest, TagId, TagName, Value};
 
 /// What a job may do to its remotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema)]
@@ -122,6 +122,8 @@ pub enum CarriedMessage {
     None,
     /// That of this tag object in the source.
     Of(TagId),
+    /// That of the source's tag, of which an API tells; it has this fingerprint.
+    Told(MessageDigest),
     /// This one.
     Text(String),
 }

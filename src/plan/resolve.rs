@@ -3,7 +3,8 @@
 use super::{RemoteRules, Sides};
 use crate::ledger::{Ownership, Record};
 use crate::tag::{
-    Annotation, CommitId, NotesRef, ObjectId, Peeled, ResolveRule, SourceTag, TagName, Target, TargetKind, Value,
+    Annotation, CommitId, GitTag, NotesRef, ObjectId, Peeled, ResolveRule, SourceTag, TagName, Target, TargetKind,
+    Value,
 };
 
 /// What a source tag should be on a remote.
@@ -58,15 +59,14 @@ impl Evidence for Sides<'_> {
 pub fn resolve(name: &TagName, tag: &SourceTag, remote_rules: RemoteRules<'_>, evidence: &impl Evidence) -> Resolved {
     let RemoteRules { capabilities, compare_annotations, rule, .. } = remote_rules;
     let target = match rule {
-        ResolveRule::Commit if capabilities.target == TargetKind::Object => Ok(own_object(tag)),
-        ResolveRule::Commit => own_commit(tag),
-        ResolveRule::Tag(template) => match template.name_for(name, commit_of(tag)) {
+        ResolveRule::Itself => itself(tag, capabilities.target),
+        ResolveRule::Tag(template) => match template.name_for(name, tag.commit_id()) {
             Ok(named) => by_tag(&named, capabilities.target, evidence),
             Err(reason) => {
                 Err(inexpressible(format!("`{template}` names no tag for it: {reason}"), "exclude it by `tags`"))
             }
         },
-        ResolveRule::Trailer(key) => match (tag.tag_id, &tag.message) {
+        ResolveRule::Trailer(key) => match (tag.tag_id(), message_of(tag)) {
             (None, _) => Err(Resolved::Waiting(format!("it is lightweight, so no message has a trailer `{key}`"))),
             (Some(_), None) => Err(Resolved::Unknown("its message was not read".to_owned())),
             (Some(_), Some(message)) => match key.find_last(message) {
@@ -74,18 +74,23 @@ pub fn resolve(name: &TagName, tag: &SourceTag, remote_rules: RemoteRules<'_>, e
                 None => Err(Resolved::Waiting(format!("its message has no trailer `{key}`"))),
             },
         },
-        ResolveRule::Note(notes_ref) => match commit_of(tag) {
+        ResolveRule::Note(notes_ref) => match tag.commit_id() {
             Some(commit_id) => by_note(notes_ref, commit_id, capabilities.target, evidence),
             None => Err(inexpressible("it points at no commit that could have a note".into(), "exclude it by `tags`")),
         },
     };
     match target {
-        Ok(target) if compare_annotations => {
-            let annotation = Annotation::of_message(tag.tag_id.and(tag.message.as_deref()));
-            Resolved::Value(Value { target, annotation })
-        }
+        Ok(target) if compare_annotations => Resolved::Value(Value { target, annotation: tag.annotation() }),
         Ok(target) => Resolved::Value(Value::of(target)),
         Err(other) => other,
+    }
+}
+
+/// Its message, where that was read.
+fn message_of(tag: &SourceTag) -> Option<&str> {
+    match tag {
+        SourceTag::Git(tag) => tag.message.as_deref(),
+        SourceTag::Told(_) => None,
     }
 }
 
@@ -93,30 +98,51 @@ fn inexpressible(reason: String, hint: &'static str) -> Resolved {
     Resolved::Inexpressible { reason, hint }
 }
 
-fn commit_of(tag: &SourceTag) -> Option<CommitId> {
-    match tag.peeled {
-        Peeled::Commit(commit_id) => Some(commit_id),
-        Peeled::Tree(_) | Peeled::Blob(_) => None,
+/// What the tag points at itself, as a target of this kind.
+fn itself(tag: &SourceTag, kind: TargetKind) -> Result<Target, Resolved> {
+    match tag {
+        SourceTag::Git(tag) => git_object(tag, kind),
+        SourceTag::Told(value) => told(value, kind),
     }
 }
 
-/// What the ref holds: the tag object, or without one whatever it points at.
-fn own_object(tag: &SourceTag) -> Target {
-    let peeled = match tag.peeled {
-        Peeled::Commit(commit_id) => commit_id.into(),
-        Peeled::Tree(id) | Peeled::Blob(id) => id,
+fn git_object(tag: &GitTag, kind: TargetKind) -> Result<Target, Resolved> {
+    let what = match (tag.peeled, kind) {
+        // What the ref holds: the tag object, or without one whatever it points at.
+        (Peeled::Commit(commit_id), TargetKind::Object) => {
+            return Ok(Target::Object(tag.tag_id.map_or(commit_id.into(), Into::into)));
+        }
+        (Peeled::Tree(id) | Peeled::Blob(id), TargetKind::Object) => {
+            return Ok(Target::Object(tag.tag_id.map_or(id, Into::into)));
+        }
+        (Peeled::Commit(commit_id), TargetKind::Commit) => return Ok(Target::Commit(commit_id)),
+        (Peeled::Tree(_), TargetKind::Commit) => "tree",
+        (Peeled::Blob(_), TargetKind::Commit) => "blob",
+        (Peeled::Commit(_) | Peeled::Tree(_) | Peeled::Blob(_), TargetKind::Snapshot | TargetKind::Digest) => {
+            return Err(of_another_kind("git object", kind));
+        }
     };
-    Target::Object(tag.tag_id.map_or(peeled, Into::into))
+    let reason = format!("it points at a {what}, and this API only takes tags on commits");
+    Err(inexpressible(reason, "exclude it by `tags`"))
 }
 
-fn own_commit(tag: &SourceTag) -> Result<Target, Resolved> {
-    let other = match tag.peeled {
-        Peeled::Commit(commit_id) => return Ok(Target::Commit(commit_id)),
-        Peeled::Tree(_) => "tree",
-        Peeled::Blob(_) => "blob",
-    };
-    let reason = format!("it points at a {other}, and this API only takes tags on commits");
-    Err(inexpressible(reason, "exclude it by `tags`"))
+fn told(value: &Value, kind: TargetKind) -> Result<Target, Resolved> {
+    match (&value.target, kind) {
+        (target, kind) if target.kind() == kind => Ok(target.clone()),
+        (Target::Commit(commit_id), TargetKind::Object) => match value.annotation {
+            Annotation::Annotated(_) => {
+                let reason = "it is annotated, and the API that it is read by gives no tag object, of which every byte counts here";
+                let hint = "read its source over git, too (`transport = \"git\"`), or exclude it by `tags`";
+                Err(inexpressible(reason.to_owned(), hint))
+            }
+            Annotation::Lightweight | Annotation::NotCompared => Ok(Target::Object((*commit_id).into())),
+        },
+        (target, kind) => Err(of_another_kind(&target.kind().to_string(), kind)),
+    }
+}
+
+fn of_another_kind(what: &str, kind: TargetKind) -> Resolved {
+    inexpressible(format!("it points at a {what}, and tags there at a {kind}"), "exclude it by `tags`")
 }
 
 fn by_tag(named: &TagName, kind: TargetKind, evidence: &impl Evidence) -> Result<Target, Resolved> {
@@ -166,7 +192,7 @@ pub fn carried_over(
     let target = match (&recorded.target, kind) {
         (Target::Commit(commit_id), TargetKind::Object) => {
             let itself = Target::Object((*commit_id).into());
-            let led_there = tag.is_some_and(|tag| tag.peeled == Peeled::Commit(*commit_id));
+            let led_there = tag.is_some_and(|tag| tag.commit_id() == Some(*commit_id));
             match source {
                 // Both sides have one object, and it leads to the commit that was agreed on.
                 Some(value) if led_there && Some(&value.target) == there => Some(value.target.clone()),
@@ -174,7 +200,9 @@ pub fn carried_over(
             }
         }
         (Target::Object(id), TargetKind::Commit) => match tag {
-            Some(tag) if own_object(tag) == recorded.target => commit_of(tag).map(Target::Commit),
+            Some(tag) if itself(tag, TargetKind::Object).as_ref() == Ok(&recorded.target) => {
+                tag.commit_id().map(Target::Commit)
+            }
             _ => there
                 .filter(|target| matches!(target, Target::Commit(commit_id) if ObjectId::from(*commit_id) == *id))
                 .cloned(),

@@ -13,6 +13,7 @@ mod smart_http;
 pub mod vercel;
 pub mod vers;
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -25,7 +26,7 @@ use crate::config::{Problems, Table};
 use crate::http::Transport;
 pub use crate::http::{Fault, FaultKind};
 use crate::tag::{Known, Listed, RemoteSnapshot, RemoteTag, TagName, Target, Value};
-pub use crate::wire::Objects;
+pub use crate::wire::{Ends, ObjectId, Objects, Wanted};
 
 /// Every provider, in the order in which `tagsyncd providers` shows them.
 pub const PROVIDERS: &[&Descriptor] = &[
@@ -188,6 +189,16 @@ pub trait Provider: Send + Sync {
     /// turn. For APIs that list names only; others list as ever.
     async fn list_known(&self, _known: &Known<'_>) -> Result<Listed, Fault> {
         Ok(Listed { snapshot: self.list_tags().await?, looks: None })
+    }
+
+    /// All tags of a source, with what annotated ones peel to where their own objects are what is compared.
+    async fn list_peeled(&self) -> Result<(RemoteSnapshot, Ends), Fault> {
+        Ok((self.list_tags().await?, Ends::new()))
+    }
+
+    /// Tag objects of a source as they are, by their ids, and those that they lead to; for protocols that give them.
+    async fn fetch_tags(&self, _wanted: &[Wanted]) -> Result<HashMap<ObjectId, Vec<u8>>, Fault> {
+        Err(Fault::new(FaultKind::Unsupported, "this API gives no tag objects"))
     }
 
     /// One tag; `None` only when the server says that this tag, in a tag space that it does show, is not there.

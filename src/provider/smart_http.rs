@@ -7,6 +7,7 @@ mod batch;
 mod hosted;
 pub(super) mod keys;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::http::{Authorization, Client};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, TargetKind, Value};
-use crate::wire::{Command, Endpoint, ObjectId, Objects};
+use crate::wire::{Command, Endpoint, Ends, ObjectId, Objects, Wanted};
 
 /// What tags over the git protocol are and can do.
 pub(super) const CAPABILITIES: Capabilities = Capabilities {
@@ -110,6 +111,16 @@ impl SmartHttp {
 
     pub(super) async fn list_tags(&self) -> Result<RemoteSnapshot, Fault> {
         self.endpoint.list_tags().await
+    }
+
+    /// All tags with what the annotated ones peel to.
+    pub(super) async fn list_peeled(&self) -> Result<(RemoteSnapshot, Ends), Fault> {
+        self.endpoint.list_peeled().await
+    }
+
+    /// Tag objects as they are.
+    pub(super) async fn fetch_tags(&self, wanted: &[Wanted]) -> Result<HashMap<ObjectId, Vec<u8>>, Fault> {
+        self.endpoint.fetch_tags(wanted).await
     }
 
     pub(super) async fn get_tag(&self, name: &TagName) -> Result<Option<RemoteTag>, Fault> {

@@ -44,6 +44,8 @@ pub struct JobReport {
     pub error: Option<String>,
     /// What to do about it.
     pub hint: Option<String>,
+    /// HTTP requests sent to the source, for all remotes together, tokens included; 0 where it is on this host.
+    pub requests: u64,
     /// One entry per remote, in the order of the configuration.
     pub remotes: Vec<RemoteReport>,
 }

@@ -379,7 +379,7 @@ mod tests {
     }
 
     fn repository(name: &str) -> Repository {
-        Repository { name: name.to_owned(), path: format!("/srv/{name}").into() }
+        Repository::local(name, format!("/srv/{name}"))
     }
 
     fn pair(job: &str, repository: &str, remote: &str) -> Pair {

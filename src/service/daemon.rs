@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -381,7 +381,9 @@ impl Daemon {
                 let concerned: Vec<(String, String)> = self
                     .agenda
                     .repositories()
-                    .filter(|(_, repository)| self.refs.get(&repository.path) == Some(&directory))
+                    .filter(|(_, repository)| {
+                        repository.directory().and_then(|path| self.refs.get(path)) == Some(&directory)
+                    })
                     .map(|(job, repository)| (job.to_owned(), repository.name.clone()))
                     .collect();
                 for (job, repository) in concerned {
@@ -414,7 +416,10 @@ impl Daemon {
         let known = if matches!(from, Repositories::One(_)) { BTreeMap::new() } else { self.refs.clone() };
         let mut search = spawn_blocking(move || {
             let look = |repository: Repository| {
-                let refs = known.get(&repository.path).cloned().or_else(|| refs_directory(&repository.path).ok());
+                // On a remote there is nothing to watch.
+                let refs = repository
+                    .directory()
+                    .and_then(|path| known.get(path).cloned().or_else(|| refs_directory(path).ok()));
                 Found { repository, refs }
             };
             from.find().map(|found| found.into_iter().map(look).collect())
@@ -439,8 +444,8 @@ impl Daemon {
         let (repositories, fault) = match found {
             Ok(found) => {
                 let known = |Found { repository, refs }| {
-                    if let Some(refs) = refs {
-                        self.refs.insert(repository.path.clone(), refs);
+                    if let (Some(refs), Some(path)) = (refs, repository.directory()) {
+                        self.refs.insert(path.to_owned(), refs);
                     }
                     repository
                 };
@@ -460,8 +465,12 @@ impl Daemon {
         for (_, repository) in self.agenda.repositories().filter(|(name, _)| *name == job) {
             self.schedule(job, &repository.name);
         }
-        let there: BTreeSet<PathBuf> =
-            self.agenda.repositories().map(|(_, repository)| repository.path.clone()).collect();
+        let there: BTreeSet<PathBuf> = self
+            .agenda
+            .repositories()
+            .filter_map(|(_, repository)| repository.directory())
+            .map(Path::to_owned)
+            .collect();
         self.refs.retain(|path, _| there.contains(path));
         if let Some(watch) = &mut self.watch {
             watch.repositories(&self.refs.values().cloned().collect());

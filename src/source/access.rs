@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{AnnotatedTag, Messages, Repository, SourceFault};
-use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
+use crate::tag::{CommitId, MessageDigest, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
 use crate::wire::{Objects, TagObjects};
 
 /// The side that tags come from.
@@ -28,6 +28,19 @@ pub trait Source: Send + Sync {
 
     /// The tag object behind an annotated tag.
     async fn read_annotation(&self, tag_id: TagId) -> Result<AnnotatedTag, SourceFault>;
+
+    /// The message of an annotated tag that is known by its name, as long as it has this fingerprint.
+    async fn read_message(&self, name: &TagName, digest: &MessageDigest) -> Result<String, SourceFault>;
+
+    /// These tag objects are about to be asked for. Where it costs a request, one brings them all; what cannot be had is for
+    /// [`read_annotation`](Self::read_annotation) to say.
+    async fn read_ahead(&self, _tag_ids: &[TagId]) {}
+
+    /// What stands behind the place now, where it is what was remembered; `None` where it is another. Of two ways to say it the
+    /// fuller.
+    fn recognise(&self, remembered: &str, now: &str) -> Option<String> {
+        (remembered == now).then(|| now.to_owned())
+    }
 
     /// Its objects as they are, for a remote that takes them so; `None` where there are none to be had.
     fn objects(&self) -> Option<Arc<dyn Objects>> {
@@ -85,6 +98,20 @@ impl Source for LocalSource {
 
     async fn read_annotation(&self, tag_id: TagId) -> Result<AnnotatedTag, SourceFault> {
         self.ask(move |repository| repository.read_annotation(tag_id)).await
+    }
+
+    async fn read_message(&self, name: &TagName, digest: &MessageDigest) -> Result<String, SourceFault> {
+        let (wanted, digest) = (name.clone(), *digest);
+        self.ask(move |repository| {
+            let tag = repository.read_tag(&wanted)?;
+            let message =
+                tag.and_then(|tag| tag.tag_id()).map(|tag_id| repository.read_annotation(tag_id)).transpose()?;
+            let message = message.map(|annotated| annotated.message).filter(|message| digest.is_of(message));
+            message.ok_or_else(|| {
+                repository.fault(format!("its tag `{wanted}` has changed since it was read"), "run again")
+            })
+        })
+        .await
     }
 
     fn objects(&self) -> Option<Arc<dyn Objects>> {

@@ -2,15 +2,16 @@
 
 use std::path::Path;
 
+use crate::provider::Fault;
 use crate::text::Printable;
 
-/// A repository that could not be opened or read: what happened, to which repository, and what to do.
+/// A source that could not be opened or read: what happened, to which one, and what to do.
 ///
 /// Nothing follows from it for any tag. Both texts are printable (see [`crate::text`]).
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct SourceFault {
-    /// What happened and why, in one sentence without a full stop; names the repository.
+    /// What happened and why, in one sentence without a full stop; names the source.
     pub message: String,
     /// What to do about it.
     pub hint: String,
@@ -21,6 +22,18 @@ impl SourceFault {
     pub(super) fn new(path: &Path, what: impl AsRef<str>, hint: impl Into<String>) -> Self {
         let message = format!("repository {}: {}", shown(path), Printable::new(what.as_ref()));
         Self { message, hint: hint.into() }
+    }
+
+    /// A fault of the remote of this name. `what` may hold anybody's text; it is made printable here.
+    pub(super) fn in_remote(name: &str, what: impl AsRef<str>, hint: impl Into<String>) -> Self {
+        let message = format!("remote `{name}`, where the tags come from: {}", Printable::new(what.as_ref()));
+        Self { message, hint: hint.into() }
+    }
+
+    /// What the remote of this name, or the way to it, had against being read.
+    pub fn of_remote(name: &str, fault: &Fault) -> Self {
+        let hint = fault.hint.clone().unwrap_or_else(|| "nothing is concluded until it can be read".to_owned());
+        Self::in_remote(name, fault.to_string(), hint)
     }
 
     /// The reading itself was broken off: a bug, which is no reason to conclude anything.

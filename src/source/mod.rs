@@ -1,7 +1,7 @@
-//! A local git repository, as far as tags are concerned: from a path to a [`SourceSnapshot`].
+//! The side that tags come from: a local git repository, from a path to a [`SourceSnapshot`], or a remote's listing.
 //!
-//! The only user of the repository library's types. Everything here reads, nothing writes; no hook, no process, no
-//! network, no configuration but the repository's own file. Calls block.
+//! The only user of the repository library's types. Everything here reads, nothing writes. Of a repository: no hook, no process,
+//! no network, no configuration but its own file; calls block. A remote is asked through its provider.
 //!
 //! A name is *absent* only when both places where git keeps refs were read in full and in one state; whatever could not
 //! be read is an *unknown* name or a [`SourceFault`].
@@ -18,12 +18,14 @@ mod open;
 mod packed;
 mod raw;
 mod reference;
+mod remote;
 
 use std::path::{Path, PathBuf};
 
 pub use access::{LocalSource, Source};
 pub use annotation::{AnnotatedTag, SignatureKind};
 pub use fault::SourceFault;
+pub use remote::RemoteSource;
 
 use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
 use crate::wire::TagObjects;

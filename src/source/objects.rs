@@ -12,7 +12,7 @@ use super::Messages;
 use super::annotation::AnnotatedTag;
 use super::packed::TagEnd;
 use super::reference::End;
-use crate::tag::{Peeled, SourceTag, TagName};
+use crate::tag::{GitTag, Peeled, SourceTag, TagName};
 use crate::text::excerpt;
 
 /// Tag objects pointing at tag objects, at most; real ones have two or three.
@@ -169,7 +169,7 @@ impl Objects {
         if kind != Kind::Tag {
             return match packed {
                 Some(peeled) => Err(format!("packed-refs follows {id} to {peeled}, but it is no tag object")),
-                None => Ok(SourceTag { tag_id: None, peeled: peeled(id, kind)?, message: None }),
+                None => Ok(GitTag::lightweight(peeled(id, kind)?).into()),
             };
         }
         let (peeled_id, peeled_kind) = match packed {
@@ -181,7 +181,8 @@ impl Objects {
             (Messages::Read, Some(message)) => Some(message),
             (Messages::Read, None) => Some(self.annotation(id)?.message.into()),
         };
-        Ok(SourceTag { tag_id: Some(id.into()), peeled: peeled(peeled_id, peeled_kind)?, message })
+        let peeled = peeled(peeled_id, peeled_kind)?;
+        Ok(SourceTag::Git(GitTag { tag_id: Some(id.into()), peeled, message }))
     }
 
     /// What a tag object leads to after any number of others.

@@ -8,6 +8,7 @@ mod finding;
 mod pass;
 mod probe;
 mod progress;
+mod side;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,7 +24,7 @@ use crate::http::Pool;
 use crate::ledger::{Ledger, LedgerRead, Pair, PassEnd};
 use crate::plan::RemoteRules;
 use crate::report::{JobReport, RemoteReport, Report, State};
-use crate::source::{LocalSource, Messages, Source, SourceFault};
+use crate::source::{Messages, Source, SourceFault};
 use crate::tag::{NamePatterns, NotesRef, SourceSnapshot, TagName};
 
 pub use explain::{Question, explain, names_like};
@@ -33,6 +34,7 @@ pub use progress::{Progress, Step, UnderWay};
 
 use pass::{pass, stopped};
 use progress::Begun;
+use side::{Opened, SourceSide};
 
 /// Repositories that are read and held in memory at once.
 const REPOSITORIES_AT_ONCE: usize = 16;
@@ -124,6 +126,7 @@ pub async fn run(jobs: &[&JobSettings], run: &Run) -> Report {
                     repository: job.from.name().to_owned(),
                     error: Some(fault.to_string()),
                     hint: fault.hint,
+                    requests: 0,
                     remotes: Vec::new(),
                 },
             }
@@ -134,13 +137,6 @@ pub async fn run(jobs: &[&JobSettings], run: &Run) -> Report {
     Report { version: 1, run: run.id.to_string(), jobs }
 }
 
-/// A source as it was read once for all its remotes.
-struct SourceSide {
-    source: Arc<dyn Source>,
-    fingerprint: String,
-    snapshot: SourceSnapshot,
-}
-
 /// One pass over one repository of a job. What is logged below says for which run, job and repository.
 #[tracing::instrument(level = "error", name = "run", skip_all, fields(run = %run.id, job = job.name, repository = repository.name))]
 pub async fn sync_repository(job: &JobSettings, repository: &Repository, run: &Run) -> JobReport {
@@ -149,6 +145,7 @@ pub async fn sync_repository(job: &JobSettings, repository: &Repository, run: &R
         repository: repository.name.clone(),
         error: None,
         hint: None,
+        requests: 0,
         remotes: Vec::new(),
     };
     if run.stop.is_cancelled() {
@@ -161,7 +158,7 @@ pub async fn sync_repository(job: &JobSettings, repository: &Repository, run: &R
     let remotes: Vec<_> =
         concerned.iter().map(|template| (*template, template.for_repository(&repository.name))).collect();
     let needs = Needs::of(remotes.iter().filter_map(|(_, settings)| settings.as_ref().ok()));
-    let side = match read_source(repository, &needs).await {
+    let side = match read_source(repository, &needs, run, &mut report.requests).await {
         Ok(side) => side,
         Err(fault) => {
             // Every pair of this source is unknown now, and has to look so to whoever asks later.
@@ -181,6 +178,7 @@ pub async fn sync_repository(job: &JobSettings, repository: &Repository, run: &R
         sync_pair(job, pair, &side, settings, run, begun)
     });
     report.remotes = join_all(pairs).await;
+    report.requests = side.requests();
     report
 }
 
@@ -245,11 +243,23 @@ fn remote_rules<'a>(
     RemoteRules { capabilities: settings.capabilities(), mapping, rule, compare_annotations, allows_loss }
 }
 
-async fn read_source(repository: &Repository, needs: &Needs) -> Result<SourceSide, SourceFault> {
-    let source: Arc<dyn Source> = Arc::new(LocalSource::new(&repository.path));
-    let fingerprint = source.fingerprint().await?;
-    let snapshot = needs.read(&*source).await?;
-    Ok(SourceSide { source, fingerprint, snapshot })
+/// Reads the source; a pass that is stopped does not wait for a remote. Tells also how many requests went to one that could not
+/// be read.
+async fn read_source(
+    repository: &Repository,
+    needs: &Needs,
+    run: &Run,
+    requests: &mut u64,
+) -> Result<SourceSide, SourceFault> {
+    let opened = Opened::open(repository, &run.pool).await?;
+    let counter = opened.counter();
+    let read = opened.read(needs);
+    let side = match run.stop.run_until_cancelled(read).await {
+        Some(side) => side,
+        None => Err(SourceFault { message: stopped().message, hint: "run again".to_owned() }),
+    };
+    *requests = counter();
+    side
 }
 
 #[tracing::instrument(level = "error", name = "pair", skip_all, fields(remote = pair.remote))]

@@ -8,6 +8,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::side::SourceIdentity;
 use super::{Begun, Grace, Mode, Purpose, Run, SourceSide, remote_rules};
 use crate::apply::{Applied, Writer, apply, recover};
 use crate::config::{ConfigFault, JobSettings, RemoteSettings};
@@ -19,6 +20,7 @@ use crate::plan::{
 };
 use crate::provider::{Access, Connection, Fault, FaultKind, Identity, Provider};
 use crate::report::RemoteReport;
+use crate::source::SourceFault;
 use crate::tag::{self, Listed, Looks, NamePatterns, RemoteSnapshot, RemoteTag, Sighting, TagName, Target, Value};
 
 /// An identity is believed for this long, so that an unchanged pass is the listing alone.
@@ -35,6 +37,12 @@ pub(super) struct PairFault {
 impl From<Fault> for PairFault {
     fn from(fault: Fault) -> Self {
         Self { message: fault.message, hint: fault.hint }
+    }
+}
+
+impl From<SourceFault> for PairFault {
+    fn from(fault: SourceFault) -> Self {
+        Self { message: fault.message, hint: Some(fault.hint) }
     }
 }
 
@@ -67,7 +75,7 @@ pub(super) async fn pass(
     let connection = Connection {
         transport: transport.clone(),
         compare_annotations: settings.compare_annotations,
-        objects: side.source.objects(),
+        objects: side.source().objects(),
     };
     let outcome = async {
         let provider = settings.keys.connect(connection).await?;
@@ -98,6 +106,8 @@ struct Known {
     asked_now: bool,
     /// Whether it is another tag space than the remembered one.
     other_space: bool,
+    /// The same of the source, where it was asked for, too.
+    source: Option<SourceIdentity>,
 }
 
 impl Pass<'_> {
@@ -235,17 +245,18 @@ impl Pass<'_> {
         if let Some((identity, confirmed)) = &state.identity
             && Timestamp::now().duration_since(*confirmed) < IDENTITY_AGE
             && !matches!(identity.access, Access::ReadOnly { .. })
-            && state.source.as_ref() == Some(&self.side.fingerprint)
+            && self.side.may_be(state.source.as_deref())
             && state.intents.is_empty()
             && self.provider.space().is_none_or(|space| space == identity.space)
         {
-            return Ok(Known { identity: identity.clone(), asked_now: false, other_space: false });
+            return Ok(Known { identity: identity.clone(), asked_now: false, other_space: false, source: None });
         }
         self.ask_identity(state).await
     }
 
     async fn ask_identity(&self, state: &PairState) -> Result<Known, PairFault> {
         let mut identity = self.unless_stopped(self.provider.identity()).await?;
+        let source = self.side.identify(state.source.as_deref()).await?;
         let mut other_space = false;
         if let Some((remembered, _)) = &state.identity {
             match self.provider.recognise(&remembered.space, &identity.space) {
@@ -253,28 +264,32 @@ impl Pass<'_> {
                 None => other_space = true,
             }
         }
-        Ok(Known { identity, asked_now: true, other_space })
+        Ok(Known { identity, asked_now: true, other_space, source: Some(source) })
     }
 
     /// Binds the memory to who answers, and says whether it is void: when either side is another one than before.
     async fn bind(&self, state: &mut PairState, known: &Known, report: &mut RemoteReport) -> Result<bool, PairFault> {
-        let other_source = state.source.as_ref().is_some_and(|source| *source != self.side.fingerprint);
+        let other_source = known.source.as_ref().is_some_and(|source| source.is_other);
         let void = other_source || known.other_space;
         if void {
-            let which = if other_source { "repository behind the path" } else { "project behind the URL" };
+            let which = match (other_source, self.side.is_remote()) {
+                (true, true) => "project that the tags come from",
+                (true, false) => "repository behind the path",
+                (false, _) => "project behind the URL",
+            };
             report.notes.push(format!(
                 "identity changed: the {which} is another one than before, so its {} records are void and nothing of \
                  theirs is moved or deleted",
                 state.records.len()
             ));
         }
-        match &self.run.mode {
-            Mode::Sync(ledger) if known.asked_now => {
-                ledger.bind(self.pair, &self.side.fingerprint, &known.identity, Timestamp::now(), void).await?;
+        match (&self.run.mode, &known.source) {
+            (Mode::Sync(ledger), Some(source)) => {
+                ledger.bind(self.pair, &source.fingerprint, &known.identity, Timestamp::now(), void).await?;
                 *state = self.read_pair().await?;
             }
-            Mode::Plan(_) if void => *state = PairState::default(),
-            Mode::Sync(_) | Mode::Plan(_) => {}
+            (Mode::Plan(_), _) if void => *state = PairState::default(),
+            (Mode::Sync(_) | Mode::Plan(_), _) => {}
         }
         Ok(void)
     }
@@ -511,6 +526,7 @@ impl Pass<'_> {
             limits: self.job.limits,
             usage: state.usage,
             exact_begun: state.exact_begun.as_ref() == Some(&self.scope()),
+            source_is_remote: self.side.is_remote(),
             read_only: match &known.identity.access {
                 Access::ReadOnly { found, needed } => Some((found, needed)),
                 Access::Write | Access::Untold => None,
@@ -552,7 +568,7 @@ impl Pass<'_> {
         Arc::new(Writer {
             provider: Arc::clone(&self.provider),
             capabilities: self.settings.capabilities(),
-            source: Arc::clone(&self.side.source),
+            source: Arc::clone(self.side.source()),
             ledger: Arc::clone(ledger),
             pair: self.pair.clone(),
             run: self.run.id,

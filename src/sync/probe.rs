@@ -11,10 +11,11 @@ use serde::Serialize;
 
 use super::Needs;
 use super::finding::{Answers, Check, Finding, Listed, all_skipped, broken_off, counted};
+use super::side::Opened;
 use crate::config::{ConfigFault, JobSettings, RemoteSettings, Repository};
 use crate::http::{Pool, Transport};
 use crate::provider::{Access, Connection};
-use crate::source::LocalSource;
+use crate::source::SourceFault;
 
 /// Repositories, and remotes, that are asked at once.
 const AT_ONCE: usize = 16;
@@ -49,7 +50,8 @@ struct Joined {
 pub async fn probe(jobs: &[&JobSettings]) -> Result<Vec<Probe>, ConfigFault> {
     let pairs = pairs(jobs)?;
     // Both at the same time: neither a slow disk nor a slow remote costs the other anything.
-    let (sources, remotes) = join(read_sources(&pairs), ask_remotes(&pairs)).await;
+    let pool = Arc::new(Pool::new());
+    let (sources, remotes) = join(read_sources(&pairs, &pool), ask_remotes(&pairs, &pool)).await;
     let probes = pairs.into_iter().zip(remotes).map(|(pair, (requests, findings))| {
         let source = match pair.source {
             Ok(repository) => sources.get(&repository).cloned(),
@@ -79,8 +81,8 @@ fn pairs(jobs: &[&JobSettings]) -> Result<Vec<Joined>, ConfigFault> {
         };
         for (name, source) in found {
             for template in &job.to {
-                let path = source.as_ref().ok().map(|repository: &Repository| repository.path.clone());
-                match known.entry((template.name.clone(), name.clone(), path)) {
+                let place = source.as_ref().ok().map(|repository: &Repository| repository.place.clone());
+                match known.entry((template.name.clone(), name.clone(), place)) {
                     Entry::Occupied(at) => pairs[*at.get()].jobs.push(job.name.clone()),
                     Entry::Vacant(new) => {
                         new.insert(pairs.len());
@@ -96,7 +98,7 @@ fn pairs(jobs: &[&JobSettings]) -> Result<Vec<Joined>, ConfigFault> {
 }
 
 /// Reads every repository once, with messages and notes where a remote needs them, as a pass would.
-async fn read_sources(pairs: &[Joined]) -> BTreeMap<Repository, Finding> {
+async fn read_sources(pairs: &[Joined], pool: &Arc<Pool>) -> BTreeMap<Repository, Finding> {
     let mut repositories: BTreeMap<_, Needs> = BTreeMap::new();
     for pair in pairs {
         let Ok(repository) = &pair.source else { continue };
@@ -105,7 +107,7 @@ async fn read_sources(pairs: &[Joined]) -> BTreeMap<Repository, Finding> {
     }
     futures_util::stream::iter(repositories)
         .map(|(repository, needs)| async move {
-            let finding = read_source(&repository, &needs).await;
+            let finding = read_source(&repository, &needs, pool).await;
             (repository, finding)
         })
         .buffer_unordered(AT_ONCE)
@@ -113,12 +115,19 @@ async fn read_sources(pairs: &[Joined]) -> BTreeMap<Repository, Finding> {
         .await
 }
 
-async fn read_source(repository: &Repository, needs: &Needs) -> Finding {
-    let tags = match needs.read(&LocalSource::new(&repository.path)).await {
-        Ok(tags) => tags,
+async fn read_source(repository: &Repository, needs: &Needs, pool: &Arc<Pool>) -> Finding {
+    let read = async {
+        let opened = Opened::open(repository, pool).await?;
+        let tags = needs.read(&*opened.source).await?;
+        Ok::<_, SourceFault>((tags, opened.is_remote().then(opened.counter())))
+    };
+    let (tags, requests) = match read.await {
+        Ok(read) => read,
         Err(fault) => return Finding::failed(Check::Source, fault.message, Some(fault.hint)),
     };
     let count = counted(tags.len() as u64, "tag");
+    let count =
+        requests.map_or_else(|| count.clone(), |requests| format!("{count} in {}", counted(requests, "request")));
     match tags.iter().filter(|(_, tag)| tag.is_err()).count() {
         0 => Finding::ok(Check::Source, count),
         unknown => Finding::warning(
@@ -130,11 +139,10 @@ async fn read_source(repository: &Repository, needs: &Needs) -> Finding {
 }
 
 /// Asks every remote; the answers come in the order of the pairs.
-async fn ask_remotes(pairs: &[Joined]) -> Vec<(u64, Vec<Finding>)> {
-    let pool = Arc::new(Pool::new());
+async fn ask_remotes(pairs: &[Joined], pool: &Arc<Pool>) -> Vec<(u64, Vec<Finding>)> {
     let mut answers: Vec<_> = futures_util::stream::iter(pairs.iter().enumerate())
         .map(|(at, pair)| {
-            let (settings, pool) = (pair.settings.clone(), Arc::clone(&pool));
+            let (settings, pool) = (pair.settings.clone(), Arc::clone(pool));
             async move {
                 if pair.source.is_err() {
                     // Without its name there is no telling which tag space was meant.

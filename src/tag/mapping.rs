@@ -3,7 +3,7 @@
 use super::{InvalidTagName, TagName};
 
 /// A remote's renaming: strip a prefix, replace substrings, add a prefix, in this order.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NameMapping {
     /// Taken off the front where a name has it.
     pub strip_prefix: String,

@@ -18,7 +18,7 @@ pub use rule::{InvalidNotesRef, NotesRef, ResolveRule};
 pub use selection::{Decisive, InvalidPattern, NamePatterns, Selection};
 pub use sighting::{Division, Known, Listed, Looks, SIGHTING_AGE, Sighting, Sightings};
 pub use snapshot::{
-    Attachment, End, Listing, ListingFault, Notes, Peeled, RemoteSnapshot, RemoteTag, SourceSnapshot, SourceTag,
+    Attachment, End, GitTag, Listing, ListingFault, Notes, Peeled, RemoteSnapshot, RemoteTag, SourceSnapshot, SourceTag,
 };
 pub use target::{
     Annotation, CommitId, InvalidDigest, InvalidId, InvalidTarget, InvalidValue, ManifestDigest, MessageDigest,

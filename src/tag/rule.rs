@@ -7,8 +7,8 @@ use super::{NameTemplate, TrailerKey};
 /// From a source tag to the target that it should have on a remote.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ResolveRule {
-    /// The commit that it peels to, on remotes whose tags point at commits.
-    Commit,
+    /// What it points at itself, where that is of the remote's kind: the commit, the object, the manifest.
+    Itself,
     /// What a tag on the remote points at that is named by this template.
     Tag(NameTemplate),
     /// What this trailer of its message says.
@@ -22,7 +22,7 @@ impl ResolveRule {
     pub fn notes_ref(&self) -> Option<&NotesRef> {
         match self {
             Self::Note(notes_ref) => Some(notes_ref),
-            Self::Commit | Self::Tag(_) | Self::Trailer(_) => None,
+            Self::Itself | Self::Tag(_) | Self::Trailer(_) => None,
         }
     }
 
@@ -30,7 +30,7 @@ impl ResolveRule {
     pub fn reads_from(&self) -> Option<&NameTemplate> {
         match self {
             Self::Tag(template) => Some(template),
-            Self::Commit | Self::Trailer(_) | Self::Note(_) => None,
+            Self::Itself | Self::Trailer(_) | Self::Note(_) => None,
         }
     }
 }
@@ -39,7 +39,7 @@ impl ResolveRule {
 impl fmt::Display for ResolveRule {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Commit => f.write_str("the commit"),
+            Self::Itself => f.write_str("what it points at"),
             Self::Tag(template) => write!(f, "{{ tag = \"{template}\" }}"),
             Self::Trailer(key) => write!(f, "{{ trailer = \"{key}\" }}"),
             Self::Note(notes_ref) => write!(f, "{{ note = \"{notes_ref}\" }}"),

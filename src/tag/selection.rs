@@ -43,6 +43,13 @@ struct Pattern {
 #[derive(Debug, Clone, Default)]
 pub struct NamePatterns(Vec<Pattern>);
 
+impl Pattern {
+    /// The part before its first special character.
+    fn literal_prefix(&self) -> &str {
+        self.text.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default()
+    }
+}
+
 impl NamePatterns {
     /// Reads the globs in their order.
     pub fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Result<Self, InvalidPattern> {
@@ -83,9 +90,16 @@ impl NamePatterns {
     /// What every included name begins with: of a single including pattern, the part before its first special character.
     pub fn literal_prefix(&self) -> &str {
         match self.0.as_slice() {
-            [only] if !only.excludes => only.text.split(['*', '?', '[', '{', '\\']).next().unwrap_or_default(),
+            [only] if !only.excludes => only.literal_prefix(),
             _ => "",
         }
+    }
+
+    /// What every name begins with that is selected by this list: one of these. An empty list selects all.
+    pub fn literal_prefixes(&self) -> impl Iterator<Item = &str> {
+        let of_all = self.is_empty() || self.starts_with_exclusion();
+        let including = self.0.iter().filter(move |pattern| !of_all && !pattern.excludes);
+        including.map(Pattern::literal_prefix).chain(of_all.then_some(""))
     }
 
     /// The patterns as they were written, in their order.

@@ -4,9 +4,9 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{CommitId, NotesRef, ObjectId, TagId, TagName, Value};
+use super::{Annotation, CommitId, NotesRef, ObjectId, TagId, TagName, Target, Value};
 
-/// What a source tag peels to.
+/// What a tag of a git repository peels to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Peeled {
     /// A commit: the usual case.
@@ -17,15 +17,70 @@ pub enum Peeled {
     Blob(ObjectId),
 }
 
-/// One tag of a repository, as read without opening more objects than needed.
+/// One tag of a source.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SourceTag {
+pub enum SourceTag {
+    /// Of a git repository, by its ref and its objects.
+    Git(GitTag),
+    /// Of a remote, as far as its API tells: a commit with what its annotation is like, a snapshot of a machine, a manifest.
+    Told(Box<Value>),
+}
+
+/// A tag of a git repository, as read without opening more objects than needed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GitTag {
     /// The tag object that the ref holds; `None` for a lightweight tag.
     pub tag_id: Option<TagId>,
     /// What it peels to.
     pub peeled: Peeled,
     /// The annotated tag's message without a signature; read only where annotations are compared or trailers count.
     pub message: Option<Box<str>>,
+}
+
+impl GitTag {
+    /// A tag without a tag object.
+    pub fn lightweight(peeled: Peeled) -> Self {
+        Self { tag_id: None, peeled, message: None }
+    }
+}
+
+impl From<GitTag> for SourceTag {
+    fn from(tag: GitTag) -> Self {
+        Self::Git(tag)
+    }
+}
+
+impl SourceTag {
+    /// The commit that it leads to; `None` where that is something else.
+    pub fn commit_id(&self) -> Option<CommitId> {
+        match self {
+            Self::Git(GitTag { peeled: Peeled::Commit(commit_id), .. }) => Some(*commit_id),
+            Self::Git(GitTag { peeled: Peeled::Tree(_) | Peeled::Blob(_), .. }) => None,
+            Self::Told(value) => match value.target {
+                Target::Commit(commit_id) => Some(commit_id),
+                Target::Object(_) | Target::Snapshot(_) | Target::Digest(_) => None,
+            },
+        }
+    }
+
+    /// Its tag object, where it has one and that can be had.
+    pub fn tag_id(&self) -> Option<TagId> {
+        match self {
+            Self::Git(tag) => tag.tag_id,
+            Self::Told(_) => None,
+        }
+    }
+
+    /// Its annotation, as far as it was read.
+    pub fn annotation(&self) -> Annotation {
+        match self {
+            Self::Git(tag) => Annotation::of_message(tag.tag_id.and(tag.message.as_deref())),
+            Self::Told(value) => match &value.annotation {
+                Annotation::NotCompared => Annotation::Lightweight,
+                told @ (Annotation::Lightweight | Annotation::Annotated(_)) => told.clone(),
+            },
+        }
+    }
 }
 
 /// All tags of a source at one moment, each name either read or known to be unreadable.
@@ -42,9 +97,10 @@ pub struct SourceSnapshot {
 pub type Notes = HashMap<CommitId, Result<Box<str>, Box<str>>>;
 
 impl SourceSnapshot {
-    /// Takes what one uninterrupted walk over a repository's tags found; `Err` is the reason why a name is *unknown*.
+    /// Takes what one uninterrupted walk over a source's tags found; `Err` is the reason why a name is *unknown*.
     ///
-    /// Only `source` calls this, after it has made sure that the walk saw one state of the repository, and each name once.
+    /// Only `source` calls this, after it has made sure that the walk saw one state of a repository, or a remote's complete
+    /// listing, and each name once.
     pub(crate) fn of_walk(tags: impl IntoIterator<Item = (TagName, Result<SourceTag, Box<str>>)>) -> Self {
         let mut tags: Vec<_> = tags.into_iter().collect();
         tags.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
@@ -66,10 +122,7 @@ impl SourceSnapshot {
 
     /// The commits that tags peel to, each as often as there are tags on it.
     pub fn commits(&self) -> impl Iterator<Item = CommitId> {
-        self.tags.iter().filter_map(|(_, tag)| match tag.as_ref().ok()?.peeled {
-            Peeled::Commit(commit_id) => Some(commit_id),
-            Peeled::Tree(_) | Peeled::Blob(_) => None,
-        })
+        self.tags.iter().filter_map(|(_, tag)| tag.as_ref().ok()?.commit_id())
     }
 
     /// Every name with its tag, or with the reason why it could not be read; sorted by name.

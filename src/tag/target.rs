@@ -259,6 +259,13 @@ impl fmt::Display for Target {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct MessageDigest([u8; 32]);
 
+impl MessageDigest {
+    /// Whether it is that of this message.
+    pub fn is_of(&self, message: &str) -> bool {
+        matches!(Annotation::of_message(Some(message)), Annotation::Annotated(digest) if *digest == *self)
+    }
+}
+
 impl fmt::Display for MessageDigest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))

@@ -17,7 +17,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use support::repository::SampleRepository;
 use tagsyncd::source::{Messages, Repository, SignatureKind, SourceFault};
-use tagsyncd::tag::{CommitId, NotesRef, Peeled, SourceSnapshot, SourceTag, TagName, TrailerKey};
+use tagsyncd::tag::{CommitId, GitTag, NotesRef, Peeled, SourceSnapshot, SourceTag, TagName, TrailerKey};
 
 fn open(sample: &SampleRepository) -> Repository {
     Repository::open(sample.path()).expect("a readable repository")
@@ -35,8 +35,16 @@ fn name(name: impl AsRef<[u8]>) -> TagName {
     TagName::new(name).expect("a valid name")
 }
 
+fn git(tag: &SourceTag) -> &GitTag {
+    match tag {
+        SourceTag::Git(tag) => tag,
+        SourceTag::Told(_) => panic!("a repository tells of nothing that it does not have"),
+    }
+}
+
 /// A tag in git's words: `ID KIND`, and for an annotated tag the same of what it peels to.
 fn words(tag: &SourceTag) -> String {
+    let tag = git(tag);
     let peeled = match tag.peeled {
         Peeled::Commit(id) => format!("{id} commit"),
         Peeled::Tree(id) => format!("{id} tree"),
@@ -439,7 +447,7 @@ fn messages_come_without_signatures() {
     for _ in 0..2 {
         let repository = open(&sample);
         let snapshot = repository.read_tags(Messages::Read).expect("a readable repository");
-        let tag = |tag: &str| snapshot.get(&name(tag)).expect("a tag").expect("a readable tag").clone();
+        let tag = |tag: &str| git(snapshot.get(&name(tag)).expect("a tag").expect("a readable tag")).clone();
         for (tag_name, _, signature) in &cases {
             assert_eq!(tag(tag_name).message.as_deref(), Some("Release\n\nText\n"), "{tag_name}");
             let annotation = repository.read_annotation(tag(tag_name).tag_id.expect("annotated")).expect("readable");
@@ -453,7 +461,7 @@ fn messages_come_without_signatures() {
         sample.pack();
     }
     let without = read(&sample);
-    assert!(without.iter().all(|(_, tag)| tag.is_ok_and(|tag| tag.message.is_none())));
+    assert!(without.iter().all(|(_, tag)| tag.is_ok_and(|tag| git(tag).message.is_none())));
     let missing = "1".repeat(40).parse().expect("an id");
     assert!(open(&sample).read_annotation(missing).expect_err("no such object").message.contains("missing"));
     let no_tag = commit.parse().expect("an id");

@@ -220,5 +220,8 @@ fn a_trailer_stands_before_the_signature() {
     let snapshot = open(&sample).read_tags(Messages::Read).expect("a readable repository");
     let tag = snapshot.get(&name("v1")).expect("a tag").expect("a readable tag");
     let key = TrailerKey::new("image").expect("the name of a trailer");
-    assert_eq!(tag.message.as_deref().and_then(|message| key.find_last(message)).as_deref(), Some("sha256:x"));
+    assert_eq!(
+        super::git(tag).message.as_deref().and_then(|message| key.find_last(message)).as_deref(),
+        Some("sha256:x")
+    );
 }

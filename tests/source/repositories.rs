@@ -136,7 +136,7 @@ fn replaced_objects_are_read_as_they_are() {
     let (tag, other) = (sample.annotate("v1", &first, "one\n"), sample.annotate("v2", &second, "two\n"));
     sample.git(&["replace", &tag, &other]);
     assert_reads_like_git(&sample);
-    let tag_id = read(&sample).get(&name("v1")).expect("a tag").expect("a readable tag").tag_id.expect("annotated");
+    let tag_id = read(&sample).get(&name("v1")).expect("a tag").expect("a readable tag").tag_id().expect("annotated");
     assert_eq!(open(&sample).read_annotation(tag_id).expect("a readable tag").message, "one\n");
 }
 

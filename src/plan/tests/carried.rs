@@ -17,12 +17,11 @@ fn object(number: u8) -> ObjectId {
 
 /// What becomes of an annotated `v1`, whose object is 100 and whose commit is 1, where commit 1 was agreed on over the API.
 fn verdict(ownership: Ownership, there: u8, policy: Policy) -> String {
-    let near = SourceTag {
+    let near = GitTag {
         tag_id: Some(format!("{:040x}", 100).parse().unwrap()),
-        peeled: Peeled::Commit(commit(1)),
-        message: None,
+        ..GitTag::lightweight(Peeled::Commit(commit(1)))
     };
-    let source = SourceSnapshot::of_walk([(name("v1"), Ok(near))]);
+    let source = SourceSnapshot::of_walk([(name("v1"), Ok(near.into()))]);
     let known = BTreeMap::from([(name("v1"), Record { remote_name: name("v1"), value: value(1), ownership })]);
     let remote = remote(&BTreeMap::from([(name("v1"), Value::of(Target::Object(object(there))))]));
     let remote_rules = RemoteRules { capabilities: &OBJECTS, ..on_refs() };

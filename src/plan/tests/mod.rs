@@ -17,8 +17,8 @@ use super::*;
 use crate::ledger::{Lately, Ownership, Pair, Pin, Record, RecordChange, Usage};
 use crate::provider::{Annotations, Capabilities, Deletes, Lease, Moves, NameRules as RemoteNames};
 use crate::tag::{
-    CommitId, End, Listing, NameMapping, NamePatterns, Peeled, RemoteSnapshot, RemoteTag, ResolveRule, Selection,
-    SourceSnapshot, SourceTag, Target,
+    CommitId, End, GitTag, Listing, NameMapping, NamePatterns, Peeled, RemoteSnapshot, RemoteTag, ResolveRule,
+    Selection, SourceSnapshot, SourceTag, Target,
 };
 
 static REFS: Capabilities = Capabilities {
@@ -77,7 +77,7 @@ fn on_refs() -> RemoteRules<'static> {
     RemoteRules {
         capabilities: &REFS,
         mapping: &PLAIN,
-        rule: &ResolveRule::Commit,
+        rule: &ResolveRule::Itself,
         compare_annotations: false,
         allows_loss: &|_| false,
     }
@@ -86,7 +86,7 @@ fn on_refs() -> RemoteRules<'static> {
 type Side = BTreeMap<&'static str, u8>;
 
 fn source(tags: &BTreeMap<&str, u8>) -> SourceSnapshot {
-    let tag = |number| SourceTag { tag_id: None, peeled: Peeled::Commit(commit(number)), message: None };
+    let tag = |number| SourceTag::Git(GitTag::lightweight(Peeled::Commit(commit(number))));
     SourceSnapshot::of_walk(tags.iter().map(|(tag_name, number)| (name(tag_name), Ok(tag(*number)))))
 }
 
@@ -138,6 +138,7 @@ fn facts(pair: &Pair, usage: Usage) -> Facts<'_> {
         pair,
         space: "gitlab:1",
         policy: Policy::Mirror,
+        source_is_remote: false,
         limits: Limits::default(),
         usage,
         exact_begun: false,

@@ -76,8 +76,8 @@ pub(super) fn remote_rules<'a>(mapping: &'a NameMapping, rule: &'a ResolveRule) 
 /// An annotated tag with this message.
 fn annotated(message: &str) -> SourceSnapshot {
     let tag_id = Some(format!("{:040x}", 99).parse().unwrap());
-    let tag = SourceTag { tag_id, peeled: Peeled::Commit(commit(1)), message: Some(message.into()) };
-    SourceSnapshot::of_walk([(name("v1"), Ok(tag))])
+    let tag = GitTag { tag_id, message: Some(message.into()), ..GitTag::lightweight(Peeled::Commit(commit(1))) };
+    SourceSnapshot::of_walk([(name("v1"), Ok(tag.into()))])
 }
 
 fn far_of(tags: &[(TagName, u8)]) -> RemoteSnapshot {
@@ -232,7 +232,8 @@ fn a_trailer_says_what_the_tag_becomes() {
     // Messages that were not read say nothing.
     let near = annotated("");
     let unread = near.get(&name("v1")).unwrap().unwrap().clone();
-    let near = SourceSnapshot::of_walk([(name("v1"), Ok(SourceTag { message: None, ..unread }))]);
+    let SourceTag::Git(unread) = unread else { panic!("it is of a repository") };
+    let near = SourceSnapshot::of_walk([(name("v1"), Ok(GitTag { message: None, ..unread }.into()))]);
     let plan = plan_with(&near, &BTreeMap::new(), &far_of(&[]), &by_trailer(), Policy::Mirror);
     assert_eq!(verdict(&plan), "unknown: its message was not read");
 }
@@ -279,7 +280,7 @@ fn machines_are_found_by_their_uuid() {
 fn tags_on_trees_and_blobs_have_no_commit_to_go_by() {
     let id = format!("{:040x}", 5).parse().unwrap();
     for peeled in [Peeled::Tree(id), Peeled::Blob(id)] {
-        let tag = SourceTag { tag_id: None, peeled, message: None };
+        let tag = SourceTag::Git(GitTag::lightweight(peeled));
         let near = SourceSnapshot::of_walk([(name("v1"), Ok(tag))]).with_notes(images(), Notes::new());
         for rule in [by_tag("sha-{commit}"), ResolveRule::Note(images())] {
             let plan = plan_with(&near, &BTreeMap::new(), &far_of(&[]), &rule, Policy::Exact);

@@ -25,4 +25,8 @@ impl Host for Git {
     async fn identity(&self, remote: &SmartHttp) -> Result<Identity, Fault> {
         Ok(Identity { space: self.space.clone(), access: remote.access().await? })
     }
+
+    fn space(&self) -> Option<&str> {
+        Some(&self.space)
+    }
 }

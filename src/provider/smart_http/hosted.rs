@@ -1,5 +1,6 @@
 //! A repository of which tags go over the git protocol, and everything else is for its host to say.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use async_trait::async_trait;
@@ -7,12 +8,18 @@ use async_trait::async_trait;
 use super::SmartHttp;
 use crate::provider::{Access, Change, Fact, Fault, FaultKind, Identity, NewTag, Provider};
 use crate::tag::{Attachment, RemoteSnapshot, RemoteTag, TagName, Target, Value};
+use crate::wire::{Ends, ObjectId, Wanted};
 
 /// What a repository's host knows that git does not: mostly an API beside it.
 #[async_trait]
 pub(in crate::provider) trait Host: fmt::Debug + Send + Sync {
     /// Who the repository is, and what the credential may do there.
     async fn identity(&self, remote: &SmartHttp) -> Result<Identity, Fault>;
+
+    /// The repository's id, where the configuration alone says it.
+    fn space(&self) -> Option<&str> {
+        None
+    }
 
     /// What is attached to a tag, as far as the host has such a thing and git cannot tell.
     fn attachment(&self) -> Option<Attachment> {
@@ -69,6 +76,10 @@ impl<H: Host> Provider for Hosted<H> {
         Ok(Identity { space, access })
     }
 
+    fn space(&self) -> Option<&str> {
+        self.host.space().filter(|_| self.place.is_none())
+    }
+
     /// A credential may be good for the API and not for a push, or the other way round.
     async fn credential_access(&self) -> Result<Access, Fault> {
         self.remote.access().await
@@ -80,6 +91,14 @@ impl<H: Host> Provider for Hosted<H> {
             Some(attachment) => tags.with_attachment(attachment),
             None => tags,
         })
+    }
+
+    async fn list_peeled(&self) -> Result<(RemoteSnapshot, Ends), Fault> {
+        self.remote.list_peeled().await
+    }
+
+    async fn fetch_tags(&self, wanted: &[Wanted]) -> Result<HashMap<ObjectId, Vec<u8>>, Fault> {
+        self.remote.fetch_tags(wanted).await
     }
 
     async fn get_tag(&self, name: &TagName) -> Result<Option<RemoteTag>, Fault> {

@@ -6,14 +6,15 @@ mod sides;
 
 use std::sync::Arc;
 
+use super::side::Opened;
 use super::{Grace, remote_rules};
-use crate::config::{JobSettings, RemoteTemplate, Repository, Source as ConfigSource};
+use crate::config::{JobSettings, Place, RemoteTemplate, Repository, Source as ConfigSource};
 use crate::http::Pool;
 use crate::ledger::{LedgerFault, LedgerRead, NameState, Pair};
 use crate::plan::resolve;
 use crate::provider::Fact;
 use crate::report::{Conclusion, Explanation, FactReport, Presence, SideReport};
-use crate::source::{LocalSource, Messages, Source as _};
+use crate::source::{Messages, SourceFault};
 use crate::tag::TagName;
 use answer::Answer;
 use sides::{Far, Looked, Near, record_report};
@@ -50,7 +51,9 @@ pub async fn explain(
         Ok(settings) => settings,
         Err(fault) => return Ok(unusable(&pair, tag, fault.to_string())),
     };
-    let near = Near::read(&repository.path, tag, &settings).await;
+    let opened = open(repository, pool).await;
+    let source = opened.as_ref().map(|opened| &*opened.source).map_err(Clone::clone);
+    let near = Near::read(source, tag, &settings).await;
     let allows_loss = |name: &TagName| settings.keys.allows_loss(name);
     let remote_rules = remote_rules(&settings, &allows_loss);
     let name = remote_rules.place(tag);
@@ -90,9 +93,21 @@ pub async fn explain(
     })
 }
 
+/// Opens the source, where it may be asked: a remote only through a pool.
+async fn open(repository: &Repository, pool: Option<&Arc<Pool>>) -> Result<Opened, SourceFault> {
+    match (&repository.place, pool) {
+        (_, Some(pool)) => Opened::open(repository, pool).await,
+        (Place::Directory(_), None) => Opened::open(repository, &Arc::new(Pool::new())).await,
+        (Place::Remote(remote), None) => Err(SourceFault {
+            message: format!("remote `{}`, where the tags come from, was not asked", remote.name),
+            hint: "ask without `--offline`".to_owned(),
+        }),
+    }
+}
+
 /// The names in the source, of which the asked-for one may be a slip.
-pub async fn names_like(repository: &Repository) -> Vec<TagName> {
-    let source = LocalSource::new(&repository.path);
+pub async fn names_like(repository: &Repository, pool: Option<&Arc<Pool>>) -> Vec<TagName> {
+    let Ok(Opened { source, .. }) = open(repository, pool).await else { return Vec::new() };
     let read = source.read_tags(Messages::Skip).await;
     read.map(|snapshot| snapshot.iter().map(|(name, _)| name.clone()).collect()).unwrap_or_default()
 }

@@ -8,8 +8,8 @@ use crate::ledger::{NameState, Ownership};
 use crate::plan::{Evidence, Resolved};
 use crate::provider::{Connection, Fact, Fault};
 use crate::report::{Presence, SideReport};
-use crate::source::{AnnotatedTag, LocalSource, Messages, Source as _, SourceFault};
-use crate::tag::{Attachment, CommitId, Notes, NotesRef, Peeled, RemoteTag, SourceTag, TagName, Target};
+use crate::source::{AnnotatedTag, Messages, Source, SourceFault};
+use crate::tag::{Annotation, Attachment, CommitId, Notes, NotesRef, Peeled, RemoteTag, SourceTag, TagName, Target};
 
 /// The source's side of the name.
 pub(super) struct Near {
@@ -23,11 +23,18 @@ pub(super) struct Near {
 }
 
 impl Near {
-    pub(super) async fn read(path: &std::path::Path, name: &TagName, settings: &RemoteSettings) -> Self {
-        let source = LocalSource::new(path);
+    pub(super) async fn read(
+        source: Result<&dyn Source, SourceFault>,
+        name: &TagName,
+        settings: &RemoteSettings,
+    ) -> Self {
+        let source = match source {
+            Ok(source) => source,
+            Err(fault) => return Self { tag: Err(fault), annotated: None, notes: None, rivals: Vec::new() },
+        };
         let mut tag = source.read_tag(name).await;
         let mut annotated = None;
-        if let Ok(Some(tag)) = &mut tag
+        if let Ok(Some(SourceTag::Git(tag))) = &mut tag
             && let Some(tag_id) = tag.tag_id
         {
             annotated = source.read_annotation(tag_id).await.ok();
@@ -36,10 +43,9 @@ impl Near {
             }
         }
         let mut notes = None;
-        if let (Ok(Some(SourceTag { peeled: Peeled::Commit(commit_id), .. })), Some(notes_ref)) =
-            (&tag, settings.rule.notes_ref())
-        {
-            notes = Some(source.read_notes(notes_ref, vec![*commit_id]).await);
+        let commit_id = tag.as_ref().ok().and_then(Option::as_ref).and_then(SourceTag::commit_id);
+        if let (Some(commit_id), Some(notes_ref)) = (commit_id, settings.rule.notes_ref()) {
+            notes = Some(source.read_notes(notes_ref, vec![commit_id]).await);
         }
         let mut rivals = Vec::new();
         if let Ok(mapped) = settings.mapping.to_remote(name)
@@ -59,11 +65,7 @@ impl Near {
     /// The tag on the remote that the rule reads from.
     pub(super) fn read_from(&self, name: &TagName, settings: &RemoteSettings) -> Option<TagName> {
         let template = settings.rule.reads_from()?;
-        let commit_id = match self.tag.as_ref().ok()?.as_ref()?.peeled {
-            Peeled::Commit(commit_id) => Some(commit_id),
-            Peeled::Tree(_) | Peeled::Blob(_) => None,
-        };
-        template.name_for(name, commit_id).ok()
+        template.name_for(name, self.tag.as_ref().ok()?.as_ref()?.commit_id()).ok()
     }
 
     pub(super) fn report(&self, resolved: Option<&Resolved>) -> SideReport {
@@ -77,14 +79,23 @@ impl Near {
         };
         let value = resolved.and_then(Resolved::value).cloned();
         let mut remarks = Vec::new();
-        match tag.peeled {
-            Peeled::Commit(_) => {}
-            Peeled::Tree(id) => remarks.push(format!("points at the tree {id}")),
-            Peeled::Blob(id) => remarks.push(format!("points at the blob {id}")),
-        }
-        match tag.tag_id {
-            Some(tag_id) => remarks.push(format!("annotated, tag object {tag_id}")),
-            None => remarks.push("lightweight".to_owned()),
+        match tag {
+            SourceTag::Git(tag) => {
+                match tag.peeled {
+                    Peeled::Commit(_) => {}
+                    Peeled::Tree(id) => remarks.push(format!("points at the tree {id}")),
+                    Peeled::Blob(id) => remarks.push(format!("points at the blob {id}")),
+                }
+                match tag.tag_id {
+                    Some(tag_id) => remarks.push(format!("annotated, tag object {tag_id}")),
+                    None => remarks.push("lightweight".to_owned()),
+                }
+            }
+            SourceTag::Told(told) => match told.annotation {
+                Annotation::Annotated(_) => remarks.push("annotated".to_owned()),
+                Annotation::Lightweight => remarks.push("lightweight".to_owned()),
+                Annotation::NotCompared => {}
+            },
         }
         if let Some(annotated) = &self.annotated {
             remarks.extend(annotated.nested.then(|| "a tag of a tag".to_owned()));

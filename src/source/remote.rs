@@ -1,0 +1,238 @@
+//! A remote as the side that tags come from: its complete listing is the snapshot.
+//!
+//! What its API tells is what is known. A forge's REST API gives commits and says what annotations are like; git's protocol gives
+//! the objects that refs hold, and tag objects on demand; a registry gives digests.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use async_trait::async_trait;
+use gix::ObjectId;
+use gix::hash::Kind as Format;
+use gix::objs::tag::ref_iter::Token;
+use gix::objs::{Kind, TagRefIter};
+
+use super::objects::DEEPEST_NESTING;
+use super::{AnnotatedTag, Messages, Source, SourceFault};
+use crate::provider::{Ends, Fault, Provider, Wanted};
+use crate::tag::{
+    CommitId, GitTag, MessageDigest, Notes, NotesRef, Peeled, RemoteTag, SourceSnapshot, SourceTag, TagId, TagName,
+    Target,
+};
+use crate::wire::{Objects, TagObjects};
+
+/// A remote that tags come from. Clones know the same.
+#[derive(Clone)]
+pub struct RemoteSource {
+    name: String,
+    provider: Arc<dyn Provider>,
+    known: Arc<Mutex<Known>>,
+}
+
+/// What has been read so far.
+#[derive(Default)]
+struct Known {
+    /// What annotated tags peel to.
+    ends: Ends,
+    /// How ids are made; `None` where no object was listed.
+    format: Option<Format>,
+    /// Tag objects that were fetched.
+    objects: HashMap<ObjectId, Vec<u8>>,
+}
+
+/// Without what is behind it, which may be large.
+impl fmt::Debug for RemoteSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RemoteSource").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+impl RemoteSource {
+    /// The remote of this name. The provider has to compare annotations where it can, because nothing else tells of them.
+    pub fn new(name: &str, provider: Arc<dyn Provider>) -> Self {
+        Self { name: name.to_owned(), provider, known: Arc::default() }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        // Whatever panics while it is held, each entry in it is whole.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fault(&self, fault: &Fault) -> SourceFault {
+        SourceFault::of_remote(&self.name, fault)
+    }
+
+    /// Fetches the tag objects among these ids that are not here yet.
+    async fn fetch(&self, ids: impl IntoIterator<Item = ObjectId>) -> Result<(), Fault> {
+        let wanted: Vec<Wanted> = {
+            let known = self.known();
+            let missing = ids.into_iter().filter(|id| !known.objects.contains_key(id));
+            missing.filter_map(|tag_id| Some(Wanted { tag_id, end: *known.ends.get(&tag_id)? })).collect()
+        };
+        if !wanted.is_empty() {
+            let fetched = self.provider.fetch_tags(&wanted).await?;
+            self.known().objects.extend(fetched);
+        }
+        Ok(())
+    }
+
+    fn source_tag(&self, tag: RemoteTag, ends: &Ends) -> (TagName, Result<SourceTag, Box<str>>) {
+        let value = match tag.value {
+            Ok(value) => value,
+            Err(reason) => return (tag.name, Err(reason.into())),
+        };
+        let Target::Object(id) = value.target else { return (tag.name, Ok(SourceTag::Told(Box::new(value)))) };
+        let id = ObjectId::from(id);
+        let end = ends.get(&id).copied();
+        // The protocol does not say what is at the end; nearly always it is a commit, and who does not have it says so.
+        let peeled = Peeled::Commit(end.unwrap_or(id).into());
+        let tag_id = end.map(|_| TagId::from(id));
+        (tag.name, Ok(SourceTag::Git(GitTag { tag_id, peeled, message: None })))
+    }
+}
+
+#[async_trait]
+impl Source for RemoteSource {
+    /// The id of its tag space.
+    async fn fingerprint(&self) -> Result<String, SourceFault> {
+        match self.provider.space() {
+            Some(space) => Ok(space.to_owned()),
+            None => self.provider.identity().await.map(|identity| identity.space).map_err(|fault| self.fault(&fault)),
+        }
+    }
+
+    fn recognise(&self, remembered: &str, now: &str) -> Option<String> {
+        self.provider.recognise(remembered, now)
+    }
+
+    async fn read_tags(&self, _: Messages) -> Result<SourceSnapshot, SourceFault> {
+        let (listed, ends) = self.provider.list_peeled().await.map_err(|fault| self.fault(&fault))?;
+        let format = listed.tags().iter().find_map(|tag| match tag.value.as_ref().ok()?.target {
+            Target::Object(id) => Some(ObjectId::from(id).kind()),
+            Target::Commit(_) | Target::Snapshot(_) | Target::Digest(_) => None,
+        });
+        let snapshot = SourceSnapshot::of_walk(listed.tags().iter().map(|tag| self.source_tag(tag.clone(), &ends)));
+        let mut known = self.known();
+        (known.ends, known.format) = (ends, format);
+        Ok(snapshot)
+    }
+
+    async fn read_notes(&self, notes_ref: &NotesRef, _: Vec<CommitId>) -> Result<Notes, SourceFault> {
+        let what = format!("its notes in `{notes_ref}` cannot be read, because no API tells of any");
+        Err(SourceFault::in_remote(&self.name, what, "read the source from a repository on this host"))
+    }
+
+    async fn read_tag(&self, name: &TagName) -> Result<Option<SourceTag>, SourceFault> {
+        let unknown = |reason: Box<str>| {
+            let what = format!("tag `{name}` is unknown: {reason}");
+            SourceFault::in_remote(&self.name, what, "look at the tag on the remote that it comes from")
+        };
+        let tag = self.provider.get_tag(name).await.map_err(|fault| self.fault(&fault))?;
+        let Some(tag) = tag else { return Ok(None) };
+        let peels = matches!(&tag.value, Ok(value) if matches!(value.target, Target::Object(_)));
+        let ends = if peels {
+            // Only a listing says what tags peel to.
+            let (_, ends) = self.provider.list_peeled().await.map_err(|fault| self.fault(&fault))?;
+            self.known().ends.extend(ends.iter().map(|(tag_id, end)| (*tag_id, *end)));
+            ends
+        } else {
+            Ends::new()
+        };
+        self.source_tag(tag, &ends).1.map(Some).map_err(unknown)
+    }
+
+    async fn confirm_absent(&self, name: &TagName) -> Result<bool, SourceFault> {
+        Ok(self.provider.get_tag(name).await.map_err(|fault| self.fault(&fault))?.is_none())
+    }
+
+    async fn read_annotation(&self, tag_id: TagId) -> Result<AnnotatedTag, SourceFault> {
+        let id = ObjectId::from(tag_id);
+        self.fetch([id]).await.map_err(|fault| self.fault(&fault))?;
+        let known = self.known();
+        let read = known.objects.get(&id).and_then(|bytes| Some((bytes, leads_to(bytes, id)?)));
+        let (bytes, (_, kind)) = read.ok_or_else(|| {
+            let hint = "run again; if it happens again, look at the tag on the remote that it comes from";
+            SourceFault::in_remote(&self.name, not_sent(id), hint)
+        })?;
+        Ok(AnnotatedTag::of_object(bytes, kind))
+    }
+
+    async fn read_message(&self, name: &TagName, digest: &MessageDigest) -> Result<String, SourceFault> {
+        let tag = self.provider.get_tag(name).await.map_err(|fault| self.fault(&fault))?;
+        let message = tag.and_then(|tag| tag.message).filter(|message| digest.is_of(message));
+        message.ok_or_else(|| {
+            SourceFault::in_remote(&self.name, format!("its tag `{name}` has changed since it was listed"), "run again")
+        })
+    }
+
+    async fn read_ahead(&self, tag_ids: &[TagId]) {
+        if let Err(fault) = self.fetch(tag_ids.iter().map(|tag_id| ObjectId::from(*tag_id))).await {
+            tracing::warn!(source = self.name, error = %fault, "Tag objects could not be fetched together.");
+        }
+    }
+
+    fn objects(&self) -> Option<Arc<dyn Objects>> {
+        // Where nothing was listed there is nothing to push, and nothing says how ids are made.
+        self.known().format.map(|_| Arc::new(self.clone()) as Arc<dyn Objects>)
+    }
+}
+
+#[async_trait]
+impl Objects for RemoteSource {
+    async fn format(&self) -> Result<Format, String> {
+        Ok(self.known().format.unwrap_or(Format::Sha1))
+    }
+
+    async fn read_tag_objects(&self, ids: Vec<ObjectId>, limit: usize) -> Result<TagObjects, String> {
+        self.fetch(ids.iter().copied()).await.map_err(|fault| self.fault(&fault).to_string())?;
+        chains(&self.known(), &ids, limit)
+    }
+
+    async fn end_of(&self, id: ObjectId) -> Result<ObjectId, String> {
+        Ok(self.known().ends.get(&id).copied().unwrap_or(id))
+    }
+}
+
+/// The tag objects from each id to its end, as long as they fit.
+fn chains(known: &Known, ids: &[ObjectId], limit: usize) -> Result<TagObjects, String> {
+    let mut read = TagObjects::default();
+    let (mut seen, mut size) = (std::collections::HashSet::new(), 0);
+    for id in ids {
+        let mut chain = Vec::new();
+        let mut next = known.ends.contains_key(id).then_some(*id);
+        while let Some(id) = next {
+            if chain.len() == DEEPEST_NESTING {
+                return Err(format!("tag object {id} leads to more than {DEEPEST_NESTING} others"));
+            }
+            let bytes = known.objects.get(&id).ok_or_else(|| not_sent(id))?;
+            let (target, kind) =
+                leads_to(bytes, id).ok_or_else(|| format!("tag object {id} does not say what it points at"))?;
+            if !seen.contains(&id) {
+                size += bytes.len();
+                chain.push((id, bytes.clone()));
+            }
+            next = (kind == Kind::Tag).then_some(target);
+        }
+        if size > limit && read.covered > 0 {
+            break;
+        }
+        seen.extend(chain.iter().map(|(id, _)| *id));
+        read.objects.append(&mut chain);
+        read.covered += 1;
+    }
+    Ok(read)
+}
+
+fn not_sent(id: ObjectId) -> String {
+    format!("tag object {id} was not sent when it was fetched")
+}
+
+/// What a tag object points at, and what that is.
+fn leads_to(bytes: &[u8], id: ObjectId) -> Option<(ObjectId, Kind)> {
+    let mut tokens = TagRefIter::from_bytes(bytes, id.kind());
+    match (tokens.next(), tokens.next()) {
+        (Some(Ok(Token::Target { id })), Some(Ok(Token::TargetKind(kind)))) => Some((id, kind)),
+        _ => None,
+    }
+}
