@@ -6,9 +6,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use support::codearts::{CodeArtsWorld, FakeCodeArts};
-use support::gitlab::{FakeGitlab, FakeTag, GitlabWorld, WriteKind};
+use support::gitlab::{FakeGitlab, FakeTag, GitlabWorld, Project, WriteKind};
 use support::program::{Ended, Program};
 use support::registry::{FakeRegistry, RegistryWorld, Wants, digest, manifest};
+use support::repository::SampleRepository;
 use support::server::{Effect, Reply, When};
 
 /// The only pair of a pass.
@@ -330,4 +331,99 @@ fn image_tags_go_from_one_registry_to_another_as_their_manifests_arrive() {
     let ended = program.sync(&[]).expect(1);
     assert_eq!(pair(&ended)["state"], "unknown");
     assert_eq!(there.writes().len(), writes);
+}
+
+// ---- Many repositories, several remotes.
+
+/// Repositories, of which the last has no project on the second remote; and the job over all of them.
+fn many(count: usize) -> (tempfile::TempDir, FakeGitlab, FakeGitlab, Program) {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let [one, other] = [(); 2].map(|()| {
+        let mut world = GitlabWorld::with_core();
+        world.projects = (0..count as u64).map(|id| (id + 1, Project::new(&format!("infra/r{id}")))).collect();
+        FakeGitlab::start(world)
+    });
+    other.change(|world| world.projects.remove(&(count as u64)));
+    for n in 0..count {
+        let repository = SampleRepository::bare();
+        let commit = repository.commit("one");
+        (0..3).for_each(|tag| repository.tag(format!("v{tag}"), &commit));
+        std::fs::rename(repository.path(), folder.path().join(format!("r{n}.git"))).expect("one file system");
+    }
+    let program = Program::new();
+    let remote = |name: &str, gitlab: &FakeGitlab| {
+        format!(
+            "[remote.{name}]\nprovider = \"gitlab\"\nurl = \"{}\"\nproject = \"infra/{{repository}}\"\ntoken = {{ file = \"{}\" }}\n",
+            gitlab.url(),
+            program.path("token").display()
+        )
+    };
+    let remotes = remote("one", &one) + &remote("other", &other);
+    program.configure(&format!(
+        "[repository.all]\npaths = [\"{}/*.git\"]\n{remotes}[job.all]\nfrom = \"all\"\nto = [\"one\", \"other\"]\npolicy = \"mirror\"\n",
+        folder.path().display()
+    ));
+    (folder, one, other, program)
+}
+
+#[test]
+fn a_project_that_is_missing_is_one_matter_and_no_storm() {
+    let (_folder, one, other, program) = many(5);
+    for _ in 0..2 {
+        other.server().forget();
+        let ended = program.sync(&[]).expect(3);
+        let report = ended.json();
+        let remotes = report["jobs"][4]["remotes"].as_array().expect("a list");
+        assert_eq!(remotes[0]["error"], Value::Null);
+        let missing = &remotes[1];
+        assert_eq!(
+            (missing["state"].as_str(), missing["counts"]["held"].as_u64()),
+            (Some("held"), Some(1)),
+            "{missing}"
+        );
+        assert!(missing["error"].as_str().is_some_and(|error| error.contains("404")), "{missing}");
+        assert!(missing["hint"].as_str().is_some_and(|hint| hint.contains("check `project`")), "{missing}");
+        assert_eq!(missing["requests"], 1);
+        let others = report["jobs"].as_array().expect("a list").iter().take(4);
+        assert!(
+            others.flat_map(|job| job["remotes"].as_array().expect("a list")).all(|remote| remote["error"].is_null())
+        );
+    }
+    let status = program.run(&["status", "--format", "json"]).expect(3).json();
+    let held: Vec<_> =
+        status["pairs"].as_array().expect("a list").iter().filter(|pair| pair["state"] == "held").collect();
+    assert_eq!((held.len(), held[0]["repository"].as_str()), (1, Some("r4")));
+    assert_eq!((held[0]["in_sync_since"].is_null(), held[0]["last_success"].is_null()), (true, true));
+    // Somebody makes it.
+    other.change(|world| world.projects.insert(5, Project::new("infra/r4")));
+    program.sync(&[]).expect(0);
+    assert_eq!(other.tags("infra/r4").len(), 3);
+    // One that was there and is gone is no matter of making it: who hid it?
+    other.change(|world| world.projects.remove(&5));
+    let ended = program.sync(&[]).expect(1);
+    assert_eq!(ended.json()["jobs"][4]["remotes"][1]["state"], "unknown");
+    assert_eq!(one.tags("infra/r4").len(), 3);
+}
+
+#[test]
+fn an_unchanged_pass_over_many_repositories_is_a_listing_for_each_pair() {
+    let (_folder, one, other, program) = many(12);
+    other.change(|world| world.projects.insert(12, Project::new("infra/r11")));
+    program.sync(&[]).expect(0);
+    for gitlab in [&one, &other] {
+        gitlab.server().forget();
+    }
+    let ended = program.sync(&[]).expect(0);
+    for gitlab in [&one, &other] {
+        let record = gitlab.server().record();
+        assert_eq!(record.total(), 12, "{:?}", record.requests);
+        assert!(record.most_in_flight <= 8, "{}", record.most_in_flight);
+    }
+    let report = ended.json();
+    let remotes = report["jobs"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .flat_map(|job| job["remotes"].as_array().expect("a list").clone());
+    assert!(remotes.into_iter().all(|remote| remote["state"] == "in_sync" && remote["requests"] == 1));
 }

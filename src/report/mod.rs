@@ -265,6 +265,13 @@ impl RemoteReport {
         self.hint = hint;
     }
 
+    /// There is no such place on the remote, which is for a person to see to; one matter, however many tags would go there.
+    pub fn hold(&mut self, error: impl Into<String>, hint: Option<String>) {
+        self.fail(error, hint);
+        self.state = State::Held;
+        self.counts = Counts { held: 1, ..Counts::default() };
+    }
+
     /// Takes in what the guards left: counts, what is held, what waits. `quiet` keeps the names behind the counts.
     pub fn take_plan(&mut self, guarded: &Guarded, quiet: bool) {
         let Guarded { approved, plan, stopped, released, conclusive: _ } = guarded;

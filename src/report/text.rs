@@ -5,7 +5,7 @@ use std::fmt::{self, Write as _};
 use anstyle::Style;
 
 use super::style::{self, FAILED, HEADING, HELD, PLAIN, WAITING, paint};
-use super::{Counts, JobReport, Quiet, RemoteReport, Report};
+use super::{Counts, JobReport, Quiet, RemoteReport, Report, State};
 use crate::ledger::{Action, Outcome};
 use crate::tag::{TagName, Value};
 use crate::text::Printable;
@@ -58,7 +58,8 @@ impl RemoteReport {
             write!(f, " ({})", Printable::new(&self.place))?;
         }
         if let Some(error) = &self.error {
-            writeln!(f, "\n  {} {}", paint(FAILED, "unknown:"), Printable::new(error))?;
+            let (style, word) = if self.state == State::Held { (HELD, "held:") } else { (FAILED, "unknown:") };
+            writeln!(f, "\n  {} {}", paint(style, word), Printable::new(error))?;
             return write_hint(f, "  ", self.hint.as_deref());
         }
         let lines = self.lines();

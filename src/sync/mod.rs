@@ -277,7 +277,11 @@ async fn sync_pair(
         Ok(exact_begun) => exact_begun,
         Err(fault) => {
             tracing::warn!(error = fault.message, hint = fault.hint, "A pair could not be synchronised.");
-            report.fail(fault.message, fault.hint);
+            if fault.nowhere {
+                report.hold(fault.message, fault.hint);
+            } else {
+                report.fail(fault.message, fault.hint);
+            }
             None
         }
     };
@@ -304,6 +308,7 @@ async fn remember(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exac
         return;
     }
     let converged = !matches!(report.state, State::Failed | State::Unknown | State::Pending)
+        && report.error.is_none()
         && report.plans.iter().all(|stopped| stopped.dismissed);
     let ended = Timestamp::now();
     let end = PassEnd {

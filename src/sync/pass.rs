@@ -32,29 +32,31 @@ const TARGETS_AT_ONCE: usize = 64;
 pub(super) struct PairFault {
     pub(super) message: String,
     pub(super) hint: Option<String>,
+    /// Whether there is no such place on the remote, and never was one for this pair: for a person to make, or to correct.
+    pub(super) nowhere: bool,
 }
 
 impl From<Fault> for PairFault {
     fn from(fault: Fault) -> Self {
-        Self { message: fault.message, hint: fault.hint }
+        Self { message: fault.message, hint: fault.hint, nowhere: false }
     }
 }
 
 impl From<SourceFault> for PairFault {
     fn from(fault: SourceFault) -> Self {
-        Self { message: fault.message, hint: Some(fault.hint) }
+        Self { message: fault.message, hint: Some(fault.hint), nowhere: false }
     }
 }
 
 impl From<LedgerFault> for PairFault {
     fn from(fault: LedgerFault) -> Self {
-        Self { message: fault.message, hint: Some(fault.hint) }
+        Self { message: fault.message, hint: Some(fault.hint), nowhere: false }
     }
 }
 
 impl From<ConfigFault> for PairFault {
     fn from(fault: ConfigFault) -> Self {
-        Self { message: fault.to_string(), hint: None }
+        Self { message: fault.to_string(), hint: None, nowhere: false }
     }
 }
 
@@ -203,6 +205,7 @@ impl Pass<'_> {
                 of_ledger.join(", ")
             ),
             hint: Some("nothing was written; the next pass goes by what was said last".to_owned()),
+            nowhere: false,
         })
     }
 
@@ -255,7 +258,11 @@ impl Pass<'_> {
     }
 
     async fn ask_identity(&self, state: &PairState) -> Result<Known, PairFault> {
-        let mut identity = self.unless_stopped(self.provider.identity()).await?;
+        let identity = self.run.stop.run_until_cancelled(self.provider.identity()).await.ok_or_else(stopped)?;
+        let mut identity = identity.map_err(|fault| PairFault {
+            nowhere: fault.kind == FaultKind::NotFound && state.identity.is_none(),
+            ..PairFault::from(fault)
+        })?;
         let source = self.side.identify(state.source.as_deref()).await?;
         let mut other_space = false;
         if let Some((remembered, _)) = &state.identity {
@@ -616,5 +623,5 @@ fn sighting(value: &Value, confirmed: Timestamp) -> Option<Sighting> {
 }
 
 pub(super) fn stopped() -> PairFault {
-    PairFault { message: "the pass was stopped before it came here".to_owned(), hint: None }
+    PairFault { message: "the pass was stopped before it came here".to_owned(), hint: None, nowhere: false }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use jiff::Timestamp;
 
-use super::{PairReport, Status, oldest};
+use super::{PairReport, PairState, State, Status, oldest};
 use crate::ledger::{Decision, Matter, Parked};
 use crate::report::style::{self, FAILED, HEADING, HELD, WAITING, paint};
 use crate::text::Printable;
@@ -68,7 +68,9 @@ impl PairReport {
             let _infallible = writeln!(text, "  {}", counts.words());
         }
         if let Some(error) = &self.error {
-            let _infallible = writeln!(text, "  {} {}", paint(FAILED, "unknown:"), Printable::new(error));
+            let held = self.state == PairState::Left(State::Held);
+            let (style, word) = if held { (HELD, "held:") } else { (FAILED, "unknown:") };
+            let _infallible = writeln!(text, "  {} {}", paint(style, word), Printable::new(error));
         }
         for (mark, style, matter) in
             [('!', HELD, Matter::Held), ('!', FAILED, Matter::Failed), ('…', WAITING, Matter::Waiting)]

@@ -8,7 +8,8 @@ use maud::{Markup, html};
 use super::look::Look;
 use super::{ago, counted, for_so_long, heading, sentence};
 use crate::ledger::{Decision, Matter, Parked, ParkedBy, Unsettled};
-use crate::report::status::PairReport;
+use crate::report::State;
+use crate::report::status::{PairReport, PairState};
 use crate::tag::TagName;
 use crate::text::Printable;
 
@@ -29,6 +30,8 @@ pub(super) struct Attention<'a> {
 struct Fault<'a> {
     remote: &'a str,
     error: &'a str,
+    /// Whether a person has to see to it.
+    held: bool,
     pairs: Vec<&'a PairReport>,
 }
 
@@ -37,10 +40,12 @@ impl<'a> Attention<'a> {
         let mut faults: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for pair in pairs {
             if let Some(error) = &pair.error {
-                faults.entry((pair.remote.as_str(), error.as_str())).or_default().push(pair);
+                let held = pair.state == PairState::Left(State::Held);
+                faults.entry((pair.remote.as_str(), error.as_str(), held)).or_default().push(pair);
             }
         }
-        let faults = faults.into_iter().map(|((remote, error), pairs)| Fault { remote, error, pairs }).collect();
+        let fault = |((remote, error, held), pairs)| Fault { remote, error, held, pairs };
+        let faults = faults.into_iter().map(fault).collect();
         Self { pairs, faults }
     }
 
@@ -52,16 +57,25 @@ impl<'a> Attention<'a> {
     }
 
     pub(super) fn html(&self, now: Timestamp) -> Markup {
-        let held = cards(&self.with(Matter::Held), "held", |pair| {
+        let faults = |held| {
+            let faults: Vec<_> = self.faults.iter().filter(|fault| fault.held == held).collect();
             html! {
-                @for parked in open(pair) { (decision(parked, now)) }
-                (reasons(pair, Matter::Held, now))
+                @for fault in faults.iter().take(PAIRS) { (fault.html(now)) }
+                (more(faults.len(), "fault"))
             }
-        });
+        };
+        let held = html! {
+            (faults(true))
+            (cards(&self.with(Matter::Held), "held", |pair| {
+                html! {
+                    @for parked in open(pair) { (decision(parked, now)) }
+                    (reasons(pair, Matter::Held, now))
+                }
+            }))
+        };
         let failing = html! {
-            @for fault in self.faults.iter().take(PAIRS) { (fault.html(now)) }
+            (faults(false))
             (cards(&self.with(Matter::Failed), "failed", |pair| reasons(pair, Matter::Failed, now)))
-            (more(self.faults.len(), "fault"))
         };
         let waiting = cards(&self.with(Matter::Waiting), "waiting", |pair| reasons(pair, Matter::Waiting, now));
         html! {
@@ -166,15 +180,16 @@ fn is_plain(tag: &TagName) -> bool {
 
 impl Fault<'_> {
     fn html(&self, now: Timestamp) -> Markup {
-        let Self { remote, error, pairs } = self;
+        let Self { remote, error, held, pairs } = self;
+        let look = if *held { Look::of(PairState::Left(State::Held)) } else { Look::UNKNOWN };
         let success = pairs.iter().filter_map(|pair| pair.known.as_ref()?.last_success).max();
         html! {
-            article.failed {
+            article class=(look.class) {
                 h3 {
                     @if let [pair] = pairs.as_slice() { (heading(pair)) }
                     @else { (counted(pairs.len(), "pair")) " → " span.name { (Printable::new(remote)) } }
                 }
-                p.reason { (Look::UNKNOWN.badge()) " " (sentence(error)) }
+                p.reason { (look.badge()) " " (sentence(error)) }
                 p.age { @if let Some(success) = success { "Last success " (ago(success, now)) } @else { "Never a success" } }
                 @if pairs.len() > 1 {
                     ul.names {
