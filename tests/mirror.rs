@@ -11,6 +11,7 @@ use support::program::{Ended, Program};
 use support::registry::{FakeRegistry, RegistryWorld, Wants, digest, manifest};
 use support::repository::SampleRepository;
 use support::server::{Effect, Reply, When};
+use support::service::{Service, eventually};
 
 /// The only pair of a pass.
 fn pair(ended: &Ended) -> Value {
@@ -426,4 +427,29 @@ fn an_unchanged_pass_over_many_repositories_is_a_listing_for_each_pair() {
         .iter()
         .flat_map(|job| job["remotes"].as_array().expect("a list").clone());
     assert!(remotes.into_iter().all(|remote| remote["state"] == "in_sync" && remote["requests"] == 1));
+}
+
+// ---- As a service.
+
+#[test]
+fn a_service_mirrors_between_remotes_and_has_nothing_to_watch() {
+    let forges = Forges::new("delete_grace = \"0s\"\nschedule = \"0 0 29 2 *\"");
+    forges.tag("v1", FakeTag::lightweight(&commit(1)));
+    forges.tag("v2", FakeTag::lightweight(&commit(2)));
+    let service = Service::start(&forges.program);
+    eventually("both tags arrive", || forges.there().len() == 2);
+    forges.drop_tag("v2");
+    forges.tag("v3", FakeTag::lightweight(&commit(3)));
+    service.signal("USR1");
+    eventually("the change arrives", || forges.there().into_keys().eq(["v1".to_owned(), "v3".to_owned()]));
+    // Away, and back.
+    forges.gitlab.server().on(When::any(), Effect::Answer(Reply::text(404, "{}")));
+    service.signal("USR1");
+    let state = || forges.program.run(&["status", "--format", "json"]).json()["pairs"][0]["state"].clone();
+    eventually("nothing is known of the pair", || state() == "unknown");
+    assert_eq!(forges.there().len(), 2);
+    forges.gitlab.server().behave();
+    service.signal("USR1");
+    eventually("all is well again", || state() == "in_sync");
+    service.stop().expect(0);
 }

@@ -26,7 +26,7 @@ use crate::ledger::{Action, Ledger, LedgerFault, Outcome, Pair, RefusalKind, Set
 use crate::plan::{ApprovedPlan, CarriedMessage, PlannedChange};
 use crate::provider::{Capabilities, Fault, FaultKind, Lease, Moves, Provider};
 use crate::source::Source;
-use crate::tag::{TagId, TagName};
+use crate::tag::{ObjectId, TagName, Target};
 use write::Written;
 
 /// Everything that a write needs besides the change itself.
@@ -97,10 +97,14 @@ pub async fn apply(approved: ApprovedPlan, writer: &Arc<Writer>) -> Result<Vec<A
     Ok(sorted(applied))
 }
 
-/// The tag objects whose messages go along with these changes.
-fn carried_along(changes: &[PlannedChange]) -> Vec<TagId> {
-    let carried = changes.iter().filter(|change| change.action != Action::Delete).map(|change| &change.message);
-    carried.filter_map(|message| if let CarriedMessage::Of(tag_id) = message { Some(*tag_id) } else { None }).collect()
+/// The objects that these changes need of the source: whole ones, or their messages.
+fn carried_along(changes: &[PlannedChange]) -> Vec<ObjectId> {
+    let object = |change: &PlannedChange| match (&change.message, change.new.as_ref().map(|value| &value.target)) {
+        (CarriedMessage::Of(tag_id), _) => Some((*tag_id).into()),
+        (_, Some(Target::Object(id))) => Some(*id),
+        (_, Some(Target::Commit(_) | Target::Snapshot(_) | Target::Digest(_)) | None) => None,
+    };
+    changes.iter().filter(|change| change.action != Action::Delete).filter_map(object).collect()
 }
 
 fn sorted(mut applied: Vec<Applied>) -> Vec<Applied> {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{AnnotatedTag, Messages, Repository, SourceFault};
-use crate::tag::{CommitId, MessageDigest, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
+use crate::tag::{CommitId, MessageDigest, Notes, NotesRef, ObjectId, SourceSnapshot, SourceTag, TagId, TagName};
 use crate::wire::{Objects, TagObjects};
 
 /// The side that tags come from.
@@ -32,9 +32,9 @@ pub trait Source: Send + Sync {
     /// The message of an annotated tag that is known by its name, as long as it has this fingerprint.
     async fn read_message(&self, name: &TagName, digest: &MessageDigest) -> Result<String, SourceFault>;
 
-    /// These tag objects are about to be asked for. Where it costs a request, one brings them all; what cannot be had is for
-    /// [`read_annotation`](Self::read_annotation) to say.
-    async fn read_ahead(&self, _tag_ids: &[TagId]) {}
+    /// Of these, the tag objects are about to be asked for. Where that costs a request, one brings many; what cannot be had is
+    /// for whoever asks for it to say.
+    async fn read_ahead(&self, _ids: &[ObjectId]) {}
 
     /// What stands behind the place now, where it is what was remembered; `None` where it is another. Of two ways to say it the
     /// fuller.

@@ -37,8 +37,29 @@ struct Known {
     ends: Ends,
     /// How ids are made; `None` where no object was listed.
     format: Option<Format>,
-    /// Tag objects that were fetched.
+    /// Tag objects that were fetched; nothing is ever taken out.
     objects: HashMap<ObjectId, Vec<u8>>,
+    /// How many bytes these are.
+    bytes: usize,
+}
+
+/// The bytes of a tag object, where it is here.
+type Found<'a> = &'a dyn Fn(ObjectId) -> Option<&'a [u8]>;
+
+/// Tag objects are kept for the pass up to this many bytes; what comes later is fetched when it is needed.
+const KEPT_BYTES: usize = 64 * 1024 * 1024;
+
+/// How many tag objects are fetched ahead of their use.
+const READ_AHEAD: usize = 10_000;
+
+impl Known {
+    fn keep(&mut self, fetched: HashMap<ObjectId, Vec<u8>>) {
+        let bytes: usize = fetched.values().map(Vec::len).sum();
+        if self.bytes + bytes <= KEPT_BYTES {
+            self.bytes += bytes;
+            self.objects.extend(fetched);
+        }
+    }
 }
 
 /// Without what is behind it, which may be large.
@@ -63,18 +84,18 @@ impl RemoteSource {
         SourceFault::of_remote(&self.name, fault)
     }
 
-    /// Fetches the tag objects among these ids that are not here yet.
-    async fn fetch(&self, ids: impl IntoIterator<Item = ObjectId>) -> Result<(), Fault> {
+    /// Looks at the tag objects that these ids are and lead to; what is not here yet is fetched.
+    async fn look<T>(&self, ids: &[ObjectId], look: impl FnOnce(&Ends, Found<'_>) -> T) -> Result<T, Fault> {
         let wanted: Vec<Wanted> = {
             let known = self.known();
-            let missing = ids.into_iter().filter(|id| !known.objects.contains_key(id));
-            missing.filter_map(|tag_id| Some(Wanted { tag_id, end: *known.ends.get(&tag_id)? })).collect()
+            let missing = ids.iter().filter(|id| !known.objects.contains_key(*id));
+            missing.filter_map(|id| Some(Wanted { tag_id: *id, end: *known.ends.get(id)? })).collect()
         };
-        if !wanted.is_empty() {
-            let fetched = self.provider.fetch_tags(&wanted).await?;
-            self.known().objects.extend(fetched);
-        }
-        Ok(())
+        let fetched = if wanted.is_empty() { HashMap::new() } else { self.provider.fetch_tags(&wanted).await? };
+        let mut known = self.known();
+        let looked = look(&known.ends, &|id| fetched.get(&id).or_else(|| known.objects.get(&id)).map(Vec::as_slice));
+        known.keep(fetched);
+        Ok(looked)
     }
 
     fn source_tag(&self, tag: RemoteTag, ends: &Ends) -> (TagName, Result<SourceTag, Box<str>>) {
@@ -148,14 +169,15 @@ impl Source for RemoteSource {
 
     async fn read_annotation(&self, tag_id: TagId) -> Result<AnnotatedTag, SourceFault> {
         let id = ObjectId::from(tag_id);
-        self.fetch([id]).await.map_err(|fault| self.fault(&fault))?;
-        let known = self.known();
-        let read = known.objects.get(&id).and_then(|bytes| Some((bytes, leads_to(bytes, id)?)));
-        let (bytes, (_, kind)) = read.ok_or_else(|| {
+        let read = |_: &Ends, found: Found<'_>| {
+            let bytes = found(id)?;
+            Some(AnnotatedTag::of_object(bytes, leads_to(bytes, id)?.1))
+        };
+        let read = self.look(&[id], read).await.map_err(|fault| self.fault(&fault))?;
+        read.ok_or_else(|| {
             let hint = "run again; if it happens again, look at the tag on the remote that it comes from";
             SourceFault::in_remote(&self.name, not_sent(id), hint)
-        })?;
-        Ok(AnnotatedTag::of_object(bytes, kind))
+        })
     }
 
     async fn read_message(&self, name: &TagName, digest: &MessageDigest) -> Result<String, SourceFault> {
@@ -166,8 +188,9 @@ impl Source for RemoteSource {
         })
     }
 
-    async fn read_ahead(&self, tag_ids: &[TagId]) {
-        if let Err(fault) = self.fetch(tag_ids.iter().map(|tag_id| ObjectId::from(*tag_id))).await {
+    async fn read_ahead(&self, ids: &[crate::tag::ObjectId]) {
+        let ids: Vec<_> = ids.iter().take(READ_AHEAD).map(|id| ObjectId::from(*id)).collect();
+        if let Err(fault) = self.look(&ids, |_, _| ()).await {
             tracing::warn!(source = self.name, error = %fault, "Tag objects could not be fetched together.");
         }
     }
@@ -185,8 +208,8 @@ impl Objects for RemoteSource {
     }
 
     async fn read_tag_objects(&self, ids: Vec<ObjectId>, limit: usize) -> Result<TagObjects, String> {
-        self.fetch(ids.iter().copied()).await.map_err(|fault| self.fault(&fault).to_string())?;
-        chains(&self.known(), &ids, limit)
+        let read = self.look(&ids, |ends, found| chains(ends, found, &ids, limit)).await;
+        read.map_err(|fault| self.fault(&fault).to_string())?
     }
 
     async fn end_of(&self, id: ObjectId) -> Result<ObjectId, String> {
@@ -195,22 +218,22 @@ impl Objects for RemoteSource {
 }
 
 /// The tag objects from each id to its end, as long as they fit.
-fn chains(known: &Known, ids: &[ObjectId], limit: usize) -> Result<TagObjects, String> {
+fn chains(ends: &Ends, found: Found<'_>, ids: &[ObjectId], limit: usize) -> Result<TagObjects, String> {
     let mut read = TagObjects::default();
     let (mut seen, mut size) = (std::collections::HashSet::new(), 0);
     for id in ids {
         let mut chain = Vec::new();
-        let mut next = known.ends.contains_key(id).then_some(*id);
+        let mut next = ends.contains_key(id).then_some(*id);
         while let Some(id) = next {
             if chain.len() == DEEPEST_NESTING {
                 return Err(format!("tag object {id} leads to more than {DEEPEST_NESTING} others"));
             }
-            let bytes = known.objects.get(&id).ok_or_else(|| not_sent(id))?;
+            let bytes = found(id).ok_or_else(|| not_sent(id))?;
             let (target, kind) =
                 leads_to(bytes, id).ok_or_else(|| format!("tag object {id} does not say what it points at"))?;
             if !seen.contains(&id) {
                 size += bytes.len();
-                chain.push((id, bytes.clone()));
+                chain.push((id, bytes.to_vec()));
             }
             next = (kind == Kind::Tag).then_some(target);
         }

@@ -6,7 +6,7 @@ use gix::ObjectId;
 
 use super::{Endpoint, Service, is, not_asked, refused, unusable, v2};
 use crate::http::{Fault, FaultKind, Reply};
-use crate::tag::RemoteSnapshot;
+use crate::tag::{RemoteSnapshot, RemoteTag, Target, Value};
 use crate::wire::refs::{Ends, TAGS};
 use crate::wire::{Decoder, Packet, WireFault, unpack};
 
@@ -15,6 +15,10 @@ const AT_ONCE: usize = 500;
 
 /// The most that one answer may bring, packed: tag objects are small, so this is far more than so many of them.
 const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
+
+/// Why nothing is fetched from an old server.
+const NO_FETCH: &str =
+    "it is annotated, and its object cannot be fetched, because its server speaks no version 2 of git's protocol";
 
 /// A tag object, and what it peels to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,14 +30,17 @@ pub struct Wanted {
 }
 
 impl Endpoint {
-    /// All tags, and what the annotated ones peel to: whole, or a fault.
+    /// All tags, and what the annotated ones peel to: whole, or a fault. Where the server speaks no version 2, annotated tags
+    /// are unknown, because their objects cannot be had.
     pub async fn list_peeled(&self) -> Result<(RemoteSnapshot, Ends), Fault> {
-        self.list(TAGS, "list the tags", true).await
-    }
-
-    /// How ids are made there, as far as something has told.
-    pub fn known_format(&self) -> Option<gix::hash::Kind> {
-        self.memory.get().format
+        let (mut tags, ends) = self.list(TAGS, "list the tags", true).await?;
+        if self.memory.get().speaks_v2 == Some(false) {
+            let annotated = |tag: &&RemoteTag| matches!(&tag.value, Ok(Value { target: Target::Object(id), .. }) if ends.contains_key(&ObjectId::from(*id)));
+            let unknown = |tag: &RemoteTag| RemoteTag { value: Err(NO_FETCH.to_owned()), ..tag.clone() };
+            let unknown: Vec<_> = tags.tags().iter().filter(annotated).map(unknown).collect();
+            unknown.into_iter().for_each(|tag| tags.renew(tag));
+        }
+        Ok((tags, ends))
     }
 
     /// These tag objects and those between them and their ends, by their ids, each made sure of by its bytes.
@@ -44,9 +51,7 @@ impl Endpoint {
             self.learn_version().await?;
         }
         if self.memory.get().speaks_v2 != Some(true) {
-            let message = "annotated tags cannot be fetched, because the server speaks no version 2 of git's protocol";
-            return Err(Fault::new(FaultKind::Unsupported, message)
-                .hint("lightweight tags need nothing of it; for the others use a newer git on the source's server"));
+            return Err(Fault::new(FaultKind::Unsupported, NO_FETCH));
         }
         let mut found = HashMap::new();
         for part in wanted.chunks(AT_ONCE) {
