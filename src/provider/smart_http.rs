@@ -65,12 +65,20 @@ impl Events {
     }
 }
 
+/// How tags are pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pushes {
+    pub(super) events: Events,
+    /// Whether the history that a tag leads to goes with it, where the server lacks it.
+    pub(super) objects: bool,
+}
+
 /// A repository over smart HTTP.
 #[derive(Debug)]
 pub(super) struct SmartHttp {
     endpoint: Endpoint,
     objects: Option<Arc<dyn Objects>>,
-    events: Events,
+    pushes: Pushes,
     anonymous: bool,
 }
 
@@ -80,7 +88,7 @@ impl SmartHttp {
         connection: &Connection,
         url: &Url,
         authorization: Option<Authorization>,
-        events: Events,
+        pushes: Pushes,
     ) -> Result<Self, Fault> {
         let format = match &connection.objects {
             Some(objects) => Some(objects.format().await.map_err(|reason| Fault::new(FaultKind::NotSent, reason))?),
@@ -89,7 +97,7 @@ impl SmartHttp {
         let anonymous = authorization.is_none();
         let client = Client::new(&connection.transport, url.clone(), authorization).await?;
         let endpoint = Endpoint::new(client, &connection.transport, url, format);
-        Ok(Self { endpoint, objects: connection.objects.clone(), events, anonymous })
+        Ok(Self { endpoint, objects: connection.objects.clone(), pushes, anonymous })
     }
 
     /// Whether the server lets this credential begin a push. That it does says little: hooks have the last word.
@@ -125,6 +133,10 @@ impl SmartHttp {
     /// Whether the remote has what has to be there before a tag can: not the tag object, which goes with it, but its end.
     pub(super) async fn has_target(&self, target: &Target) -> Result<bool, Fault> {
         let id = object_of(target)?;
+        if self.pushes.objects {
+            // The source has it, and it would go along.
+            return Ok(true);
+        }
         let end = match &self.objects {
             Some(objects) => objects.end_of(id).await.map_err(|reason| Fault::new(FaultKind::NotSent, reason))?,
             None => id,
@@ -160,7 +172,7 @@ impl SmartHttp {
     }
 
     pub(super) fn changes_at_once(&self) -> usize {
-        self.events.at_once()
+        self.pushes.events.at_once()
     }
 
     pub(super) async fn apply_batch(&self, changes: &[Change]) -> Vec<Result<Option<RemoteTag>, Fault>> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{AnnotatedTag, Messages, Repository, SourceFault};
 use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
-use crate::wire::{Objects, TagObjects};
+use crate::wire::{Object, Objects, TagObjects};
 
 /// The side that tags come from.
 #[async_trait]
@@ -34,6 +34,9 @@ pub trait Source: Send + Sync {
         None
     }
 }
+
+/// How many objects are read at a time, at most.
+const AT_ONCE: usize = 4096;
 
 /// A repository on this host, opened anew for each question: no handle outlives what it was asked.
 #[derive(Clone, Debug)]
@@ -100,6 +103,17 @@ impl Objects for LocalSource {
 
     async fn read_tag_objects(&self, ids: Vec<gix::ObjectId>, limit: usize) -> Result<TagObjects, String> {
         let read = self.ask(move |repository| repository.read_tag_objects(&ids, limit));
+        read.await.map_err(|fault| fault.to_string())
+    }
+
+    async fn list_lacking(&self, wanted: Vec<gix::ObjectId>, known: Vec<gix::ObjectId>) -> Result<Vec<Object>, String> {
+        let listed = self.ask(move |repository| repository.list_lacking(&wanted, &known));
+        listed.await.map_err(|fault| fault.to_string())
+    }
+
+    async fn read_objects(&self, objects: &[Object], limit: usize) -> Result<Vec<Vec<u8>>, String> {
+        let objects: Vec<_> = objects.iter().take(AT_ONCE).copied().collect();
+        let read = self.ask(move |repository| repository.read_objects(&objects, limit));
         read.await.map_err(|fault| fault.to_string())
     }
 

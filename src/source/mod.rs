@@ -10,6 +10,7 @@ mod access;
 mod annotation;
 mod fault;
 mod format;
+mod history;
 mod listing;
 mod loose;
 mod notes;
@@ -26,7 +27,7 @@ pub use annotation::{AnnotatedTag, SignatureKind};
 pub use fault::SourceFault;
 
 use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
-use crate::wire::TagObjects;
+use crate::wire::{Object, TagObjects};
 use objects::Objects;
 
 /// A repository that was opened and is of a kind that can be read.
@@ -105,6 +106,16 @@ impl Repository {
     /// The tag objects that these ids are, and those that they lead to, with their bytes; see [`crate::wire::Objects`].
     pub fn read_tag_objects(&self, ids: &[gix::ObjectId], limit: usize) -> Result<TagObjects, SourceFault> {
         raw::read_tag_objects(&self.inner, ids, limit).map_err(|reason| self.fault(reason, CHECK_OBJECTS))
+    }
+
+    /// What the wanted objects lead to and the known ones do not; see [`crate::wire::Objects`].
+    pub fn list_lacking(&self, wanted: &[gix::ObjectId], known: &[gix::ObjectId]) -> Result<Vec<Object>, SourceFault> {
+        history::list_lacking(&self.inner, wanted, known).map_err(|reason| self.fault(reason, CHECK_OBJECTS))
+    }
+
+    /// The bytes of objects, as many as come to so many bytes, and one at least.
+    pub fn read_objects(&self, objects: &[Object], limit: usize) -> Result<Vec<Vec<u8>>, SourceFault> {
+        raw::read_objects(&self.inner, objects, limit).map_err(|reason| self.fault(reason, CHECK_OBJECTS))
     }
 
     /// What an object is after any number of tag objects; itself where it is not there.
