@@ -50,8 +50,12 @@ impl LocalSource {
         Self { path: path.into() }
     }
 
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
     /// Repository calls block, so they run beside the event loop.
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Repository) -> Result<T, SourceFault> + Send + 'static,
     ) -> Result<T, SourceFault> {
@@ -115,6 +119,10 @@ impl Objects for LocalSource {
         let objects: Vec<_> = objects.iter().take(AT_ONCE).copied().collect();
         let read = self.ask(move |repository| repository.read_objects(&objects, limit));
         read.await.map_err(|fault| fault.to_string())
+    }
+
+    async fn has(&self, id: gix::ObjectId) -> Result<bool, String> {
+        self.ask(move |repository| Ok(repository.has(id))).await.map_err(|fault| fault.to_string())
     }
 
     async fn end_of(&self, id: gix::ObjectId) -> Result<gix::ObjectId, String> {

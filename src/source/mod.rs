@@ -1,13 +1,14 @@
 //! A local git repository, as far as tags are concerned: from a path to a [`SourceSnapshot`].
 //!
-//! The only user of the repository library's types. Everything here reads, nothing writes; no hook, no process, no
-//! network, no configuration but the repository's own file. Calls block.
+//! The only user of the repository library's types. Everything here reads, and only [`Destination`] writes; no hook, no
+//! process, no network, no configuration but the repository's own file. Calls block.
 //!
 //! A name is *absent* only when both places where git keeps refs were read in full and in one state; whatever could not
 //! be read is an *unknown* name or a [`SourceFault`].
 
 mod access;
 mod annotation;
+mod destination;
 mod fault;
 mod format;
 mod history;
@@ -24,6 +25,7 @@ use std::path::{Path, PathBuf};
 
 pub use access::{LocalSource, Source};
 pub use annotation::{AnnotatedTag, SignatureKind};
+pub use destination::{CopyFault, Destination, RefFault};
 pub use fault::SourceFault;
 
 use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
@@ -116,6 +118,11 @@ impl Repository {
     /// The bytes of objects, as many as come to so many bytes, and one at least.
     pub fn read_objects(&self, objects: &[Object], limit: usize) -> Result<Vec<Vec<u8>>, SourceFault> {
         raw::read_objects(&self.inner, objects, limit).map_err(|reason| self.fault(reason, CHECK_OBJECTS))
+    }
+
+    /// Whether an object is there; that it can be read is not said.
+    pub fn has(&self, id: gix::ObjectId) -> bool {
+        Objects::of(&self.inner).has(id)
     }
 
     /// What an object is after any number of tag objects; itself where it is not there.

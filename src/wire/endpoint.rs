@@ -99,7 +99,7 @@ pub enum Pushed {
     /// There is a report, or its beginning.
     Reported {
         /// Ref by ref, as far as it goes.
-        report: Report,
+        report: Box<Report>,
         /// Why it does not go to its end. What is not in it is in doubt then.
         cut: Option<Fault>,
     },
@@ -185,14 +185,14 @@ impl Endpoint {
         match request.send_into(&mut report).await {
             Ok(reply) if is(&reply, &result_type) => {
                 let cut = report.incomplete().map(|fault| unusable(&reply, &fault));
-                Ok(Pushed::Reported { report, cut })
+                Ok(Pushed::Reported { report: Box::new(report), cut })
             }
             // One that is too large for a proxy, or for the server. What else is refused, is refused whatever is in it.
             Ok(reply) if matches!(reply.status(), 400 | 413 | 422) => Ok(Pushed::Declined(refused(&reply))),
             Ok(reply) => Err(refused(&reply)),
             // What had arrived of the report is as true as a whole one.
             Err(fault) if fault.kind == FaultKind::Ambiguous && report.unpacked().is_some() => {
-                Ok(Pushed::Reported { report, cut: Some(fault) })
+                Ok(Pushed::Reported { report: Box::new(report), cut: Some(fault) })
             }
             Err(fault) => Err(fault),
         }

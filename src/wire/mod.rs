@@ -34,6 +34,7 @@ pub use commands::Command;
 pub use endpoint::{Endpoint, Pack, Push, Pushed};
 pub use fault::WireFault;
 pub use objects::{Object, Objects, TagObjects};
+pub use pack::pack_in_parts;
 pub use pkt::{Decoder, Packet};
 pub use refs::{Advertisement, Keep, LsRefs};
 pub use report::{Fate, Report};

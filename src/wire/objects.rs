@@ -43,6 +43,9 @@ pub trait Objects: fmt::Debug + Send + Sync {
     /// The bytes of these objects, from the first on: as many as come to `limit` bytes, and one at least.
     async fn read_objects(&self, objects: &[Object], limit: usize) -> Result<Vec<Vec<u8>>, String>;
 
+    /// Whether an object is there, and everything that it leads to, as far as its repository is whole.
+    async fn has(&self, id: ObjectId) -> Result<bool, String>;
+
     /// What an object is in the end, after any number of tag objects; itself where it is not there.
     async fn end_of(&self, id: ObjectId) -> Result<ObjectId, String>;
 }

@@ -107,6 +107,11 @@ pub(super) fn of_tags(objects: &[(ObjectId, Vec<u8>)], format: Kind) -> io::Resu
     pack.finish()
 }
 
+/// A pack of these objects, which are read as it is made.
+pub fn pack_in_parts(source: &Arc<dyn Objects>, list: Vec<Object>, format: Kind) -> Parts {
+    in_parts(Bytes::new(), Arc::clone(source), list.into(), format)
+}
+
 /// A request that begins with `head` and goes on with a pack of these objects, which are read as they are sent.
 pub(super) fn in_parts(head: Bytes, source: Arc<dyn Objects>, list: Arc<[Object]>, format: Kind) -> Parts {
     /// What is still to be sent.
