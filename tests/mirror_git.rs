@@ -289,3 +289,52 @@ fn a_server_that_is_not_itself_changes_nothing() {
     servers.sync().expect(0);
     servers.assert_same();
 }
+
+// ---- To a repository on this host.
+
+/// A repository with the commits and no tags, to which tags of these remotes go.
+fn to_repository(program: &Program, remote: &str, there: &SampleRepository) {
+    let there = format!("[repository.there]\npath = \"{}\"\n", there.path().display());
+    program.configure(&(there + remote + &job("")));
+}
+
+#[test]
+fn tags_of_a_server_arrive_in_a_repository_on_this_host() {
+    let servers = Servers::new(&[]);
+    let (program, there) = (&servers.program, servers.there.repository.clone_of(&["--bare"]));
+    to_repository(program, &git_remote("here", &servers.here, program), &there);
+    tag_every_kind(&servers);
+    // A commit that only the source has, which nobody gives.
+    let early = servers.source().commit("early");
+    servers.source().annotate("early", &early, "early\n");
+    let ended = servers.sync().expect(0);
+    assert_eq!(counts(&ended, &["create", "waiting"]), [8, 1], "{}", ended.stdout);
+    let mut same = tags(servers.source());
+    same.remove("early");
+    assert_eq!(tags(&there), same);
+    there.git(&["fsck", "--strict", "--no-dangling"]);
+    // It arrives with its commit.
+    there.git(&["fetch", "--quiet", "--no-tags", &servers.source().path().display().to_string(), "main:main"]);
+    let ended = servers.sync().expect(0);
+    assert_eq!(counts(&ended, &["create", "in_sync"]), [1, 8], "{}", ended.stdout);
+    assert_eq!(tags(&there), tags(servers.source()));
+    there.git(&["fsck", "--strict", "--no-dangling"]);
+}
+
+#[test]
+fn tags_of_a_forge_arrive_in_a_repository_where_their_commits_are() {
+    let there = SampleRepository::bare();
+    let commit = there.commit("one");
+    let (gitlab, program) = (FakeGitlab::start(GitlabWorld::with_core()), Program::new());
+    to_repository(&program, &gitlab_remote("here", &gitlab, &program), &there);
+    let tag = |name: &str, tag| gitlab.change(|world| world.project("infra/core").tags.insert(name.to_owned(), tag));
+    tag("light", FakeTag::lightweight(&commit));
+    tag("annotated", FakeTag::annotated(&commit, "one", 1));
+    tag("early", FakeTag::lightweight(&support::gitlab::commit_id(77)));
+    for _ in 0..2 {
+        let ended = program.sync(&[]).expect(3);
+        assert_eq!(counts(&ended, &["held", "waiting"]), [1, 1], "{}", ended.stdout);
+        assert_eq!(tags(&there), [("light".to_owned(), commit.clone())].into());
+    }
+    there.git(&["fsck", "--strict", "--no-dangling"]);
+}

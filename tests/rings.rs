@@ -13,6 +13,8 @@ use tagsyncd::config::{ConfigFault, Settings};
 const REMOTES: &str = r#"
 [repository.core]
 path = "/srv/git/core.git"
+[repository.local]
+path = "/srv/copies/core.git"
 [repository.all]
 paths = ["/srv/git/*.git"]
 [remote.gitlab]
@@ -66,6 +68,9 @@ provider = "oci"
 registry = "https://r5.example.com"
 image = "team/app"
 target = { note = "refs/notes/images" }
+[remote.copy]
+provider = "repository"
+path = "/srv/copies/core.git"
 [remote.machines]
 provider = "vers"
 repository = "core"
@@ -120,6 +125,8 @@ fn what_may_come_from_a_remote_is_said_when_the_file_is_read() {
         ("images", "copies"),
         ("gitlab", "many"),
         ("gitlab", "mapped"),
+        ("gitlab", "core"),
+        ("other", "copy"),
     ] {
         assert_eq!(problems(&[("j", from, to, "mirror", "")]), [""; 0], "{from} {to}");
     }
@@ -137,6 +144,8 @@ fn what_may_come_from_a_remote_is_said_when_the_file_is_read() {
         ("images", "third", &["those of `third` at git objects"]),
         ("images", "machines", &["those of `machines` at snapshot ids"]),
         ("images", "built", &["`built` has a `target`, which starts from a git tag"]),
+        ("copy", "gitlab", &["`copy` is a repository on this host", "write a `[repository.NAME]`"]),
+        ("images", "core", &["those of `core` at git objects"]),
         ("nowhere", "gitlab", &["there is no repository or remote `nowhere`"]),
     ] {
         assert_refused(&[("j", from, to, "mirror", "")], words);
@@ -166,6 +175,13 @@ fn a_ring_is_refused_unless_all_of_it_only_creates() {
         &[there("create-only"), ("on", "other", "third", "mirror", ""), ("back", "third", "gitlab", "create-only", "")],
         &["`on` (mirror) from `other` to `third`, then `back` (create-only) from `third` to `gitlab`, then `there`"],
     );
+    // Over a repository on this host, in both forms that it can have.
+    assert_refused(
+        &[("in", "gitlab", "core", "mirror", ""), ("out", "core", "gitlab", "mirror", "")],
+        &["would come back"],
+    );
+    let named = ("out", "local", "other", "create-only", "");
+    assert_refused(&[("in", "other", "copy", "mirror", ""), named], &["would come back to it: `in`"]);
     // No way back: a chain, a fan, two sources of one side.
     for jobs in [
         [there("mirror"), ("on", "other", "third", "mirror", "")],

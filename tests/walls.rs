@@ -12,15 +12,15 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("tag", &["text"]),
     ("http", &["text"]),
     ("wire", &["http", "tag", "text"]),
-    ("provider", &["config", "http", "tag", "text", "wire"]),
+    ("provider", &["config", "http", "source", "tag", "text", "wire"]),
     ("config", &["http", "plan", "provider", "schedule", "tag", "text"]),
     // `provider` for a remote that tags come from, `wire` for the trait through which a push takes its objects.
-    ("source", &["provider", "tag", "text", "wire"]),
+    ("source", &["tag", "text", "wire"]),
     ("ledger", &["provider", "tag"]),
     ("plan", &["ledger", "provider", "tag"]),
     ("apply", &["ledger", "plan", "provider", "source", "tag"]),
     ("report", &["apply", "http", "ledger", "plan", "tag", "text"]),
-    ("sync", &["apply", "config", "http", "ledger", "plan", "provider", "report", "source", "tag", "text"]),
+    ("sync", &["apply", "config", "http", "ledger", "plan", "provider", "report", "source", "tag", "text", "wire"]),
     ("service", &["config", "http", "ledger", "report", "schedule", "source", "sync", "tag", "text"]),
     ("cli", &["config", "http", "ledger", "provider", "report", "schedule", "service", "sync", "tag", "text"]),
 ];

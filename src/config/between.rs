@@ -1,7 +1,7 @@
 //! What a remote can be read for, and what may go from one remote to another: said when the file is read, not tag by tag.
 
 use super::remote::RemoteSettings;
-use crate::provider::Annotations;
+use crate::provider::{self, Annotations};
 use crate::tag::{NameMapping, ResolveRule, TargetKind};
 
 /// Why something does not go together, and what to do.
@@ -14,6 +14,12 @@ pub(super) fn is_git(kind: TargetKind) -> bool {
 
 /// What keeps a remote from being the side that tags come from.
 pub(super) fn check_source(source: &RemoteSettings) -> Result<(), Refusal> {
+    if source.provider.name == provider::repository::DESCRIPTOR.name {
+        return Err((
+            format!("`{}` is a repository on this host as a side that is written to", source.name),
+            "write a `[repository.NAME]` with its `path`, and name that in `from`",
+        ));
+    }
     if source.mapping == NameMapping::default() {
         return Ok(());
     }

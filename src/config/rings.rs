@@ -13,6 +13,7 @@ use super::remote::RemoteSettings;
 use super::repositories::{Place, Repositories, Repository};
 use super::settings::JobSettings;
 use crate::plan::Policy;
+use crate::provider;
 use crate::tag::{NameMapping, TargetKind};
 
 /// A set of tags, by what it is.
@@ -34,6 +35,9 @@ enum Kind {
 
 impl Side {
     fn of_remote(settings: &RemoteSettings) -> Self {
+        if settings.provider.name == provider::repository::DESCRIPTOR.name {
+            return Self::Directory(settings.keys.describe().into());
+        }
         let kind = match settings.capabilities().target {
             TargetKind::Commit | TargetKind::Object => Kind::Git,
             TargetKind::Snapshot => Kind::Snapshots,

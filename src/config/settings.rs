@@ -340,17 +340,32 @@ impl Known<'_> {
         remote::read(name, self.remotes.get(name)?.clone(), repository, Rule::IfWritten, &mut Problems::new())
     }
 
-    fn destination(&self, written: &Spanned<String>, problems: &mut Problems) -> Option<&Table<'_>> {
+    fn destination(&self, written: &Spanned<String>, problems: &mut Problems) -> Option<To<'_>> {
         let name = written.get_ref();
-        let found = self.remotes.get(name);
-        if found.is_none() && self.repositories.contains_key(name) {
-            let message = format!("`{name}` is a repository; mirroring to a repository is not supported yet");
-            problems.push_showing(written.span(), message, None);
-        } else if found.is_none() {
-            unknown_name("remote", "remote", written, self.remotes.keys(), problems);
+        match (self.remotes.get(name), self.repositories.get(name)) {
+            (Some(table), _) => Some(To::Remote(table)),
+            (None, Some(Some(Repositories::One(repository)))) => Some(To::Repository(repository)),
+            (None, Some(Some(Repositories::Many { .. }))) => {
+                problems.push_showing(
+                    written.span(),
+                    format!("`{name}` is many repositories, and tags go to one"),
+                    Some("write a remote with `provider = \"repository\"` and `{repository}` in its `path`"),
+                );
+                None
+            }
+            (None, Some(None)) => None,
+            (None, None) => {
+                unknown_name("remote", "remote", written, self.remotes.keys(), problems);
+                None
+            }
         }
-        found
     }
+}
+
+/// What an entry of `to` names.
+enum To<'a> {
+    Remote(&'a Table<'a>),
+    Repository(&'a Repository),
 }
 
 fn unknown_name<'n>(
@@ -512,7 +527,7 @@ fn destinations(
     let mut to = Vec::new();
     for written in written.get_ref() {
         let name = written.get_ref();
-        let Some(table) = known.destination(written, problems) else { continue };
+        let Some(found) = known.destination(written, problems) else { continue };
         if !seen.insert(name) {
             problems.push_showing(written.span(), format!("`{name}` is listed twice"), None);
             continue;
@@ -521,13 +536,23 @@ fn destinations(
             Some(Repositories::One(repository)) => repository.name.clone(),
             Some(Repositories::Many { .. }) | None => SAMPLE.to_owned(),
         };
-        if from.is_some_and(|from| from.remote().is_some_and(|source| source.name == *name)) {
+        let is_source = match found {
+            To::Remote(_) => from.and_then(Repositories::remote).is_some_and(|source| source.name == *name),
+            To::Repository(repository) => {
+                matches!(from, Some(Repositories::One(from)) if from.place == repository.place)
+            }
+        };
+        if is_source {
             problems.push_showing(written.span(), format!("`{name}` is where the tags come from"), None);
             continue;
         }
         let source_settings =
             from.and_then(Repositories::remote).and_then(|source| known.remote(&source.name, &served));
-        if let Some((source, settings)) = source_settings.as_ref().zip(known.remote(name, &served))
+        let settings = match found {
+            To::Remote(_) => known.remote(name, &served),
+            To::Repository(repository) => RemoteSettings::repository(repository),
+        };
+        if let Some((source, settings)) = source_settings.as_ref().zip(settings)
             && let Err((message, hint)) = between::check_pair(source, &settings)
         {
             problems.push_showing(written.span(), message, Some(hint));
@@ -535,6 +560,20 @@ fn destinations(
         let rule = match &source_settings {
             Some(source) if !between::is_git(source.capabilities().target) => Rule::IfWritten,
             Some(_) | None => Rule::Needed,
+        };
+        let table = match found {
+            To::Remote(table) => table,
+            To::Repository(repository) => {
+                if let Some(Repositories::Many { name: many, .. }) = from {
+                    problems.push_showing(
+                        written.span(),
+                        format!("all repositories of `{many}` would share the tags of `{name}`"),
+                        Some("write a remote with `provider = \"repository\"` and `{repository}` in its `path`"),
+                    );
+                }
+                to.extend(RemoteSettings::repository(repository).map(RemoteTemplate::ready));
+                continue;
+            }
         };
         let renames =
             matches!(table.get("replace").map(Spanned::get_ref), Some(DeValue::Table(pairs)) if !pairs.is_empty());

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use gix::objs::{Kind, TagRefIter, signature::Format};
+use gix::objs::{Kind, TagRefIter, signature::Format, tag::ref_iter::Token};
+
+use crate::wire::{Object, ObjectFormat};
 
 /// An annotated tag's own object, as far as remotes can hold it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +38,21 @@ impl fmt::Display for SignatureKind {
     }
 }
 
+/// What a tag object of these bytes points at; `None` where it does not say that.
+pub fn target_of(bytes: &[u8], format: ObjectFormat) -> Option<Object> {
+    let mut tokens = TagRefIter::from_bytes(bytes, format);
+    match (tokens.next(), tokens.next()) {
+        (Some(Ok(Token::Target { id })), Some(Ok(Token::TargetKind(kind)))) => Some(Object { id, kind }),
+        _ => None,
+    }
+}
+
 impl AnnotatedTag {
+    /// Reads the bytes of a tag object; `None` where they are those of something else.
+    pub fn read(bytes: &[u8], format: ObjectFormat) -> Option<Self> {
+        Some(Self::of_object(bytes, target_of(bytes, format)?.kind))
+    }
+
     /// Reads the object's bytes; `target` is what it says to point at.
     pub(super) fn of_object(bytes: &[u8], target: Kind) -> Self {
         let (text, signature) = match TagRefIter::signature(bytes) {

@@ -2,7 +2,6 @@
 
 use std::path::Path;
 
-use crate::provider::Fault;
 use crate::text::Printable;
 
 /// A source that could not be opened or read: what happened, to which one, and what to do.
@@ -25,15 +24,9 @@ impl SourceFault {
     }
 
     /// A fault of the remote of this name. `what` may hold anybody's text; it is made printable here.
-    pub(super) fn in_remote(name: &str, what: impl AsRef<str>, hint: impl Into<String>) -> Self {
+    pub fn of_remote(name: &str, what: impl AsRef<str>, hint: impl Into<String>) -> Self {
         let message = format!("remote `{name}`, where the tags come from: {}", Printable::new(what.as_ref()));
         Self { message, hint: hint.into() }
-    }
-
-    /// What the remote of this name, or the way to it, had against being read.
-    pub fn of_remote(name: &str, fault: &Fault) -> Self {
-        let hint = fault.hint.clone().unwrap_or_else(|| "nothing is concluded until it can be read".to_owned());
-        Self::in_remote(name, fault.to_string(), hint)
     }
 
     /// The reading itself was broken off: a bug, which is no reason to conclude anything.

@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::thread;
 
 use gix::ObjectId;
+use gix::objs::Exists as _;
 use gix::objs::{Kind, TagRefIter, tag::ref_iter::Token};
 use gix::odb::Header as _;
 use gix::prelude::Find as _;
@@ -16,7 +17,7 @@ use crate::tag::{GitTag, Peeled, SourceTag, TagName};
 use crate::text::excerpt;
 
 /// Tag objects pointing at tag objects, at most; real ones have two or three.
-pub(super) const DEEPEST_NESTING: usize = 100;
+pub const DEEPEST_NESTING: usize = 100;
 
 /// Tags that are worth a thread of their own; a thread costs about as much as a hundred look-ups.
 const TAGS_PER_THREAD: usize = 2_000;
@@ -220,6 +221,11 @@ impl Objects {
         let header = self.0.objects.try_header(&id);
         let header = header.map_err(|fault| format!("object {id} cannot be read: {}", reason(&fault)))?;
         Ok(header.map(|header| header.kind()))
+    }
+
+    /// Whether an object is there; that it can be read is not said.
+    pub(super) fn has(&self, id: ObjectId) -> bool {
+        self.0.objects.exists(&id)
     }
 
     /// The bytes of a tag object, and what it points at.

@@ -8,6 +8,7 @@ mod finding;
 mod pass;
 mod probe;
 mod progress;
+mod remote;
 mod side;
 
 use std::collections::BTreeSet;

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 
 use super::Needs;
+use super::remote::{RemoteSource, source_fault};
 use crate::config::{Place, Repository};
 use crate::http::{Pool, Transport};
 use crate::provider::{Annotations, Connection};
-use crate::source::{LocalSource, RemoteSource, Source, SourceFault};
+use crate::source::{LocalSource, Source, SourceFault};
 use crate::tag::SourceSnapshot;
 
 /// A source that can be asked.
@@ -32,7 +33,7 @@ impl Opened {
         let compare_annotations = settings.capabilities().annotations == Annotations::Message;
         let connection = Connection { transport: transport.clone(), compare_annotations, objects: None };
         let provider = settings.keys.connect(connection).await;
-        let provider = provider.map_err(|fault| SourceFault::of_remote(&template.name, &fault))?;
+        let provider = provider.map_err(|fault| source_fault(&template.name, &fault))?;
         Ok(Self { source: Arc::new(RemoteSource::new(&template.name, provider)), transport: Some(transport) })
     }
 

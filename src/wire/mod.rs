@@ -30,13 +30,14 @@ mod tests;
 mod unpack;
 
 /// An object's id, and how ids are made, as everything here has them.
-pub use gix::{ObjectId, hash::Kind as ObjectFormat};
+pub use gix::{ObjectId, hash::Kind as ObjectFormat, objs::Kind as ObjectKind};
 
 pub use capabilities::PushCapabilities;
 pub use commands::Command;
-pub use endpoint::{Endpoint, Push, Pushed, Wanted};
+pub use endpoint::{Endpoint, Pack, Push, Pushed, Wanted};
 pub use fault::WireFault;
-pub use objects::{Objects, TagObjects};
+pub use objects::{Object, Objects, TagObjects};
+pub use pack::pack_in_parts;
 pub use pkt::{Decoder, Packet};
-pub use refs::{Advertisement, Ends, LsRefs};
+pub use refs::{Advertisement, Ends, Keep, LsRefs};
 pub use report::{Fate, Report};

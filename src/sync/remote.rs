@@ -8,23 +8,18 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
-use gix::ObjectId;
-use gix::hash::Kind as Format;
-use gix::objs::tag::ref_iter::Token;
-use gix::objs::{Kind, TagRefIter};
 
-use super::objects::DEEPEST_NESTING;
-use super::{AnnotatedTag, Messages, Source, SourceFault};
 use crate::provider::{Ends, Fault, Provider, Wanted};
+use crate::source::{AnnotatedTag, DEEPEST_NESTING, Messages, Source, SourceFault, target_of};
 use crate::tag::{
     CommitId, GitTag, MessageDigest, Notes, NotesRef, Peeled, RemoteTag, SourceSnapshot, SourceTag, TagId, TagName,
     Target,
 };
-use crate::wire::{Objects, TagObjects};
+use crate::wire::{Object, ObjectFormat, ObjectId, ObjectKind, Objects, TagObjects};
 
 /// A remote that tags come from. Clones know the same.
 #[derive(Clone)]
-pub struct RemoteSource {
+pub(super) struct RemoteSource {
     name: String,
     provider: Arc<dyn Provider>,
     known: Arc<Mutex<Known>>,
@@ -36,7 +31,7 @@ struct Known {
     /// What annotated tags peel to.
     ends: Ends,
     /// How ids are made; `None` where no object was listed.
-    format: Option<Format>,
+    format: Option<ObjectFormat>,
     /// Tag objects that were fetched; nothing is ever taken out.
     objects: HashMap<ObjectId, Vec<u8>>,
     /// How many bytes these are.
@@ -71,7 +66,7 @@ impl fmt::Debug for RemoteSource {
 
 impl RemoteSource {
     /// The remote of this name. The provider has to compare annotations where it can, because nothing else tells of them.
-    pub fn new(name: &str, provider: Arc<dyn Provider>) -> Self {
+    pub(super) fn new(name: &str, provider: Arc<dyn Provider>) -> Self {
         Self { name: name.to_owned(), provider, known: Arc::default() }
     }
 
@@ -81,7 +76,7 @@ impl RemoteSource {
     }
 
     fn fault(&self, fault: &Fault) -> SourceFault {
-        SourceFault::of_remote(&self.name, fault)
+        source_fault(&self.name, fault)
     }
 
     /// Looks at the tag objects that these ids are and lead to; what is not here yet is fetched.
@@ -113,6 +108,12 @@ impl RemoteSource {
     }
 }
 
+/// What a remote, or the way to it, has against being read.
+pub(super) fn source_fault(name: &str, fault: &Fault) -> SourceFault {
+    let hint = fault.hint.clone().unwrap_or_else(|| "nothing is concluded until it can be read".to_owned());
+    SourceFault::of_remote(name, fault.to_string(), hint)
+}
+
 #[async_trait]
 impl Source for RemoteSource {
     /// The id of its tag space.
@@ -131,7 +132,8 @@ impl Source for RemoteSource {
         let (listed, ends) = self.provider.list_peeled().await.map_err(|fault| self.fault(&fault))?;
         let format = listed.tags().iter().find_map(|tag| match tag.value.as_ref().ok()?.target {
             Target::Object(id) => Some(ObjectId::from(id).kind()),
-            Target::Commit(_) | Target::Snapshot(_) | Target::Digest(_) => None,
+            Target::Commit(commit_id) => Some(ObjectId::from(commit_id).kind()),
+            Target::Snapshot(_) | Target::Digest(_) => None,
         });
         let snapshot = SourceSnapshot::of_walk(listed.tags().iter().map(|tag| self.source_tag(tag.clone(), &ends)));
         let mut known = self.known();
@@ -141,13 +143,13 @@ impl Source for RemoteSource {
 
     async fn read_notes(&self, notes_ref: &NotesRef, _: Vec<CommitId>) -> Result<Notes, SourceFault> {
         let what = format!("its notes in `{notes_ref}` cannot be read, because no API tells of any");
-        Err(SourceFault::in_remote(&self.name, what, "read the source from a repository on this host"))
+        Err(SourceFault::of_remote(&self.name, what, "read the source from a repository on this host"))
     }
 
     async fn read_tag(&self, name: &TagName) -> Result<Option<SourceTag>, SourceFault> {
         let unknown = |reason: Box<str>| {
             let what = format!("tag `{name}` is unknown: {reason}");
-            SourceFault::in_remote(&self.name, what, "look at the tag on the remote that it comes from")
+            SourceFault::of_remote(&self.name, what, "look at the tag on the remote that it comes from")
         };
         let tag = self.provider.get_tag(name).await.map_err(|fault| self.fault(&fault))?;
         let Some(tag) = tag else { return Ok(None) };
@@ -171,12 +173,12 @@ impl Source for RemoteSource {
         let id = ObjectId::from(tag_id);
         let read = |_: &Ends, found: Found<'_>| {
             let bytes = found(id)?;
-            Some(AnnotatedTag::of_object(bytes, leads_to(bytes, id)?.1))
+            AnnotatedTag::read(bytes, id.kind())
         };
         let read = self.look(&[id], read).await.map_err(|fault| self.fault(&fault))?;
         read.ok_or_else(|| {
             let hint = "run again; if it happens again, look at the tag on the remote that it comes from";
-            SourceFault::in_remote(&self.name, not_sent(id), hint)
+            SourceFault::of_remote(&self.name, not_sent(id), hint)
         })
     }
 
@@ -184,7 +186,7 @@ impl Source for RemoteSource {
         let tag = self.provider.get_tag(name).await.map_err(|fault| self.fault(&fault))?;
         let message = tag.and_then(|tag| tag.message).filter(|message| digest.is_of(message));
         message.ok_or_else(|| {
-            SourceFault::in_remote(&self.name, format!("its tag `{name}` has changed since it was listed"), "run again")
+            SourceFault::of_remote(&self.name, format!("its tag `{name}` has changed since it was listed"), "run again")
         })
     }
 
@@ -203,13 +205,44 @@ impl Source for RemoteSource {
 
 #[async_trait]
 impl Objects for RemoteSource {
-    async fn format(&self) -> Result<Format, String> {
-        Ok(self.known().format.unwrap_or(Format::Sha1))
+    async fn format(&self) -> Result<ObjectFormat, String> {
+        Ok(self.known().format.unwrap_or(ObjectFormat::Sha1))
     }
 
     async fn read_tag_objects(&self, ids: Vec<ObjectId>, limit: usize) -> Result<TagObjects, String> {
         let read = self.look(&ids, |ends, found| chains(ends, found, &ids, limit)).await;
         read.map_err(|fault| self.fault(&fault).to_string())?
+    }
+
+    fn have_history(&self) -> bool {
+        false
+    }
+
+    /// The tag objects; what is at their ends cannot be had.
+    async fn list_lacking(&self, wanted: Vec<ObjectId>, _known: Vec<ObjectId>) -> Result<Vec<Object>, String> {
+        let TagObjects { objects, .. } = self.read_tag_objects(wanted, usize::MAX).await?;
+        Ok(objects.into_iter().map(|(id, _)| Object { id, kind: ObjectKind::Tag }).collect())
+    }
+
+    async fn read_objects(&self, objects: &[Object], limit: usize) -> Result<Vec<Vec<u8>>, String> {
+        let ids: Vec<_> = objects.iter().take(READ_AHEAD).map(|object| object.id).collect();
+        let read = self.look(&ids, |_, found| {
+            let (mut contents, mut size) = (Vec::new(), 0);
+            for id in &ids {
+                let bytes = found(*id).ok_or_else(|| not_sent(*id))?;
+                size += bytes.len();
+                if size > limit && !contents.is_empty() {
+                    break;
+                }
+                contents.push(bytes.to_vec());
+            }
+            Ok(contents)
+        });
+        read.await.map_err(|fault| self.fault(&fault).to_string())?
+    }
+
+    async fn has(&self, _id: ObjectId) -> Result<bool, String> {
+        Ok(false)
     }
 
     async fn end_of(&self, id: ObjectId) -> Result<ObjectId, String> {
@@ -229,13 +262,13 @@ fn chains(ends: &Ends, found: Found<'_>, ids: &[ObjectId], limit: usize) -> Resu
                 return Err(format!("tag object {id} leads to more than {DEEPEST_NESTING} others"));
             }
             let bytes = found(id).ok_or_else(|| not_sent(id))?;
-            let (target, kind) =
-                leads_to(bytes, id).ok_or_else(|| format!("tag object {id} does not say what it points at"))?;
+            let target = target_of(bytes, id.kind());
+            let target = target.ok_or_else(|| format!("tag object {id} does not say what it points at"))?;
             if !seen.contains(&id) {
                 size += bytes.len();
                 chain.push((id, bytes.to_vec()));
             }
-            next = (kind == Kind::Tag).then_some(target);
+            next = (target.kind == ObjectKind::Tag).then_some(target.id);
         }
         if size > limit && read.covered > 0 {
             break;
@@ -249,13 +282,4 @@ fn chains(ends: &Ends, found: Found<'_>, ids: &[ObjectId], limit: usize) -> Resu
 
 fn not_sent(id: ObjectId) -> String {
     format!("tag object {id} was not sent when it was fetched")
-}
-
-/// What a tag object points at, and what that is.
-fn leads_to(bytes: &[u8], id: ObjectId) -> Option<(ObjectId, Kind)> {
-    let mut tokens = TagRefIter::from_bytes(bytes, id.kind());
-    match (tokens.next(), tokens.next()) {
-        (Some(Ok(Token::Target { id })), Some(Ok(Token::TargetKind(kind)))) => Some((id, kind)),
-        _ => None,
-    }
 }
