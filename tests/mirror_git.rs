@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::sync::{Arc, Mutex};
+
 use serde_json::Value;
 use support::git_http::{GitServer, PASSWORD, USER, tags};
 use support::gitlab::{FakeGitlab, FakeTag, GitlabWorld};
@@ -92,6 +94,18 @@ fn names(list: &Value) -> Vec<String> {
 
 const SIGNED: &str = "Release\n\n-----BEGIN SSH SIGNATURE-----\nU1NIU0lHAAAAAQ==\n-----END SSH SIGNATURE-----\n";
 
+/// The bodies of all fetches from now on.
+fn heard_fetches(server: &GitServer) -> Arc<Mutex<Vec<Vec<u8>>>> {
+    let heard: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+    let hears = Arc::clone(&heard);
+    let is_fetch = |request: &Request| request.body.windows(13).any(|part| part == b"command=fetch");
+    server.server().on(
+        When::method("POST").matching(is_fetch),
+        Effect::before(move |request| hears.lock().expect("nobody panics with it").push(request.body.to_vec())),
+    );
+    heard
+}
+
 /// Every kind of tag that git has.
 fn tag_every_kind(servers: &Servers) {
     let (source, commits) = (servers.source(), &servers.commits);
@@ -111,9 +125,16 @@ fn every_kind_of_tag_goes_from_server_to_server_byte_for_byte() {
     for format in [&[][..], &["--object-format=sha256"]] {
         let servers = Servers::new(format);
         tag_every_kind(&servers);
+        let asked = heard_fetches(&servers.here);
         let ended = servers.sync().expect(0);
         assert_eq!(counts(&ended, &["create"]), [8], "{}", ended.stdout);
         servers.assert_same();
+        // No history comes: each end is said to be here.
+        let fetch = asked.lock().expect("nobody panics with it").concat();
+        let has = |line: &str| fetch.windows(line.len()).any(|part| part == line.as_bytes());
+        let ends = [&servers.commits[1], &servers.commits[2], &servers.source().git(&["rev-parse", "main^{tree}"])];
+        assert!(ends.iter().all(|end| has(&format!("have {end}\n"))), "{}", String::from_utf8_lossy(&fetch));
+        assert!(!has(&format!("want {}\n", servers.commits[0])), "a lightweight tag needs nothing");
         // The names, and one fetch for all tag objects; a SHA-256 server has to say first what it is.
         let asked = servers.asked();
         assert!((2..=3).contains(&asked), "{asked}");

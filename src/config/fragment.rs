@@ -82,7 +82,7 @@ pub(super) struct RemoteKeys {
     /// Texts to replace in names, pair by pair in the order written, between `strip_prefix` and `add_prefix`; cannot be combined with `policy = "exact"`. Default: none.
     #[schemars(with = "Option<BTreeMap<String, String>>", extend("propertyNames" = { "minLength": 1 }))]
     pub(super) replace: Option<BTreeMap<Spanned<String>, String>>,
-    /// How a git tag becomes what this remote's tags point at; required where that is no git object, refused elsewhere.
+    /// How a git tag becomes what this remote's tags point at; required where git tags go there and that is no git object, refused where it is one.
     #[schemars(with = "Option<TargetKeys>")]
     pub(super) target: Option<Spanned<TargetKeys>>,
 }

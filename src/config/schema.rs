@@ -92,11 +92,6 @@ fn remote_of(descriptor: &Descriptor, generator: &mut SchemaGenerator) -> Schema
     {
         properties.remove("target");
     }
-    if let Some(Value::Array(required)) = schema.get_mut("required")
-        && takes_target
-    {
-        required.push("target".into());
-    }
     schema.insert("title".to_owned(), descriptor.title.into());
     schema.insert("description".to_owned(), format!("One set of tags behind an API: {}.", descriptor.title).into());
     if let Some(Value::Object(provider)) = schema.pointer_mut("/properties/provider") {
