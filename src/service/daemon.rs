@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ enum Event {
 #[derive(Debug)]
 struct Found {
     repository: Repository,
-    refs: Option<PathBuf>,
+    refs: Option<Arc<Path>>,
 }
 
 /// The service.
@@ -123,7 +123,7 @@ struct Daemon {
     /// When passes that do not move were last looked for.
     looked_after: Instant,
     /// Where each repository keeps its refs.
-    refs: BTreeMap<PathBuf, PathBuf>,
+    refs: BTreeMap<PathBuf, Arc<Path>>,
     watch: Option<Watch>,
     listening: Option<Listening>,
     /// Who tells people; replaced when a reload changes how.
@@ -414,7 +414,8 @@ impl Daemon {
         let known = if matches!(from, Repositories::One(_)) { BTreeMap::new() } else { self.refs.clone() };
         let mut search = spawn_blocking(move || {
             let look = |repository: Repository| {
-                let refs = known.get(&repository.path).cloned().or_else(|| refs_directory(&repository.path).ok());
+                let refs = known.get(&repository.path).cloned();
+                let refs = refs.or_else(|| Some(refs_directory(&repository.path).ok()?.into()));
                 Found { repository, refs }
             };
             from.find().map(|found| found.into_iter().map(look).collect())
