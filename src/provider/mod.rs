@@ -9,6 +9,8 @@ mod distribution;
 pub mod git;
 pub mod gitlab;
 pub mod oci;
+mod refs;
+pub mod repository;
 mod smart_http;
 pub mod vercel;
 pub mod vers;
@@ -32,6 +34,7 @@ pub const PROVIDERS: &[&Descriptor] = &[
     &gitlab::DESCRIPTOR,
     &codearts::DESCRIPTOR,
     &git::DESCRIPTOR,
+    &repository::DESCRIPTOR,
     &vers::DESCRIPTOR,
     &vercel::DESCRIPTOR,
     &oci::DESCRIPTOR,
