@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use support::git_http::{GitServer, PASSWORD, USER, tags};
-use support::gitlab::{Commits, FakeGitlab, GitlabWorld};
+use support::gitlab::{Commits, FakeGitlab, FakeTag, GitlabWorld, Token};
 use support::program::{Ended, Program, private_file};
 use support::repository::SampleRepository;
 use support::server::{Effect, Reply, When};
@@ -393,6 +393,90 @@ fn a_tag_waits_for_its_commit() {
 }
 
 #[test]
+fn history_goes_along_where_that_is_wanted_and_nothing_but_tags_is_written() {
+    for options in [&[][..], &["--object-format=sha256"]] {
+        let mirror = Mirror::made_with(options, "", "objects = true");
+        let Mirror { source, server, .. } = &mirror;
+        source.tag("old", &mirror.commits[2]);
+        mirror.sync().expect(0);
+        let heads = || server.repository.git(&["for-each-ref", "refs/heads", "refs/notes", "HEAD"]);
+        let before = heads();
+        // A history with files, folders, a link, a merge, a file that came back, and a commit of another repository.
+        let unpushed = source.history();
+        source.annotate("release", &unpushed, "on a commit that nobody pushed\n");
+        source.tag("release-light", &unpushed);
+        let nested = source.annotate("inner", &unpushed, "inner\n");
+        source.annotate("outer", &nested, "outer\n");
+        source.tag("tree", &source.git(&["rev-parse", &format!("{unpushed}^{{tree}}")]));
+        source.annotate("file", &source.git_with_input(&["hash-object", "-w", "--stdin"], b"a blob\n"), "of a file\n");
+        let remote = mirror.sync().expect(0).remote();
+        assert_eq!(counts(&remote), [("create".to_owned(), 6), ("in_sync".to_owned(), 1)], "{remote}");
+        mirror.assert_same();
+        server.repository.git(&["fsck", "--connectivity-only", "--no-dangling"]);
+        assert_eq!(heads(), before, "tags alone are written");
+        let missing = ["rev-list", "--objects", "--missing=print", "--tags"];
+        assert!(!server.repository.git(&missing).contains('?'));
+        mirror.pushes();
+        // What the server has is not sent again.
+        let next = source.commit("one more");
+        source.tag("next", &next);
+        mirror.sync().expect(0);
+        let sent = server.server().record().requests;
+        let push = sent.iter().find(|seen| seen.kind == "call receive-pack").expect("it was pushed");
+        assert!(push.length < 1000, "{} bytes for one commit", push.length);
+        mirror.assert_same();
+        let remote = mirror.sync().expect(0).remote();
+        assert_eq!((counts(&remote), remote["requests"].as_u64()), (count("in_sync", 8), Some(1)));
+    }
+}
+
+#[test]
+fn an_empty_repository_becomes_a_mirror_of_tags_with_their_history() {
+    let mirror = Mirror::made_with(&[], "", "objects = true");
+    let far = GitServer::start(SampleRepository::bare());
+    mirror.configure(&far.url(), "", "objects = true");
+    let head = mirror.source.history();
+    mirror.source.annotate("v1", &head, "first\n");
+    mirror.tag_many(5);
+    mirror.sync().expect(0);
+    assert_eq!(tags(&mirror.source), far.tags());
+    far.repository.git(&["fsck", "--no-dangling"]);
+}
+
+#[test]
+fn a_source_that_lacks_history_itself_pushes_what_it_can() {
+    let mirror = Mirror::made_with(&[], "", "objects = true");
+    let head = mirror.source.history();
+    let shallow = mirror.source.clone_of(&["--bare", "--depth=1"]);
+    shallow.tag("v1", &head);
+    shallow.tag("v0", &head);
+    let configure = |url: &str| {
+        let text = std::fs::read_to_string(mirror.program.path("config.toml")).unwrap();
+        let from = mirror.source.path().display().to_string();
+        mirror
+            .program
+            .configure(&text.replace(&from, &shallow.path().display().to_string()).replace(&mirror.server.url(), url));
+    };
+    // The server has none of the history, so what it would get is not whole, and it says so.
+    let empty = GitServer::start(SampleRepository::bare());
+    configure(&empty.url());
+    mirror.sync();
+    assert!(empty.tags().is_empty());
+    // One that has what lies behind takes the rest.
+    mirror.configure(&mirror.server.url(), "", "objects = true");
+    let from = mirror.source.path().to_str().unwrap();
+    let parents = [1, 2].map(|parent| format!("{head}^{parent}"));
+    for (parent, n) in parents.iter().zip(1..) {
+        let parent = mirror.source.git(&["rev-parse", parent]);
+        mirror.server.repository.git(&["fetch", "--quiet", from, &format!("{parent}:refs/heads/x{n}")]);
+    }
+    configure(&mirror.server.url());
+    mirror.sync().expect(0);
+    assert_eq!(mirror.server.tags().len(), 2);
+    mirror.server.repository.git(&["fsck", "--no-dangling"]);
+}
+
+#[test]
 fn a_tag_waits_for_its_commit_where_nobody_can_ask_for_that() {
     let mirror = Mirror::new();
     mirror.server.change(|manners| manners.speaks_v2 = false);
@@ -592,6 +676,47 @@ fn a_gitlab_takes_tags_as_they_are_and_says_by_its_api_who_it_is() {
     gitlab_over_git(&mirror, &gitlab, "allow_release_loss = [\"v1\"]");
     mirror.sync().expect(0);
     mirror.assert_same();
+}
+
+/// What GitLab's hook does with a protected tag, in its words.
+const PROTECTS_RELEASES: &str = r#"while read old new ref; do
+    case "$new $ref" in
+    *[!0]*" "*) ;;
+    *" refs/tags/release-"*) echo "GitLab: You can only delete protected tags using the web interface." >&2; exit 1 ;;
+    esac
+done"#;
+
+#[test]
+fn a_protected_tag_that_no_push_deletes_is_deleted_by_the_api_where_that_may() {
+    let mirror = Mirror::new();
+    let mut world = GitlabWorld::with_core();
+    world.project("infra/core").commits = Commits::Any;
+    let gitlab = FakeGitlab::start(world);
+    gitlab_over_git(&mirror, &gitlab, "allow_release_loss = true");
+    for name in ["release-1", "plain", "release-2"] {
+        mirror.source.tag(name, &mirror.commits[0]);
+        let commit_id = &mirror.commits[0];
+        gitlab.change(|world| {
+            let project = world.project("infra/core");
+            project.tags.insert(name.to_owned(), FakeTag::lightweight(commit_id));
+            project.protect("release-*", 40);
+        });
+    }
+    mirror.source.tag("kept", &mirror.commits[0]);
+    mirror.sync().expect(0);
+    mirror.server.hook("pre-receive", PROTECTS_RELEASES);
+    mirror.source.delete_tag("release-1");
+    mirror.source.delete_tag("plain");
+    let remote = mirror.sync().expect(0).remote();
+    assert_eq!(counts(&remote), [("delete".to_owned(), 2), ("in_sync".to_owned(), 2)], "{remote}");
+    assert_eq!(gitlab.tags("infra/core").keys().collect::<Vec<_>>(), ["plain", "release-2"]);
+    assert!(!mirror.server.tags().contains_key("plain"));
+    // One who may not do it by the API, either.
+    gitlab.change(|world| world.tokens.insert("secret".into(), Token::of_level(30)));
+    mirror.source.delete_tag("release-2");
+    let remote = mirror.sync().expect(1).remote();
+    assert_eq!(remote["changes"][0]["outcome"], "rejected", "{remote}");
+    assert!(gitlab.tags("infra/core").contains_key("release-2"));
 }
 
 #[test]

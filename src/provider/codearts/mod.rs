@@ -13,9 +13,9 @@
 //! that signs every request.
 
 mod api;
+mod host;
 mod keys;
 mod list;
-mod over_git;
 mod sign;
 mod wire;
 

@@ -8,10 +8,9 @@
 //!   made anew under the same URL is not told from the old one, and the guards have to do.
 //! - Nothing in it says what a credential may do, besides whether it may begin to push at all.
 
-mod api;
+mod host;
 mod keys;
 
-pub use api::Git;
 pub use keys::Keys;
 
 use super::{Descriptor, smart_http};

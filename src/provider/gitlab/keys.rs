@@ -8,12 +8,11 @@ use serde::Deserialize;
 use toml::Spanned;
 use url::Url;
 
-use super::over_git::OverGit;
 use super::{GitLab, OVER_GIT};
 use crate::config::{Problems, SecretSource, Table};
 use crate::http::{Authorization, Client};
 use crate::provider::smart_http::keys::{self as transport, API, GIT, WrittenTransport};
-use crate::provider::smart_http::{Events, SmartHttp};
+use crate::provider::smart_http::{Events, Hosted, SmartHttp};
 use crate::provider::{Capabilities, Connection, Fault, FaultKind, Provider, RemoteKeys};
 use crate::tag::{NamePatterns, TagName};
 
@@ -44,6 +43,9 @@ struct Written {
     /// With `transport = "git"`: whether every tag raises the events of the host (webhooks, pipelines), which takes a push for every three of them.
     #[schemars(with = "Option<Events>", extend("default" = "quiet"))]
     events: Option<Spanned<Events>>,
+    /// With `transport = "git"`: whether the history that a tag leads to is pushed with it, where the remote lacks it. Otherwise such a tag waits.
+    #[schemars(with = "Option<bool>", extend("default" = false))]
+    objects: Option<Spanned<bool>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -110,8 +112,8 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
             Err("with a number as `project` the repository's address is not known: the one that `git clone` takes")
         }
     };
-    let Written { transport, git_url, username, events, .. } = written;
-    let git = WrittenTransport { transport, git_url, username, events }.read(
+    let Written { transport, git_url, username, events, objects, .. } = written;
+    let git = WrittenTransport { transport, git_url, username, events, objects }.read(
         span,
         derived,
         Ok(USERNAME.to_owned()),
@@ -210,8 +212,8 @@ impl RemoteKeys for Keys {
         let api = GitLab::new(client, &self.url, self.project.clone(), anonymous, compares);
         let Some(git) = &self.git else { return Ok(Arc::new(api)) };
         let login = token.as_ref().map(|token| Authorization::basic(&git.username, token)).transpose()?;
-        let remote = SmartHttp::connect(&connection, &git.url, login, git.events).await?;
-        Ok(Arc::new(OverGit { api, remote, place: git.place_elsewhere() }))
+        let remote = SmartHttp::connect(&connection, &git.url, login, git.pushes).await?;
+        Ok(Arc::new(Hosted::new(api, remote, git.place_elsewhere())))
     }
 }
 

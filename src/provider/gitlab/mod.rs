@@ -11,9 +11,9 @@
 //! (`CI_JOB_TOKEN`) are of no use here: with them the API lists tags and neither creates nor deletes any.
 
 mod api;
+mod host;
 mod keys;
 mod list;
-mod over_git;
 mod wire;
 
 pub use api::GitLab;
