@@ -7,8 +7,11 @@ mod capability;
 pub mod codearts;
 mod distribution;
 pub mod git;
+pub mod gitea;
 pub mod gitlab;
 pub mod oci;
+mod owned;
+mod release_loss;
 mod smart_http;
 pub mod vercel;
 pub mod vers;
@@ -30,6 +33,7 @@ pub use crate::wire::Objects;
 /// Every provider, in the order in which `tagsyncd providers` shows them.
 pub const PROVIDERS: &[&Descriptor] = &[
     &gitlab::DESCRIPTOR,
+    &gitea::DESCRIPTOR,
     &codearts::DESCRIPTOR,
     &git::DESCRIPTOR,
     &vers::DESCRIPTOR,

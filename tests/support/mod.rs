@@ -11,6 +11,8 @@ pub mod conformance;
 pub mod everywhere;
 pub mod git_http;
 pub mod git_subject;
+pub mod gitea;
+pub mod gitea_subject;
 pub mod gitlab;
 pub mod gitlab_subject;
 pub mod images;
