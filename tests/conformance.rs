@@ -10,6 +10,7 @@ use support::conformance::{Subject, run};
 use support::git_http::{self, Manners};
 use support::git_subject::{self, GitSubject};
 use support::gitea_subject::GiteaSubject;
+use support::github_subject::GithubSubject;
 use support::gitlab_subject::{Address, GitlabSubject};
 use support::memory::capabilities;
 use support::memory_subject::MemorySubject;
@@ -91,6 +92,13 @@ async fn gitlab_at_the_root_and_below_a_path() {
             connect: |address| Box::pin(connect_gitlab(address)),
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn github_at_the_root_and_below_a_path() {
+    for root in ["", "/api/v3"] {
+        conforms(GithubSubject { root }).await;
     }
 }
 

@@ -22,7 +22,7 @@ fn target(n: u32) -> Target {
 }
 
 fn new_tag(of: &str, n: u32) -> NewTag {
-    NewTag { name: name(of), value: Value::of(target(n)), message: None }
+    NewTag { name: name(of), value: Value::of(target(n)), message: None, tag_id: None }
 }
 
 fn with_tags(tags: &[(&str, FakeTag)]) -> FakeGitea {
@@ -173,7 +173,7 @@ async fn what_git_would_make_of_a_message_is_not_sent_where_messages_are_compare
     for compare in [true, false] {
         let annotation = if compare { Annotation::of_message(Some(text)) } else { Annotation::NotCompared };
         let value = Value { target: target(0), annotation };
-        let new = NewTag { name: name("v1"), value, message: Some(text.to_owned()) };
+        let new = NewTag { name: name("v1"), value, message: Some(text.to_owned()), tag_id: None };
         let outcome = connect(&fake.url(), Some("secret"), compare).await.create_tag(&new).await;
         assert_eq!(outcome.is_err(), compare, "{outcome:?}");
         assert_eq!(fake.writes().len(), usize::from(!compare));

@@ -13,6 +13,8 @@ pub mod git_http;
 pub mod git_subject;
 pub mod gitea;
 pub mod gitea_subject;
+pub mod github;
+pub mod github_subject;
 pub mod gitlab;
 pub mod gitlab_subject;
 pub mod images;

@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn messages_survive_unless_git_would_clean_them() {
-        for good in ["", "One", "One\n", "\n\nOne  \n\nTwo\r\nThree\n\n", "a #b", " # no comment", "One\n-----BEGIN"] {
+        for good in ["", "One", "One\n", "\n\nOne\n\nTwo\r\nThree  \n\n", "a #b", " # no comment", "One\n-----BEGIN"] {
             assert!(survives(good), "{good:?}");
         }
         for bad in ["# Title", "One\n#2\n", "One\n\n\nTwo", "One  \nTwo", "One\n \nTwo"] {
