@@ -40,7 +40,7 @@ async fn provider(fake: &FakeGitea) -> std::sync::Arc<dyn Provider> {
 }
 
 fn hint<T: std::fmt::Debug>(outcome: Result<T, Fault>) -> String {
-    outcome.unwrap_err().hint.unwrap_or_default()
+    outcome.expect_err("it is refused").hint.unwrap_or_default()
 }
 
 // ---- The provider.
@@ -323,9 +323,20 @@ fn over_git_every_byte_arrives_and_the_api_says_who_it_is() {
     assert_eq!((&server.tags()["v1"], &server.tags()["v2"]), (&tag_id, two));
     assert_eq!((world.gitea.writes().len(), world.gitea.server().record().count(kind::LIST)), (0, 0));
     assert_eq!(world.sync(0)["requests"], 1);
-    // A push would make a draft of a Release, and git does not say where there is one.
+    // A push would make a draft of a Release, and the API says where there is one.
+    world.repository.tag("v3", two);
+    world.sync(0);
     world.repository.delete_tag("v2");
-    assert_eq!(world.sync(3)["held"][0]["verdict"], "side_effect");
+    world.repository.delete_tag("v3");
+    let released = FakeTag::lightweight(two).with_release("notes");
+    world.gitea.change(|gitea| drop(gitea.core().tags.insert("v2".to_owned(), released)));
+    let remote = world.sync(3);
+    assert_eq!((&remote["held"][0]["tag"], &remote["counts"]["delete"]), (&"v2".into(), &1.into()), "{remote}");
+    assert!(remote["held"][0]["reason"].as_str().unwrap().contains("a Release is attached"), "{remote}");
+    // Or nobody says it.
+    world.gitea.change(|gitea| gitea.core().hides_releases = true);
+    let remote = world.sync(3);
+    assert!(remote["held"][0]["reason"].as_str().unwrap().contains("does not show whether"), "{remote}");
     world.configure(&format!("{git}\nallow_release_loss = [\"v2\"]"));
     assert_eq!(world.sync(0)["counts"]["delete"], 1);
     assert_eq!(server.tags().into_keys().collect::<Vec<_>>(), ["v1"]);

@@ -38,7 +38,7 @@ async fn provider(fake: &FakeGithub) -> Arc<dyn Provider> {
 }
 
 fn hint<T: std::fmt::Debug>(outcome: Result<T, Fault>) -> String {
-    outcome.unwrap_err().hint.unwrap_or_default()
+    outcome.expect_err("it is refused").hint.unwrap_or_default()
 }
 
 fn asked(fake: &FakeGithub, kind: &str) -> usize {

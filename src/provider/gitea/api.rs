@@ -15,7 +15,7 @@ use super::wire::{WireCommit, WireNewTag, WireRepository, WireTag, refusal, surv
 use crate::http::{Client, Reply, server_of};
 use crate::provider::owned::OwnedRepository;
 use crate::provider::{Access, Fault, FaultKind, Identity, NewTag, Provider};
-use crate::tag::{Annotation, CommitId, RemoteSnapshot, RemoteTag, TagName, Target, Value};
+use crate::tag::{Annotation, Attachment, CommitId, RemoteSnapshot, RemoteTag, TagName, Target, Value};
 
 /// A repository on a Gitea or a Forgejo.
 #[derive(Debug)]
@@ -107,6 +107,18 @@ impl Gitea {
             return Ok(false);
         }
         self.repository().await.map(|_| true)
+    }
+
+    /// What is attached to a tag that is there.
+    pub(super) async fn attachment_of(&self, name: &TagName) -> Result<Option<Attachment>, Fault> {
+        let segments = self.segments(&["releases", "tags", self.text(name)?]);
+        let reply = self.client.get("look for a Release", &segments).send().await?;
+        if reply.status() == 404 {
+            // Also the answer where Releases are switched off, though not gone.
+            let shows_releases = self.repository().await?.has_releases != Some(false);
+            return Ok((!shows_releases).then_some(Attachment::Hidden));
+        }
+        self.expect(reply, 200).map(|_| Some(Attachment::Release))
     }
 
     /// A name as JSON and URLs carry it.

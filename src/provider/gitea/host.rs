@@ -1,15 +1,14 @@
-//! A repository whose tags go over the git protocol: the API says who it is.
+//! A repository whose tags go over the git protocol: the API says who it is, and whether a Release is attached to a tag.
 //!
 //! A push may delete what the API refuses to: the tag of a Release, which becomes a draft by that and stays one when the tag comes
-//! back (2026-11-21, <https://github.com/go-gitea/gitea/issues/32427>). git does not say where there is one, so a deletion is held
-//! unless `allow_release_loss` includes the name.
+//! back (2026-11-21, <https://github.com/go-gitea/gitea/issues/32427>).
 
 use async_trait::async_trait;
 
 use super::Gitea;
 use crate::provider::smart_http::{Host, SmartHttp};
 use crate::provider::{Fault, Identity, Provider};
-use crate::tag::Attachment;
+use crate::tag::{Attachment, TagName};
 
 #[async_trait]
 impl Host for Gitea {
@@ -18,6 +17,10 @@ impl Host for Gitea {
     }
 
     fn attachment(&self) -> Option<Attachment> {
-        Some(Attachment::Hidden)
+        Some(Attachment::Unlisted)
+    }
+
+    async fn attachment_of(&self, name: &TagName) -> Result<Option<Attachment>, Fault> {
+        Self::attachment_of(self, name).await
     }
 }

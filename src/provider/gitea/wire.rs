@@ -71,6 +71,9 @@ pub(super) struct WireRepository {
     /// Whether it follows another repository and is overwritten by it.
     #[serde(default)]
     pub(super) mirror: bool,
+    /// Whether Releases are shown.
+    #[serde(default)]
+    pub(super) has_releases: Option<bool>,
     #[serde(default)]
     permissions: Option<WirePermissions>,
 }

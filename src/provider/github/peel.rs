@@ -62,7 +62,7 @@ impl GitHub {
             found.extend(ids.iter().filter_map(|id| Some((*id, Ok(known.get(id)?.clone())))));
         }
         ids.retain(|id| !found.contains_key(id));
-        for (id, value) in self.from_source(&ids).await {
+        for (id, value) in self.find_in_source(&ids).await {
             self.memory.learn(id, value.clone());
             found.insert(id, Ok(value));
         }
@@ -80,7 +80,7 @@ impl GitHub {
     }
 
     /// Those that the source has. What it cannot say is asked of GitHub.
-    async fn from_source(&self, ids: &[ObjectId]) -> Vec<(ObjectId, Value)> {
+    async fn find_in_source(&self, ids: &[ObjectId]) -> Vec<(ObjectId, Value)> {
         let Some(source) = &self.objects else { return Vec::new() };
         let mut found = Vec::new();
         let mut rest = ids;

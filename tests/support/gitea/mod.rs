@@ -65,6 +65,8 @@ pub struct Repository {
     pub archived: bool,
     /// Whether it follows another repository.
     pub mirror: bool,
+    /// Whether Releases are switched off.
+    pub hides_releases: bool,
     /// The commits that it has.
     pub commits: Commits,
     /// Its tags. Those with a text in `release` have a Release.
@@ -132,6 +134,7 @@ impl Repository {
             public: false,
             archived: false,
             mirror: false,
+            hides_releases: false,
             commits: Commits::Any,
             tags: BTreeMap::new(),
             drafts: BTreeSet::new(),

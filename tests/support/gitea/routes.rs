@@ -39,6 +39,9 @@ fn route(root: &str, path: &str) -> Option<(String, Vec<String>)> {
         None => Vec::new(),
         Some(rest) => match rest.split_once('/') {
             Some(("tags", name)) => vec!["tags".to_owned(), decode(name)],
+            Some(("releases", name)) if name.starts_with("tags/") => {
+                vec!["releases".to_owned(), "tags".to_owned(), decode(&name["tags/".len()..])]
+            }
             _ => rest.split('/').map(decode).collect(),
         },
     };
@@ -75,6 +78,12 @@ impl GiteaWorld {
                 let found = Some(*reference).filter(|id| repository.has_commit(id)).or(tagged);
                 let found = found.ok_or_else(|| self.not_found(Some(reference)))?;
                 Ok(Reply::json(200, &json!({ "sha": found, "url": "", "commit": { "message": "Work\n" } })))
+            }
+            ("GET", ["releases", "tags", name]) => {
+                let released = self.repositories[&id].tags.get(*name).is_some_and(|tag| tag.release.is_some());
+                let shown = released && !self.repositories[&id].hides_releases;
+                shown.then_some(()).ok_or_else(|| self.not_found(None))?;
+                Ok(Reply::json(200, &json!({ "id": 1, "tag_name": name, "draft": false, "assets": [] })))
             }
             ("POST", ["tags"]) => {
                 let fields: Map<String, Json> = serde_json::from_slice(&request.body)
@@ -131,13 +140,13 @@ impl GiteaWorld {
     }
 
     fn show_repository(&self, id: u64, caller: Option<Token>) -> Reply {
-        let Repository { path, public, archived, mirror, .. } = &self.repositories[&id];
+        let Repository { path, public, archived, mirror, hides_releases, .. } = &self.repositories[&id];
         let push = caller.is_some_and(|token| token.writes);
         Reply::json(
             200,
             &json!({
                 "id": id, "full_name": path, "name": path.rsplit('/').next(), "private": !public, "empty": false,
-                "archived": archived, "mirror": mirror, "default_branch": "main",
+                "archived": archived, "mirror": mirror, "has_releases": !hides_releases, "default_branch": "main",
                 "permissions": { "admin": false, "push": push, "pull": true },
             }),
         )
