@@ -215,11 +215,7 @@ fn what_is_wrong_with_a_job() {
             (10, 17, "there is no remote of this name", Some("there is `gitlab`")),
         ),
         ("to = [\"gitlab\"]", "to = [\"gitlab\", \"gitlab\"]", (10, 17, "`gitlab` is listed twice", None)),
-        (
-            "to = [\"gitlab\"]",
-            "to = [\"core\"]",
-            (10, 7, "`core` is a repository; mirroring to a repository is not supported yet", None),
-        ),
+        ("to = [\"gitlab\"]", "to = [\"core\"]", (10, 7, "`core` is where the tags come from", None)),
     ] {
         expect(&with(line, instead), &[problem]);
     }

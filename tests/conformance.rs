@@ -17,12 +17,14 @@ use support::memory_subject::MemorySubject;
 use support::program::private_file;
 use support::registry::Wants;
 use support::registry_subject::{self, RegistrySubject};
+use support::repository_subject::{self, RepositorySubject};
 use support::vercel_subject::{self, VercelSubject};
 use support::vers_subject::VersSubject;
 use tagsyncd::config::SecretSource;
 use tagsyncd::http::{HttpSettings, Pool, Transport};
 use tagsyncd::provider::{
-    Capabilities, Connection, Deletes, Lease, Moves, Provider, RemoteKeys as _, codearts, git, gitlab, oci, vercel,
+    Capabilities, Connection, Deletes, Lease, Moves, Provider, RemoteKeys as _, codearts, git, gitlab, oci, repository,
+    vercel,
 };
 use tagsyncd::tag::TargetKind;
 
@@ -275,6 +277,20 @@ async fn git_with_packed_bodies() {
 #[tokio::test]
 async fn git_with_ids_by_sha_256() {
     conforms(git_subject(&["--object-format=sha256"], Manners::default())).await;
+}
+
+async fn connect_repository(address: repository_subject::Address) -> Arc<dyn Provider> {
+    let (connection, _folder, _password) = reach();
+    let connection = Connection { objects: address.objects, ..connection };
+    repository::Keys::new(address.path).connect(connection).await.expect("nothing can go wrong so far")
+}
+
+#[tokio::test]
+async fn repositories_on_this_host() {
+    for options in [&[][..], &["--object-format=sha256"]] {
+        let connect: repository_subject::Connect = |address| Box::pin(connect_repository(address));
+        conforms(RepositorySubject::new(&repository::DESCRIPTOR.capabilities, options, connect)).await;
+    }
 }
 
 #[tokio::test]

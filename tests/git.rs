@@ -393,6 +393,90 @@ fn a_tag_waits_for_its_commit() {
 }
 
 #[test]
+fn history_goes_along_where_that_is_wanted_and_nothing_but_tags_is_written() {
+    for options in [&[][..], &["--object-format=sha256"]] {
+        let mirror = Mirror::made_with(options, "", "objects = true");
+        let Mirror { source, server, .. } = &mirror;
+        source.tag("old", &mirror.commits[2]);
+        mirror.sync().expect(0);
+        let heads = || server.repository.git(&["for-each-ref", "refs/heads", "refs/notes", "HEAD"]);
+        let before = heads();
+        // A history with files, folders, a link, a merge, a file that came back, and a commit of another repository.
+        let unpushed = source.history();
+        source.annotate("release", &unpushed, "on a commit that nobody pushed\n");
+        source.tag("release-light", &unpushed);
+        let nested = source.annotate("inner", &unpushed, "inner\n");
+        source.annotate("outer", &nested, "outer\n");
+        source.tag("tree", &source.git(&["rev-parse", &format!("{unpushed}^{{tree}}")]));
+        source.annotate("file", &source.git_with_input(&["hash-object", "-w", "--stdin"], b"a blob\n"), "of a file\n");
+        let remote = mirror.sync().expect(0).remote();
+        assert_eq!(counts(&remote), [("create".to_owned(), 6), ("in_sync".to_owned(), 1)], "{remote}");
+        mirror.assert_same();
+        server.repository.git(&["fsck", "--connectivity-only", "--no-dangling"]);
+        assert_eq!(heads(), before, "tags alone are written");
+        let missing = ["rev-list", "--objects", "--missing=print", "--tags"];
+        assert!(!server.repository.git(&missing).contains('?'));
+        mirror.pushes();
+        // What the server has is not sent again.
+        let next = source.commit("one more");
+        source.tag("next", &next);
+        mirror.sync().expect(0);
+        let sent = server.server().record().requests;
+        let push = sent.iter().find(|seen| seen.kind == "call receive-pack").expect("it was pushed");
+        assert!(push.length < 1000, "{} bytes for one commit", push.length);
+        mirror.assert_same();
+        let remote = mirror.sync().expect(0).remote();
+        assert_eq!((counts(&remote), remote["requests"].as_u64()), (count("in_sync", 8), Some(1)));
+    }
+}
+
+#[test]
+fn an_empty_repository_becomes_a_mirror_of_tags_with_their_history() {
+    let mirror = Mirror::made_with(&[], "", "objects = true");
+    let far = GitServer::start(SampleRepository::bare());
+    mirror.configure(&far.url(), "", "objects = true");
+    let head = mirror.source.history();
+    mirror.source.annotate("v1", &head, "first\n");
+    mirror.tag_many(5);
+    mirror.sync().expect(0);
+    assert_eq!(tags(&mirror.source), far.tags());
+    far.repository.git(&["fsck", "--no-dangling"]);
+}
+
+#[test]
+fn a_source_that_lacks_history_itself_pushes_what_it_can() {
+    let mirror = Mirror::made_with(&[], "", "objects = true");
+    let head = mirror.source.history();
+    let shallow = mirror.source.clone_of(&["--bare", "--depth=1"]);
+    shallow.tag("v1", &head);
+    shallow.tag("v0", &head);
+    let configure = |url: &str| {
+        let text = std::fs::read_to_string(mirror.program.path("config.toml")).unwrap();
+        let from = mirror.source.path().display().to_string();
+        mirror
+            .program
+            .configure(&text.replace(&from, &shallow.path().display().to_string()).replace(&mirror.server.url(), url));
+    };
+    // The server has none of the history, so what it would get is not whole, and it says so.
+    let empty = GitServer::start(SampleRepository::bare());
+    configure(&empty.url());
+    mirror.sync();
+    assert!(empty.tags().is_empty());
+    // One that has what lies behind takes the rest.
+    mirror.configure(&mirror.server.url(), "", "objects = true");
+    let from = mirror.source.path().to_str().unwrap();
+    let parents = [1, 2].map(|parent| format!("{head}^{parent}"));
+    for (parent, n) in parents.iter().zip(1..) {
+        let parent = mirror.source.git(&["rev-parse", parent]);
+        mirror.server.repository.git(&["fetch", "--quiet", from, &format!("{parent}:refs/heads/x{n}")]);
+    }
+    configure(&mirror.server.url());
+    mirror.sync().expect(0);
+    assert_eq!(mirror.server.tags().len(), 2);
+    mirror.server.repository.git(&["fsck", "--no-dangling"]);
+}
+
+#[test]
 fn a_tag_waits_for_its_commit_where_nobody_can_ask_for_that() {
     let mirror = Mirror::new();
     mirror.server.change(|manners| manners.speaks_v2 = false);

@@ -12,7 +12,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
     ("tag", &["text"]),
     ("http", &["text"]),
     ("wire", &["http", "tag", "text"]),
-    ("provider", &["config", "http", "tag", "text", "wire"]),
+    ("provider", &["config", "http", "source", "tag", "text", "wire"]),
     ("config", &["http", "plan", "provider", "schedule", "tag", "text"]),
     // For the trait through which a push takes its objects.
     ("source", &["tag", "text", "wire"]),

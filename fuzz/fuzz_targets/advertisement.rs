@@ -3,11 +3,11 @@
 
 use libfuzzer_sys::fuzz_target;
 use tagsyncd::http::Sink as _;
-use tagsyncd::wire::Advertisement;
+use tagsyncd::wire::{Advertisement, Keep};
 
 fuzz_target!(|bytes: &[u8]| {
     for piece in [bytes.len().max(1), 3] {
-        let mut advertisement = Advertisement::new(true);
+        let mut advertisement = Advertisement::new(Keep::Tags);
         advertisement.begin();
         for part in bytes.chunks(piece) {
             if !advertisement.take(part) {

@@ -11,6 +11,7 @@ use super::document::Table;
 use super::fragment::{self, REMOTE_KEYS, WrittenAnnotations};
 use super::near::{listing, nearest};
 use super::problem::{ConfigFault, Problems, Source};
+use super::repositories::Repository;
 use super::resolve;
 use crate::http::{HttpSettings, Rate};
 use crate::provider::{self, Annotations, Capabilities, Descriptor, PROVIDERS, RemoteKeys};
@@ -59,6 +60,19 @@ pub struct RemoteSettings {
 }
 
 impl RemoteSettings {
+    /// A repository on this host as the side that is written to.
+    pub(super) fn repository(repository: &Repository) -> Self {
+        Self {
+            name: repository.name.clone(),
+            provider: &provider::repository::DESCRIPTOR,
+            keys: Arc::new(provider::repository::Keys::new(repository.path.clone())),
+            http: HttpSettings::default(),
+            mapping: NameMapping::default(),
+            rule: ResolveRule::Commit,
+            compare_annotations: false,
+        }
+    }
+
     /// What the remote can do, with its own keys taken into account.
     pub fn capabilities(&self) -> &'static Capabilities {
         self.keys.capabilities().unwrap_or(&self.provider.capabilities)

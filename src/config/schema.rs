@@ -41,7 +41,7 @@ impl JsonSchema for File {
                 "job": named::<JobKeys>(generator, "What goes where."),
                 "notify": generator.subschema_for::<NotifyKeys>(),
             },
-            "required": ["repository", "remote", "job"],
+            "required": ["job"],
             "additionalProperties": false,
         })
     }

@@ -18,7 +18,7 @@ use super::fragment::{DaemonKeys, JobKeys, LimitKeys, RepositoryKeys};
 use super::near::{listing, nearest};
 use super::notify::{self, NotifySettings};
 use super::problem::{ConfigFault, Problems, Source};
-use super::remote::{self, PLACEHOLDER, RemoteTemplate, SAMPLE, absolute, in_range};
+use super::remote::{self, PLACEHOLDER, RemoteSettings, RemoteTemplate, SAMPLE, absolute, in_range};
 use super::repositories::{NAME_RULE, PathPattern, Repositories, Repository, is_name};
 use super::secret::SecretSource;
 use super::zone::{Zone, find_time_zone};
@@ -309,17 +309,32 @@ impl Known<'_> {
         }
     }
 
-    fn destination(&self, written: &Spanned<String>, problems: &mut Problems) -> Option<&Table<'_>> {
+    fn destination(&self, written: &Spanned<String>, problems: &mut Problems) -> Option<To<'_>> {
         let name = written.get_ref();
-        let found = self.remotes.get(name);
-        if found.is_none() && self.repositories.contains_key(name) {
-            let message = format!("`{name}` is a repository; mirroring to a repository is not supported yet");
-            problems.push_showing(written.span(), message, None);
-        } else if found.is_none() {
-            unknown_name("remote", written, self.remotes.keys(), problems);
+        match (self.remotes.get(name), self.repositories.get(name)) {
+            (Some(table), _) => Some(To::Remote(table)),
+            (None, Some(Some(Repositories::One(repository)))) => Some(To::Repository(repository)),
+            (None, Some(Some(Repositories::Many { .. }))) => {
+                problems.push_showing(
+                    written.span(),
+                    format!("`{name}` is many repositories, and tags go to one"),
+                    Some("write a remote with `provider = \"repository\"` and `{repository}` in its `path`"),
+                );
+                None
+            }
+            (None, Some(None)) => None,
+            (None, None) => {
+                unknown_name("remote", written, self.remotes.keys(), problems);
+                None
+            }
         }
-        found
     }
+}
+
+/// What an entry of `to` names.
+enum To<'a> {
+    Remote(&'a Table<'a>),
+    Repository(&'a Repository),
 }
 
 fn unknown_name<'n>(
@@ -478,11 +493,29 @@ fn destinations(
     let mut to = Vec::new();
     for written in written.get_ref() {
         let name = written.get_ref();
-        let Some(table) = known.destination(written, problems) else { continue };
+        let Some(found) = known.destination(written, problems) else { continue };
         if !seen.insert(name) {
             problems.push_showing(written.span(), format!("`{name}` is listed twice"), None);
             continue;
         }
+        let table = match found {
+            To::Remote(table) => table,
+            To::Repository(repository) => {
+                match from {
+                    Some(Repositories::One(from)) if from.path == repository.path => {
+                        problems.push_showing(written.span(), format!("`{name}` is where the tags come from"), None);
+                    }
+                    Some(Repositories::Many { name: many, .. }) => problems.push_showing(
+                        written.span(),
+                        format!("all repositories of `{many}` would share the tags of `{name}`"),
+                        Some("write a remote with `provider = \"repository\"` and `{repository}` in its `path`"),
+                    ),
+                    Some(Repositories::One(_)) | None => {}
+                }
+                to.push(RemoteTemplate::ready(RemoteSettings::repository(repository)));
+                continue;
+            }
+        };
         let renames =
             matches!(table.get("replace").map(Spanned::get_ref), Some(DeValue::Table(pairs)) if !pairs.is_empty());
         if policy == Some(Policy::Exact) && renames {

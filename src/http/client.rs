@@ -1,10 +1,12 @@
 //! Requests to one API: built, let through the gate, sent, and sent again where that is safe.
 
 use std::fmt;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use jiff::Timestamp;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, StatusCode};
@@ -331,8 +333,10 @@ impl Client {
         for (name, value) in question.authorization.headers() {
             request = request.header(name, value);
         }
-        if let Some(body) = body {
-            request = request.body(body.clone());
+        match body {
+            Body::None => {}
+            Body::Whole(bytes) => request = request.body(bytes.clone()),
+            Body::Parts(parts) => request = request.body(reqwest::Body::wrap_stream(parts())),
         }
         let sent = Timestamp::now();
         let mut response = request.send().await.map_err(trouble)?;
@@ -378,11 +382,22 @@ struct Call<'a> {
     question: Question,
     /// Those that are the same each time.
     headers: HeaderMap,
-    body: Option<Bytes>,
+    body: Body,
     limit: usize,
     /// Takes the body of a success.
     sink: Option<&'a mut dyn Sink>,
 }
+
+/// What a request carries.
+enum Body {
+    None,
+    Whole(Bytes),
+    Parts(Parts),
+}
+
+/// A body that is made while it is sent, from its beginning with each try. A part that cannot be made breaks the request off
+/// in its midst, which servers take for what it is: a body that is not whole.
+pub type Parts = Arc<dyn Fn() -> BoxStream<'static, io::Result<Bytes>> + Send + Sync>;
 
 impl Call<'_> {
     fn ask(&self) -> Ask<'_> {
@@ -390,7 +405,11 @@ impl Call<'_> {
             method: self.method.as_str(),
             url: &self.question.url,
             headers: &self.headers,
-            body: self.body.as_deref().unwrap_or_default(),
+            body: match &self.body {
+                Body::Whole(bytes) => bytes,
+                // Nothing that is signed is sent in parts.
+                Body::None | Body::Parts(_) => &[],
+            },
         }
     }
 }
@@ -409,7 +428,7 @@ pub struct Request<'a> {
     /// Where the method does not tell.
     effect: Option<Effect>,
     /// With its content type.
-    body: Option<(&'a str, Bytes)>,
+    body: Option<(&'a str, Body)>,
     limit: usize,
 }
 
@@ -457,7 +476,13 @@ impl<'a> Request<'a> {
     /// Sends these very bytes.
     #[must_use]
     pub fn raw(self, content_type: &'a str, body: impl Into<Bytes>) -> Self {
-        Self { body: Some((content_type, body.into())), ..self }
+        Self { body: Some((content_type, Body::Whole(body.into()))), ..self }
+    }
+
+    /// Sends what is made meanwhile. Not for credentials that sign what is sent.
+    #[must_use]
+    pub fn parts(self, content_type: &'a str, parts: Parts) -> Self {
+        Self { body: Some((content_type, Body::Parts(parts))), ..self }
     }
 
     /// Reads at most this many bytes of an answer, counted after decompression, instead of 10 MiB.
@@ -516,9 +541,9 @@ impl<'a> Request<'a> {
         let body = match body {
             Some((content_type, body)) => {
                 insert(CONTENT_TYPE, content_type)?;
-                Some(body)
+                body
             }
-            None => None,
+            None => Body::None,
         };
         let mut call = Call { method, question, headers, body, limit, sink };
         let outcome = client.send(&mut call).await?;

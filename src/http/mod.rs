@@ -35,7 +35,7 @@ mod transport;
 mod trouble;
 
 pub use auth::Authorization;
-pub use client::{Client, Request, Sink};
+pub use client::{Client, Parts, Request, Sink};
 pub use credentials::{Ask, Credential, SignedRequests};
 pub use fault::{Fault, FaultKind};
 pub use gate::Rate;

@@ -20,7 +20,7 @@ use super::{
     schema,
 };
 use crate::provider::Identity;
-use crate::tag::{Sighting, TagName};
+use crate::tag::{ProvenNames, Sighting, TagName};
 
 /// The ledger in SQLite, open for writing.
 ///
@@ -295,6 +295,11 @@ impl Ledger for SqliteLedger {
         }
         let (seen, forgotten) = (seen.to_vec(), forgotten.to_vec());
         self.writer.ride(pair, move |book, pair| book.remember(pair, &seen, &forgotten))
+    }
+
+    async fn remember_names(&self, pair: &Pair, names: Option<&ProvenNames>) -> Result<(), LedgerFault> {
+        let names = names.cloned();
+        self.writer.ride(pair, move |book, pair| book.remember_names(pair, names.as_ref()))
     }
 
     async fn note_absences(

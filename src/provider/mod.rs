@@ -12,7 +12,9 @@ pub mod github;
 pub mod gitlab;
 pub mod oci;
 mod owned;
+mod refs;
 mod release_loss;
+pub mod repository;
 mod smart_http;
 pub mod vercel;
 pub mod vers;
@@ -38,6 +40,7 @@ pub const PROVIDERS: &[&Descriptor] = &[
     &gitea::DESCRIPTOR,
     &codearts::DESCRIPTOR,
     &git::DESCRIPTOR,
+    &repository::DESCRIPTOR,
     &vers::DESCRIPTOR,
     &vercel::DESCRIPTOR,
     &oci::DESCRIPTOR,
@@ -192,8 +195,9 @@ pub trait Provider: Send + Sync {
     /// All tags: complete, or an error.
     async fn list_tags(&self) -> Result<RemoteSnapshot, Fault>;
 
-    /// All names, complete or an error, with the values that matter: those that are known are asked for only when it is their
-    /// turn. For APIs that list names only; others list as ever.
+    /// All names, complete or an error, with the values that matter: those that are known are asked for only when they are too
+    /// old. Where a listing does not show its end, that may be known too ([`End::AsProven`](crate::tag::End::AsProven)). For
+    /// APIs that list names only; others list as ever.
     async fn list_known(&self, _known: &Known<'_>) -> Result<Listed, Fault> {
         Ok(Listed { snapshot: self.list_tags().await?, looks: None })
     }

@@ -14,31 +14,12 @@ use serde::Deserialize;
 use url::Url;
 
 pub(super) use self::hosted::{Host, Hosted};
-use super::{
-    Access, Annotations, Capabilities, Change, Connection, Deletes, Fact, Fault, FaultKind, Lease, Moves, NameRules,
-    NewTag,
-};
+pub(super) use super::refs::CAPABILITIES;
+use super::refs::{command, object_of, written};
+use super::{Access, Change, Connection, Fact, Fault, FaultKind, NewTag};
 use crate::http::{Authorization, Client};
-use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, TargetKind, Value};
-use crate::wire::{Command, Endpoint, ObjectId, Objects};
-
-/// What tags over the git protocol are and can do.
-pub(super) const CAPABILITIES: Capabilities = Capabilities {
-    target: TargetKind::Object,
-    moves: Moves::InPlace,
-    deletes: Deletes::Yes,
-    annotations: Annotations::Whole,
-    lease: Lease::Server,
-    create_refuses_existing: true,
-    names: NameRules { summary: "any name of git's, at most 4,000 bytes", refuses: refuses_name, are_refs: true },
-};
-
-/// Longer ones fit into no path of a server's file system. Shorter ones may not, either; that is for the server to say.
-const LONGEST_NAME: usize = 4000;
-
-fn refuses_name(name: &TagName) -> Option<&'static str> {
-    (name.as_bytes().len() > LONGEST_NAME).then_some("it is longer than 4,000 bytes")
-}
+use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Target, Value};
+use crate::wire::{Command, Endpoint, Objects};
 
 /// What a push of many tags does to the events that the host raises for them (webhooks, pipelines).
 ///
@@ -65,12 +46,20 @@ impl Events {
     }
 }
 
+/// How tags are pushed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Pushes {
+    pub(super) events: Events,
+    /// Whether the history that a tag leads to goes with it, where the server lacks it.
+    pub(super) objects: bool,
+}
+
 /// A repository over smart HTTP.
 #[derive(Debug)]
 pub(super) struct SmartHttp {
     endpoint: Endpoint,
     objects: Option<Arc<dyn Objects>>,
-    events: Events,
+    pushes: Pushes,
     anonymous: bool,
 }
 
@@ -80,7 +69,7 @@ impl SmartHttp {
         connection: &Connection,
         url: &Url,
         authorization: Option<Authorization>,
-        events: Events,
+        pushes: Pushes,
     ) -> Result<Self, Fault> {
         let format = match &connection.objects {
             Some(objects) => Some(objects.format().await.map_err(|reason| Fault::new(FaultKind::NotSent, reason))?),
@@ -89,7 +78,7 @@ impl SmartHttp {
         let anonymous = authorization.is_none();
         let client = Client::new(&connection.transport, url.clone(), authorization).await?;
         let endpoint = Endpoint::new(client, &connection.transport, url, format);
-        Ok(Self { endpoint, objects: connection.objects.clone(), events, anonymous })
+        Ok(Self { endpoint, objects: connection.objects.clone(), pushes, anonymous })
     }
 
     /// Whether the server lets this credential begin a push. That it does says little: hooks have the last word.
@@ -125,8 +114,16 @@ impl SmartHttp {
     /// Whether the remote has what has to be there before a tag can: not the tag object, which goes with it, but its end.
     pub(super) async fn has_target(&self, target: &Target) -> Result<bool, Fault> {
         let id = object_of(target)?;
+        let unread = |reason| Fault::new(FaultKind::NotSent, reason);
+        if self.pushes.objects {
+            // What the source has goes along.
+            match &self.objects {
+                Some(objects) if !objects.has(id).await.map_err(unread)? => {}
+                Some(_) | None => return Ok(true),
+            }
+        }
         let end = match &self.objects {
-            Some(objects) => objects.end_of(id).await.map_err(|reason| Fault::new(FaultKind::NotSent, reason))?,
+            Some(objects) => objects.end_of(id).await.map_err(unread)?,
             None => id,
         };
         self.endpoint.has_object(end).await?.ok_or_else(|| {
@@ -160,7 +157,7 @@ impl SmartHttp {
     }
 
     pub(super) fn changes_at_once(&self) -> usize {
-        self.events.at_once()
+        self.pushes.events.at_once()
     }
 
     pub(super) async fn apply_batch(&self, changes: &[Change]) -> Vec<Result<Option<RemoteTag>, Fault>> {
@@ -180,35 +177,5 @@ impl SmartHttp {
 
     async fn push_one(&self, command: Command) -> Result<(), Fault> {
         self.push(&[command]).await.pop().unwrap_or_else(|| Err(batch::unreported()))
-    }
-}
-
-fn command(change: &Change) -> Result<Command, Fault> {
-    Ok(match change {
-        Change::Create(new) => Command { name: new.name.clone(), old: None, new: Some(object_of(new.target())?) },
-        Change::Move { lease, to } => {
-            let old = Some(object_of(&lease.target)?);
-            Command { name: to.name.clone(), old, new: Some(object_of(to.target())?) }
-        }
-        Change::Delete { name, lease } => {
-            Command { name: name.clone(), old: Some(object_of(&lease.target)?), new: None }
-        }
-    })
-}
-
-/// A tag as the server has it, once it says that the ref is what was asked for.
-fn written(new: &NewTag) -> RemoteTag {
-    let (name, value) = (new.name.clone(), Ok(new.value.clone()));
-    RemoteTag { name, value, message: None, protected: false, attachment: None }
-}
-
-/// The one kind of target that refs have.
-fn object_of(target: &Target) -> Result<ObjectId, Fault> {
-    match target {
-        Target::Object(id) => Ok((*id).into()),
-        Target::Commit(_) | Target::Snapshot(_) | Target::Digest(_) => {
-            let message = format!("a ref holds a git object, and {target:.12} is a {}", target.kind());
-            Err(Fault::new(FaultKind::Unsupported, message))
-        }
     }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{AnnotatedTag, Messages, Repository, SourceFault};
 use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
-use crate::wire::{Objects, TagObjects};
+use crate::wire::{Object, Objects, TagObjects};
 
 /// The side that tags come from.
 #[async_trait]
@@ -35,6 +35,9 @@ pub trait Source: Send + Sync {
     }
 }
 
+/// How many objects are read at a time, at most.
+const AT_ONCE: usize = 4096;
+
 /// A repository on this host, opened anew for each question: no handle outlives what it was asked.
 #[derive(Clone, Debug)]
 pub struct LocalSource {
@@ -47,8 +50,12 @@ impl LocalSource {
         Self { path: path.into() }
     }
 
+    pub(super) fn path(&self) -> &std::path::Path {
+        &self.path
+    }
+
     /// Repository calls block, so they run beside the event loop.
-    async fn ask<T: Send + 'static>(
+    pub(super) async fn ask<T: Send + 'static>(
         &self,
         question: impl FnOnce(&Repository) -> Result<T, SourceFault> + Send + 'static,
     ) -> Result<T, SourceFault> {
@@ -101,6 +108,21 @@ impl Objects for LocalSource {
     async fn read_tag_objects(&self, ids: Vec<gix::ObjectId>, limit: usize) -> Result<TagObjects, String> {
         let read = self.ask(move |repository| repository.read_tag_objects(&ids, limit));
         read.await.map_err(|fault| fault.to_string())
+    }
+
+    async fn list_lacking(&self, wanted: Vec<gix::ObjectId>, known: Vec<gix::ObjectId>) -> Result<Vec<Object>, String> {
+        let listed = self.ask(move |repository| repository.list_lacking(&wanted, &known));
+        listed.await.map_err(|fault| fault.to_string())
+    }
+
+    async fn read_objects(&self, objects: &[Object], limit: usize) -> Result<Vec<Vec<u8>>, String> {
+        let objects: Vec<_> = objects.iter().take(AT_ONCE).copied().collect();
+        let read = self.ask(move |repository| repository.read_objects(&objects, limit));
+        read.await.map_err(|fault| fault.to_string())
+    }
+
+    async fn has(&self, id: gix::ObjectId) -> Result<bool, String> {
+        self.ask(move |repository| Ok(repository.has(id))).await.map_err(|fault| fault.to_string())
     }
 
     async fn end_of(&self, id: gix::ObjectId) -> Result<gix::ObjectId, String> {

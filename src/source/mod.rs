@@ -1,15 +1,17 @@
 //! A local git repository, as far as tags are concerned: from a path to a [`SourceSnapshot`].
 //!
-//! The only user of the repository library's types. Everything here reads, nothing writes; no hook, no process, no
-//! network, no configuration but the repository's own file. Calls block.
+//! The only user of the repository library's types. Everything here reads, and only [`Destination`] writes; no hook, no
+//! process, no network, no configuration but the repository's own file. Calls block.
 //!
 //! A name is *absent* only when both places where git keeps refs were read in full and in one state; whatever could not
 //! be read is an *unknown* name or a [`SourceFault`].
 
 mod access;
 mod annotation;
+mod destination;
 mod fault;
 mod format;
+mod history;
 mod listing;
 mod loose;
 mod notes;
@@ -23,10 +25,11 @@ use std::path::{Path, PathBuf};
 
 pub use access::{LocalSource, Source};
 pub use annotation::{AnnotatedTag, SignatureKind};
+pub use destination::{CopyFault, Destination, RefFault};
 pub use fault::SourceFault;
 
 use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
-use crate::wire::TagObjects;
+use crate::wire::{Object, TagObjects};
 use objects::Objects;
 
 /// A repository that was opened and is of a kind that can be read.
@@ -105,6 +108,21 @@ impl Repository {
     /// The tag objects that these ids are, and those that they lead to, with their bytes; see [`crate::wire::Objects`].
     pub fn read_tag_objects(&self, ids: &[gix::ObjectId], limit: usize) -> Result<TagObjects, SourceFault> {
         raw::read_tag_objects(&self.inner, ids, limit).map_err(|reason| self.fault(reason, CHECK_OBJECTS))
+    }
+
+    /// What the wanted objects lead to and the known ones do not; see [`crate::wire::Objects`].
+    pub fn list_lacking(&self, wanted: &[gix::ObjectId], known: &[gix::ObjectId]) -> Result<Vec<Object>, SourceFault> {
+        history::list_lacking(&self.inner, wanted, known).map_err(|reason| self.fault(reason, CHECK_OBJECTS))
+    }
+
+    /// The bytes of objects, as many as come to so many bytes, and one at least.
+    pub fn read_objects(&self, objects: &[Object], limit: usize) -> Result<Vec<Vec<u8>>, SourceFault> {
+        raw::read_objects(&self.inner, objects, limit).map_err(|reason| self.fault(reason, CHECK_OBJECTS))
+    }
+
+    /// Whether an object is there; that it can be read is not said.
+    pub fn has(&self, id: gix::ObjectId) -> bool {
+        Objects::of(&self.inner).has(id)
     }
 
     /// What an object is after any number of tag objects; itself where it is not there.

@@ -4,6 +4,7 @@ use std::num::NonZero;
 use std::thread;
 
 use gix::ObjectId;
+use gix::objs::Exists as _;
 use gix::objs::{Kind, TagRefIter, tag::ref_iter::Token};
 use gix::odb::Header as _;
 use gix::prelude::Find as _;
@@ -219,6 +220,11 @@ impl Objects {
         let header = self.0.objects.try_header(&id);
         let header = header.map_err(|fault| format!("object {id} cannot be read: {}", reason(&fault)))?;
         Ok(header.map(|header| header.kind()))
+    }
+
+    /// Whether an object is there; that it can be read is not said.
+    pub(super) fn has(&self, id: ObjectId) -> bool {
+        self.0.objects.exists(&id)
     }
 
     /// The bytes of a tag object, and what it points at.

@@ -6,7 +6,7 @@ use gix::ObjectId;
 use gix::objs::Kind;
 
 use super::objects::{DEEPEST_NESTING, Objects};
-use crate::wire::TagObjects;
+use crate::wire::{Object, TagObjects};
 
 /// Reads every tag object that stands between these ids and what they mean in the end.
 ///
@@ -39,6 +39,25 @@ pub(super) fn read_tag_objects(
         seen.extend(chain.iter().map(|(id, _)| *id));
         read.objects.append(&mut chain);
         read.covered += 1;
+    }
+    Ok(read)
+}
+
+/// Reads objects until they come to so many bytes, and one at least.
+pub(super) fn read_objects(
+    repository: &gix::ThreadSafeRepository,
+    list: &[Object],
+    limit: usize,
+) -> Result<Vec<Vec<u8>>, String> {
+    let objects = Objects::of(repository);
+    let (mut read, mut size) = (Vec::new(), 0);
+    for object in list {
+        if size >= limit {
+            break;
+        }
+        let bytes = objects.read(object.id, object.kind)?;
+        size += bytes.len();
+        read.push(bytes);
     }
     Ok(read)
 }

@@ -180,7 +180,7 @@ async fn answers(settings: &RemoteSettings, connection: Connection) -> Answers {
         }
         let before = transport.requests();
         // Only how many there are is of interest, so what each of them points at need not be asked for.
-        let known = Known { sightings: &Sightings::new(), matters: &|_| false, now: Timestamp::now() };
+        let known = Known { sightings: &Sightings::new(), names: None, matters: &|_| false, now: Timestamp::now() };
         let listed = provider.list_known(&known).await.map(|listed| listed.snapshot);
         let requests = transport.requests() - before;
         listing = Some(listed.map(|remote| Listed { tags: remote.tags().len() as u64, requests }));

@@ -12,12 +12,14 @@ use url::Url;
 use super::capabilities::{AGENT, format_name};
 use super::pkt::{push_delimiter, push_flush, push_line};
 use super::refs::{Said, TAGS};
-use super::{Advertisement, Command, LsRefs, PushCapabilities, Report, WireFault, commands};
+use super::{
+    Advertisement, Command, Keep, LsRefs, Object, Objects, PushCapabilities, Report, WireFault, commands, pack,
+};
 use crate::http::{Client, Fault, FaultKind, Reply, Request, Transport};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName};
 
-/// The most that one listing may bring: a million tags with long names.
-const LISTING_LIMIT: usize = 512 * 1024 * 1024;
+/// The most that one listing may bring: a million tags.
+const LISTING_LIMIT: usize = 128 * 1024 * 1024;
 
 /// A repository at the other end.
 #[derive(Debug)]
@@ -78,17 +80,31 @@ impl Service {
 pub struct Push<'a> {
     /// What is to become of which tag.
     pub commands: &'a [Command],
-    /// Tag objects that the other side may lack.
-    pub objects: &'a [(ObjectId, Vec<u8>)],
+    /// What the other side may lack.
+    pub pack: Pack<'a>,
+}
+
+/// The objects that go with a push.
+#[derive(Debug)]
+pub enum Pack<'a> {
+    /// Tag objects, in memory.
+    Tags(&'a [(ObjectId, Vec<u8>)]),
+    /// Objects of any kind, which are read while they are sent.
+    Objects(&'a Arc<dyn Objects>, &'a [Object]),
 }
 
 /// What came back.
 #[derive(Debug)]
-pub struct Pushed {
-    /// Ref by ref, as far as it goes.
-    pub report: Report,
-    /// Why it does not go to its end. What is not in it is in doubt then.
-    pub cut: Option<Fault>,
+pub enum Pushed {
+    /// There is a report, or its beginning.
+    Reported {
+        /// Ref by ref, as far as it goes.
+        report: Box<Report>,
+        /// Why it does not go to its end. What is not in it is in doubt then.
+        cut: Option<Fault>,
+    },
+    /// The request was declined for what is in it, or for its size: parts of it may be welcome.
+    Declined(Fault),
 }
 
 impl Endpoint {
@@ -113,8 +129,17 @@ impl Endpoint {
 
     /// What the server takes in a push; asked anew, so that it also tells whether the credential may push at all.
     pub async fn push_capabilities(&self) -> Result<PushCapabilities, Fault> {
+        self.ask_push(Keep::Nothing).await.map(|(capabilities, _)| capabilities)
+    }
+
+    /// The same, with some of the objects that the repository has; it has whatever they lead to as well.
+    pub async fn push_capabilities_and_tips(&self) -> Result<(PushCapabilities, Vec<ObjectId>), Fault> {
+        self.ask_push(Keep::Tips).await
+    }
+
+    async fn ask_push(&self, keep: Keep) -> Result<(PushCapabilities, Vec<ObjectId>), Fault> {
         let (reply, said) =
-            self.advertisement(Service::ReceivePack, Advertisement::new(false), "ask what can be pushed").await?;
+            self.advertisement(Service::ReceivePack, Advertisement::new(keep), "ask what can be pushed").await?;
         let capabilities = said.push_capabilities().map_err(|fault| unusable(&reply, &fault))?;
         self.check_format(capabilities.format)?;
         if !capabilities.reports {
@@ -122,7 +147,7 @@ impl Endpoint {
                 .hint("nothing is written that cannot be followed up; use a newer git on the server"));
         }
         self.memory.learn(|known| known.push = Some(capabilities));
-        Ok(capabilities)
+        Ok((capabilities, said.tips))
     }
 
     /// The same, from memory where it is there.
@@ -138,26 +163,36 @@ impl Endpoint {
         let unsent =
             |why: &dyn std::fmt::Display| Fault::new(FaultKind::NotSent, format!("could not push the tags: {why}"));
         let mut body = commands::write(push.commands, capabilities).map_err(|fault| unsent(&fault))?;
-        // A push that only deletes must carry no pack, any other must carry one, even if there is nothing in it.
-        if push.commands.iter().any(|command| command.new.is_some()) {
-            let pack = super::pack::of_tags(push.objects, capabilities.format).map_err(|fault| unsent(&fault))?;
-            body.extend_from_slice(&pack);
-        }
         let client = self.client();
         let service = Service::ReceivePack;
         let (request_type, result_type) = (service.type_of("request"), service.type_of("result"));
         let mut report = Report::new(capabilities.side_band);
         let segments = [service.name()];
-        let request = client.post("push the tags", &segments).accept(&result_type).raw(&request_type, body);
+        let request = client.post("push the tags", &segments).accept(&result_type);
+        let request = match &push.pack {
+            // A push that only deletes must carry no pack, any other must carry one, even if there is nothing in it.
+            _ if push.commands.iter().all(|command| command.new.is_none()) => request.raw(&request_type, body),
+            Pack::Tags(tags) => {
+                let pack = pack::of_tags(tags, capabilities.format).map_err(|fault| unsent(&fault))?;
+                body.extend_from_slice(&pack);
+                request.raw(&request_type, body)
+            }
+            Pack::Objects(source, list) => {
+                let parts = pack::in_parts(body.into(), Arc::clone(source), (*list).into(), capabilities.format);
+                request.parts(&request_type, parts)
+            }
+        };
         match request.send_into(&mut report).await {
             Ok(reply) if is(&reply, &result_type) => {
                 let cut = report.incomplete().map(|fault| unusable(&reply, &fault));
-                Ok(Pushed { report, cut })
+                Ok(Pushed::Reported { report: Box::new(report), cut })
             }
+            // One that is too large for a proxy, or for the server. What else is refused, is refused whatever is in it.
+            Ok(reply) if matches!(reply.status(), 400 | 413 | 422) => Ok(Pushed::Declined(refused(&reply))),
             Ok(reply) => Err(refused(&reply)),
             // What had arrived of the report is as true as a whole one.
             Err(fault) if fault.kind == FaultKind::Ambiguous && report.unpacked().is_some() => {
-                Ok(Pushed { report, cut: Some(fault) })
+                Ok(Pushed::Reported { report: Box::new(report), cut: Some(fault) })
             }
             Err(fault) => Err(fault),
         }
@@ -240,7 +275,8 @@ impl Endpoint {
 
     /// Asks what the server speaks. Gives its tags where it lists them at once, which is what v0 and v1 do.
     async fn learn_version(&self) -> Result<Option<(Reply, Said)>, Fault> {
-        let (reply, said) = self.advertisement(Service::UploadPack, Advertisement::new(true), "list the tags").await?;
+        let (reply, said) =
+            self.advertisement(Service::UploadPack, Advertisement::new(Keep::Tags), "list the tags").await?;
         let format = said.format.unwrap_or(Kind::Sha1);
         // An empty repository says nothing about itself in v0.
         if said.is_v2 || said.format.is_some() {

@@ -31,9 +31,10 @@ pub use gix::{ObjectId, hash::Kind as ObjectFormat};
 
 pub use capabilities::PushCapabilities;
 pub use commands::Command;
-pub use endpoint::{Endpoint, Push, Pushed};
+pub use endpoint::{Endpoint, Pack, Push, Pushed};
 pub use fault::WireFault;
-pub use objects::{Objects, TagObjects};
+pub use objects::{Object, Objects, TagObjects};
+pub use pack::pack_in_parts;
 pub use pkt::{Decoder, Packet};
-pub use refs::{Advertisement, LsRefs};
+pub use refs::{Advertisement, Keep, LsRefs};
 pub use report::{Fate, Report};

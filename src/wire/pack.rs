@@ -1,10 +1,20 @@
 //! A pack as a push carries it: whole objects, no deltas.
 
 use std::io::{self, Write};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use flate2::{Compress, Compression, FlushCompress, Status};
+use futures_util::StreamExt as _;
+use futures_util::stream::try_unfold;
 use gix::ObjectId;
 use gix::hash::{Hasher, Kind, hasher};
+
+use super::{Object, Objects};
+use crate::http::Parts;
+
+/// How many bytes of objects are in memory at a time when a pack is made while it is sent.
+const PART: usize = 1024 * 1024;
 
 /// Writes a pack of a number of objects that is known before.
 pub(super) struct PackWriter<W> {
@@ -95,4 +105,44 @@ pub(super) fn of_tags(objects: &[(ObjectId, Vec<u8>)], format: Kind) -> io::Resu
         pack.add(gix::objs::Kind::Tag, content)?;
     }
     pack.finish()
+}
+
+/// A pack of these objects, which are read as it is made.
+pub fn pack_in_parts(source: &Arc<dyn Objects>, list: Vec<Object>, format: Kind) -> Parts {
+    in_parts(Bytes::new(), Arc::clone(source), list.into(), format)
+}
+
+/// A request that begins with `head` and goes on with a pack of these objects, which are read as they are sent.
+pub(super) fn in_parts(head: Bytes, source: Arc<dyn Objects>, list: Arc<[Object]>, format: Kind) -> Parts {
+    /// What is still to be sent.
+    enum Rest {
+        Head,
+        Objects(PackWriter<Vec<u8>>, usize),
+        Nothing,
+    }
+    Arc::new(move || {
+        let (head, source, list) = (head.clone(), Arc::clone(&source), Arc::clone(&list));
+        let part = move |rest| {
+            let (head, source, list) = (head.clone(), Arc::clone(&source), Arc::clone(&list));
+            async move {
+                Ok(match rest {
+                    Rest::Head => {
+                        let count = u32::try_from(list.len()).map_err(io::Error::other)?;
+                        Some((head, Rest::Objects(PackWriter::begin(Vec::new(), count, format)?, 0)))
+                    }
+                    Rest::Objects(pack, sent) if sent == list.len() => Some((pack.finish()?.into(), Rest::Nothing)),
+                    Rest::Objects(mut pack, sent) => {
+                        let contents = source.read_objects(&list[sent..], PART).await.map_err(io::Error::other)?;
+                        for (object, content) in list[sent..].iter().zip(&contents) {
+                            pack.add(object.kind, content)?;
+                        }
+                        let sent = sent + contents.len();
+                        Some((std::mem::take(&mut pack.to).into(), Rest::Objects(pack, sent)))
+                    }
+                    Rest::Nothing => None,
+                })
+            }
+        };
+        try_unfold(Rest::Head, part).boxed()
+    })
 }

@@ -163,10 +163,21 @@ impl Sink for LsRefs {
 pub struct Advertisement {
     decoder: Decoder,
     step: Step,
-    keep_tags: bool,
+    keep: Keep,
     fault: Option<WireFault>,
     /// What it comes to.
     said: Said,
+}
+
+/// What of an advertisement's refs is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keep {
+    /// None of them.
+    Nothing,
+    /// The tags.
+    Tags,
+    /// The objects that any of them holds: what the other side has.
+    Tips,
 }
 
 /// How far an advertisement has come.
@@ -195,12 +206,14 @@ pub(super) struct Said {
     pub(super) format: Option<Kind>,
     /// The capabilities of v0 and v1.
     pub(super) capabilities: Vec<u8>,
+    /// What its refs hold, and what else it says that it has.
+    pub(super) tips: Vec<ObjectId>,
     tags: Option<Tags>,
 }
 
 impl Said {
     fn new() -> Self {
-        Self { is_v2: false, format: None, capabilities: Vec::new(), tags: None }
+        Self { is_v2: false, format: None, capabilities: Vec::new(), tips: Vec::new(), tags: None }
     }
 
     /// The tags of an advertisement of v0 or v1.
@@ -219,14 +232,14 @@ fn unknown_format(name: &[u8]) -> WireFault {
 }
 
 impl Advertisement {
-    /// An advertisement that is about to begin, and whether its tags are wanted.
-    pub fn new(keep_tags: bool) -> Self {
-        Self { decoder: Decoder::new(), step: Step::Begin, keep_tags, fault: None, said: Said::new() }
+    /// An advertisement that is about to begin.
+    pub fn new(keep: Keep) -> Self {
+        Self { decoder: Decoder::new(), step: Step::Begin, keep, fault: None, said: Said::new() }
     }
 
     fn read(&mut self, part: &[u8]) -> Result<(), WireFault> {
-        let Self { decoder, step, keep_tags, said, fault: _ } = self;
-        decoder.feed(part, |packet| advance(step, *keep_tags, said, packet))
+        let Self { decoder, step, keep, said, fault: _ } = self;
+        decoder.feed(part, |packet| advance(step, *keep, said, packet))
     }
 
     /// Everything, if it came to its end.
@@ -241,7 +254,7 @@ impl Advertisement {
     }
 }
 
-fn advance(step: &mut Step, keep_tags: bool, said: &mut Said, packet: Packet<'_>) -> Result<(), WireFault> {
+fn advance(step: &mut Step, keep: Keep, said: &mut Said, packet: Packet<'_>) -> Result<(), WireFault> {
     let line = match (packet, *step) {
         (Packet::Flush, Step::Named) => {
             *step = Step::First;
@@ -281,33 +294,38 @@ fn advance(step: &mut Step, keep_tags: bool, said: &mut Said, packet: Packet<'_>
             *step = Step::Refs;
             // A repository without refs has to say its capabilities somewhere.
             if !first.ends_with(b" capabilities^{}") {
-                advertised(keep_tags, said, first)?;
+                advertised(keep, said, first)?;
             }
         }
-        Step::Refs => advertised(keep_tags, said, line)?,
+        Step::Refs => advertised(keep, said, line)?,
         Step::Named | Step::End => return Err(WireFault::malformed("is no advertisement of a git server")),
     }
     Ok(())
 }
 
-fn advertised(keep_tags: bool, said: &mut Said, line: &[u8]) -> Result<(), WireFault> {
+fn advertised(keep: Keep, said: &mut Said, line: &[u8]) -> Result<(), WireFault> {
     if line.starts_with(b"shallow ") {
         return Ok(());
     }
     let (hex, Some(name)) = word(line) else { return Err(WireFault::malformed("has a line that is no ref")) };
     let format = said.format.unwrap_or(Kind::Sha1);
     let id = id(hex, format)?;
-    // `NAME^{}` says what the tag before it peels to.
-    if !keep_tags || name.ends_with(b"^{}") {
-        Ok(())
-    } else {
-        said.tags.get_or_insert_with(|| Tags::new(format)).add(id, name, None)
+    match keep {
+        // `NAME^{}` says what the tag before it peels to.
+        Keep::Tags if !name.ends_with(b"^{}") => {
+            return said.tags.get_or_insert_with(|| Tags::new(format)).add(id, name, None);
+        }
+        // Also those called `.have`, which are in the repositories that this one borrows from (2026-11-21,
+        // <https://git-scm.com/docs/gitprotocol-pack#_reference_discovery_2>).
+        Keep::Tips => said.tips.push(id),
+        Keep::Tags | Keep::Nothing => {}
     }
+    Ok(())
 }
 
 impl Sink for Advertisement {
     fn begin(&mut self) {
-        *self = Self::new(self.keep_tags);
+        *self = Self::new(self.keep);
     }
 
     fn take(&mut self, part: &[u8]) -> bool {

@@ -36,7 +36,7 @@ fn refs(bytes: &[u8], piece: usize) -> Result<RemoteSnapshot, WireFault> {
 }
 
 fn advertised(bytes: &[u8], piece: usize) -> Result<super::refs::Said, WireFault> {
-    let mut advertisement = Advertisement::new(true);
+    let mut advertisement = Advertisement::new(super::Keep::Tags);
     give(&mut advertisement, bytes, piece);
     advertisement.finish()
 }

@@ -24,6 +24,7 @@ pub mod program;
 pub mod registry;
 pub mod registry_subject;
 pub mod repository;
+pub mod repository_subject;
 pub mod server;
 pub mod service;
 pub mod vercel;

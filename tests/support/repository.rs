@@ -105,6 +105,33 @@ impl SampleRepository {
         commit
     }
 
+    /// Adds commits to `main` that hold all that trees can hold, with a merge, and a file that goes and comes back. Gives the
+    /// last one's id.
+    pub fn history(&self) -> String {
+        let blob = |text: &str| self.git_with_input(&["hash-object", "-w", "--stdin"], text.as_bytes());
+        let tree = |entries: &[String]| self.git_with_input(&["mktree", "--missing"], entries.join("\n").as_bytes());
+        let (file, other, link) = (blob("one\n"), blob(&"many lines\n".repeat(5000)), blob("file"));
+        let nowhere = self.git(&["rev-parse", "refs/heads/main"]);
+        let inner = tree(&[format!("100755 blob {file}\tprogram"), format!("100644 blob {other}\tlarge")]);
+        let full = tree(&[
+            format!("100644 blob {file}\tfile"),
+            format!("120000 blob {link}\tlink"),
+            format!("040000 tree {inner}\tfolder"),
+            format!("160000 commit {nowhere}\tsubmodule"),
+        ]);
+        let less = tree(&[format!("040000 tree {inner}\tfolder")]);
+        let commit = |tree: &str, parents: &[&str]| {
+            let parents = parents.iter().flat_map(|parent| ["-p", parent]);
+            self.git(&["commit-tree", tree, "-m", "history"].into_iter().chain(parents).collect::<Vec<_>>())
+        };
+        let first = commit(&full, &[&nowhere]);
+        let second = commit(&less, &[&first]);
+        let branch = commit(&inner, &[&nowhere]);
+        let merge = commit(&full, &[&second, &branch]);
+        self.git(&["update-ref", "refs/heads/main", &merge]);
+        merge
+    }
+
     /// Creates or moves a lightweight tag.
     pub fn tag(&self, name: impl AsRef<OsStr>, object: &str) {
         self.git(&[OsStr::new("update-ref"), &full_name(name.as_ref()), OsStr::new(object)]);

@@ -363,6 +363,8 @@ pub struct Seen {
     pub target: String,
     /// Whether it carried a credential.
     pub authorized: bool,
+    /// How many bytes its body had.
+    pub length: usize,
     /// The answer's status; `None` while there is none, and for ever when the connection was broken instead.
     pub status: Option<u16>,
 }
@@ -654,6 +656,7 @@ impl<'a> Flight<'a> {
             method: request.method.clone(),
             target: request.target.clone(),
             authorized: request.is_authorized(),
+            length: request.body.len(),
             status: None,
         };
         shared.note(|record| {

@@ -87,6 +87,9 @@ struct Written {
     /// With `transport = "git"`: whether every tag raises the events of the host (webhooks, pipelines), which takes a push for every three of them.
     #[schemars(with = "Option<Events>", extend("default" = "quiet"))]
     events: Option<Spanned<Events>>,
+    /// With `transport = "git"`: whether the history that a tag leads to is pushed with it, where the remote lacks it. Otherwise such a tag waits.
+    #[schemars(with = "Option<bool>", extend("default" = false))]
+    objects: Option<Spanned<bool>>,
 }
 
 /// A number, also as text, because `{repository}` may stand in it.
@@ -230,7 +233,7 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
             proof.filter(|_| problems.len() == before)
         }
     };
-    let Written { transport, git_url, username, events, .. } = written;
+    let Written { transport, git_url, username, events, objects, .. } = written;
     let git_at = transport.as_ref().filter(|transport| transport.get_ref() == GIT).map(Spanned::span);
     if let (Some(at), Some(Proof::Token(_) | Proof::Signature { .. })) = (git_at, &proof) {
         let message = "git takes a password, and this remote has none";
@@ -243,8 +246,13 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
         Some(Proof::Token(_) | Proof::Signature { .. }) | None => "nobody".to_owned(),
     };
     let hint = "the address that `git clone` takes over https, as the repository's page shows it";
-    let git =
-        WrittenTransport { transport, git_url, username, events }.read(span, Err(hint), Ok(user), allow_http, problems);
+    let git = WrittenTransport { transport, git_url, username, events, objects }.read(
+        span,
+        Err(hint),
+        Ok(user),
+        allow_http,
+        problems,
+    );
     let (url, repository_id, proof, git) = (url?, id?, proof?, git?);
     Some(Arc::new(Keys { url, repository_id, proof, git }))
 }
@@ -433,7 +441,7 @@ impl RemoteKeys for Keys {
         let api = CodeArts::new(client, transport, &self.url, self.repository_id, *compare_annotations);
         let (Some(git), Proof::Iam(iam)) = (&self.git, &self.proof) else { return Ok(Arc::new(api)) };
         let login = Authorization::basic(&git.username, &secret(&iam.password).await?)?;
-        let remote = SmartHttp::connect(&connection, &git.url, Some(login), git.events).await?;
+        let remote = SmartHttp::connect(&connection, &git.url, Some(login), git.pushes).await?;
         Ok(Arc::new(Hosted::new(api, remote, git.place_elsewhere())))
     }
 }

@@ -12,7 +12,7 @@ use super::host::Git;
 use crate::config::{Problems, SecretSource, Table};
 use crate::http::Authorization;
 use crate::provider::smart_http::keys::refuses_user;
-use crate::provider::smart_http::{Events, Hosted, SmartHttp};
+use crate::provider::smart_http::{Events, Hosted, Pushes, SmartHttp};
 use crate::provider::{Connection, Fault, FaultKind, Provider, RemoteKeys};
 use crate::tag::TagName;
 
@@ -32,6 +32,9 @@ struct Written {
     /// Whether every tag raises the events of the host (webhooks, pipelines), which takes a push for every three of them.
     #[schemars(with = "Option<Events>", extend("default" = "quiet"))]
     events: Option<Events>,
+    /// Whether the history that a tag leads to is pushed with it, where the remote lacks it. Otherwise such a tag waits.
+    #[serde(default)]
+    objects: bool,
 }
 
 /// A repository's keys, checked.
@@ -39,7 +42,7 @@ struct Written {
 pub struct Keys {
     url: Url,
     login: Option<(String, SecretSource)>,
-    events: Events,
+    pushes: Pushes,
 }
 
 pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn RemoteKeys>> {
@@ -76,9 +79,10 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
             None
         }
     };
+    let pushes = Pushes { events: written.events.unwrap_or_default(), objects: written.objects };
     let url = url?;
     (problems.len() == before).then(|| {
-        let keys: Arc<dyn RemoteKeys> = Arc::new(Keys { url, login, events: written.events.unwrap_or_default() });
+        let keys: Arc<dyn RemoteKeys> = Arc::new(Keys { url, login, pushes });
         keys
     })
 }
@@ -90,7 +94,7 @@ pub(super) fn schema(generator: &mut SchemaGenerator) -> Schema {
 impl Keys {
     /// A repository that anybody may read.
     pub fn new(url: Url) -> Self {
-        Self { url, login: None, events: Events::default() }
+        Self { url, login: None, pushes: Pushes::default() }
     }
 
     /// The same, with a login.
@@ -122,7 +126,7 @@ impl RemoteKeys for Keys {
                 Some(Authorization::basic(username, &password)?)
             }
         };
-        let remote = SmartHttp::connect(&connection, &self.url, authorization, self.events).await?;
+        let remote = SmartHttp::connect(&connection, &self.url, authorization, self.pushes).await?;
         Ok(Arc::new(Hosted::new(Git::new(&self.url), remote, None)))
     }
 }

@@ -45,6 +45,9 @@ struct Written {
     /// With `transport = "git"`: whether every tag raises the events of the host (webhooks, actions), which takes a push for every three of them.
     #[schemars(with = "Option<Events>", extend("default" = "quiet"))]
     events: Option<Spanned<Events>>,
+    /// With `transport = "git"`: whether the history that a tag leads to is pushed with it, where the remote lacks it. Otherwise such a tag waits.
+    #[schemars(with = "Option<bool>", extend("default" = false))]
+    objects: Option<Spanned<bool>>,
 }
 
 /// Where a token is the password, the name is not looked at (2026-11-21, `services/auth/basic.go`).
@@ -79,8 +82,8 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
         (None, _) | (_, None) => Err(owned::HINT),
     };
     let is_known = derived.is_ok();
-    let Written { transport, git_url, username, events, .. } = written;
-    let git = WrittenTransport { transport, git_url, username, events };
+    let Written { transport, git_url, username, events, objects, .. } = written;
+    let git = WrittenTransport { transport, git_url, username, events, objects };
     // Without them there is a problem already, and nothing to derive an address from.
     let git = if is_known { git.read(span, derived, Ok(USERNAME.to_owned()), allow_http, problems) } else { None };
     let (url, repository, release_loss, git) = (url?, repository?, release_loss?, git?);
@@ -132,7 +135,7 @@ impl RemoteKeys for Keys {
         let api = Gitea::new(client, &self.url, self.repository.clone(), anonymous, compares);
         let Some(git) = &self.git else { return Ok(Arc::new(api)) };
         let login = token.as_ref().map(|token| Authorization::basic(&git.username, token)).transpose()?;
-        let remote = SmartHttp::connect(&connection, &git.url, login, git.events).await?;
+        let remote = SmartHttp::connect(&connection, &git.url, login, git.pushes).await?;
         Ok(Arc::new(Hosted::new(api, remote, git.place_elsewhere())))
     }
 }

@@ -48,6 +48,9 @@ struct Written {
     /// With `transport = "git"`: whether every tag raises the events of the host (webhooks, workflows), which takes a push for every three of them.
     #[schemars(with = "Option<Events>", extend("default" = "quiet"))]
     events: Option<Spanned<Events>>,
+    /// With `transport = "git"`: whether the history that a tag leads to is pushed with it, where the remote lacks it. Otherwise such a tag waits.
+    #[schemars(with = "Option<bool>", extend("default" = false))]
+    objects: Option<Spanned<bool>>,
 }
 
 const DEFAULT_URL: &str = "https://api.github.com";
@@ -80,8 +83,8 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
     }
     let repository = OwnedRepository::read(span.clone(), written.repository, problems);
     let release_loss = ReleaseLoss::read(written.allow_release_loss, problems);
-    let Written { transport, git_url, username, events, write_limits, .. } = written;
-    let git = WrittenTransport { transport, git_url, username, events };
+    let Written { transport, git_url, username, events, objects, write_limits, .. } = written;
+    let git = WrittenTransport { transport, git_url, username, events, objects };
     // Without them there is a problem already, and nothing to derive an address from.
     let git = match (&url, &repository) {
         (Some(url), Some(repository)) => {
@@ -159,7 +162,7 @@ impl RemoteKeys for Keys {
         let api = GitHub::new(client, &connection, &self.url, self.repository.clone(), anonymous, self.write_limits);
         let Some(git) = &self.git else { return Ok(Arc::new(api)) };
         let login = token.as_ref().map(|token| Authorization::basic(&git.username, token)).transpose()?;
-        let remote = SmartHttp::connect(&connection, &git.url, login, git.events).await?;
+        let remote = SmartHttp::connect(&connection, &git.url, login, git.pushes).await?;
         Ok(Arc::new(Hosted::new(api, remote, git.place_elsewhere())))
     }
 }

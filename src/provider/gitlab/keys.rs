@@ -44,6 +44,9 @@ struct Written {
     /// With `transport = "git"`: whether every tag raises the events of the host (webhooks, pipelines), which takes a push for every three of them.
     #[schemars(with = "Option<Events>", extend("default" = "quiet"))]
     events: Option<Spanned<Events>>,
+    /// With `transport = "git"`: whether the history that a tag leads to is pushed with it, where the remote lacks it. Otherwise such a tag waits.
+    #[schemars(with = "Option<bool>", extend("default" = false))]
+    objects: Option<Spanned<bool>>,
 }
 
 const DEFAULT_URL: &str = "https://gitlab.com";
@@ -85,8 +88,8 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
             Err("with a number as `project` the repository's address is not known: the one that `git clone` takes")
         }
     };
-    let Written { transport, git_url, username, events, .. } = written;
-    let git = WrittenTransport { transport, git_url, username, events }.read(
+    let Written { transport, git_url, username, events, objects, .. } = written;
+    let git = WrittenTransport { transport, git_url, username, events, objects }.read(
         span,
         derived,
         Ok(USERNAME.to_owned()),
@@ -170,7 +173,7 @@ impl RemoteKeys for Keys {
         let api = GitLab::new(client, &self.url, self.project.clone(), anonymous, compares);
         let Some(git) = &self.git else { return Ok(Arc::new(api)) };
         let login = token.as_ref().map(|token| Authorization::basic(&git.username, token)).transpose()?;
-        let remote = SmartHttp::connect(&connection, &git.url, login, git.events).await?;
+        let remote = SmartHttp::connect(&connection, &git.url, login, git.pushes).await?;
         Ok(Arc::new(Hosted::new(api, remote, git.place_elsewhere())))
     }
 }

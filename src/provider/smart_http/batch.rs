@@ -1,14 +1,15 @@
 //! A push of many tags: carried out in as few requests as the server lets it be, with an answer for each tag.
 //!
-//! A server may refuse a push as a whole, because of one tag in it: a pre-receive hook does, and so does one that cannot
-//! unpack. Nothing of it was done then, so the two halves are pushed on their own, and so on until the tag is found. That
+//! A server may refuse a push as a whole, because of one tag in it: a pre-receive hook does, the rules of a host do, and so
+//! does one that cannot unpack. Nothing of it was done then, so the two halves are pushed on their own, and so on until the tag is found. That
 //! costs requests, so there is a limit to it; what is not found out within it is left for the next pass.
 
 use std::ops::Range;
+use std::time::{Duration, Instant};
 
 use crate::provider::{Fault, FaultKind};
 use crate::text::excerpt;
-use crate::wire::{Command, Fate, ObjectId, Push, PushCapabilities, Pushed, TagObjects};
+use crate::wire::{Command, Fate, Object, ObjectId, Pack, Push, PushCapabilities, Pushed, Report, TagObjects};
 
 use super::SmartHttp;
 
@@ -17,6 +18,9 @@ const PACK_LIMIT: usize = 8 * 1024 * 1024;
 
 /// How many pushes may be refused as a whole before the search for the reason ends.
 const REFUSALS: usize = 64;
+
+/// For how long it is searched for: a pass that is told to stop waits for it.
+const SEARCH: Duration = Duration::from_secs(10);
 
 /// How much of a server's text an error shows.
 const EXCERPT: usize = 300;
@@ -33,27 +37,38 @@ enum End {
     Failed(Fault),
 }
 
+/// What goes along with the tags of a push.
+enum Freight {
+    /// Their tag objects, for so many of the tags, from the first on.
+    Tags(TagObjects),
+    /// All that the server lacks.
+    Objects(Vec<Object>),
+}
+
 impl SmartHttp {
     /// Pushes; the answers come in the order of the commands.
     pub(super) async fn push(&self, commands: &[Command]) -> Vec<Outcome> {
         if commands.is_empty() {
             return Vec::new();
         }
-        let capabilities = match self.endpoint.known_push_capabilities().await {
-            Ok(capabilities) => capabilities,
+        let asked = if self.pushes.objects {
+            self.endpoint.push_capabilities_and_tips().await
+        } else {
+            self.endpoint.known_push_capabilities().await.map(|capabilities| (capabilities, Vec::new()))
+        };
+        let (capabilities, mut tips) = match asked {
+            Ok(asked) => asked,
             Err(fault) => return vec![Err(nothing_sent(fault)); commands.len()],
         };
         let mut outcomes: Vec<Option<Outcome>> = vec![None; commands.len()];
-        let halves = |part: Range<usize>| {
-            let middle = part.start + part.len() / 2;
-            // The first part is on top.
-            [middle..part.end, part.start..middle]
-        };
-        let mut parts: Vec<Range<usize>> = std::iter::once(0..commands.len()).collect();
+        // The first part is on top.
+        let mut parts = sendable(commands, &capabilities);
+        parts.reverse();
+        let began = Instant::now();
         let mut refusals = 0;
         while let Some(part) = parts.pop() {
-            let objects = match self.tag_objects(&commands[part.clone()]).await {
-                Ok(objects) => objects,
+            let freight = match self.freight(&commands[part.clone()], &tips).await {
+                Ok(freight) => freight,
                 // One that cannot be read does not keep the others here.
                 Err(_) if part.len() > 1 => {
                     parts.extend(halves(part));
@@ -64,21 +79,26 @@ impl SmartHttp {
                     continue;
                 }
             };
-            let fits = part.start + fitting(&commands[part.clone()], objects.covered);
+            let fits = match &freight {
+                Freight::Tags(tags) => part.start + fitting(&commands[part.clone()], tags.covered),
+                Freight::Objects(_) => part.end,
+            };
             if fits < part.end {
                 parts.push(fits..part.end);
             }
             let part = part.start..fits;
-            match self.push_part(&commands[part.clone()], &objects, &capabilities).await {
+            match self.push_part(&commands[part.clone()], freight, &capabilities).await {
                 End::Answered(answers) => {
+                    let done = commands[part.clone()].iter().zip(&answers).filter(|(_, answer)| answer.is_ok());
+                    tips.extend(done.filter_map(|(command, _)| command.new));
                     outcomes[part].iter_mut().zip(answers).for_each(|(outcome, answer)| *outcome = Some(answer));
                 }
                 End::Refused(fault) if part.len() == 1 => fill(&mut outcomes, part, &fault),
                 End::Refused(fault) => {
                     refusals += 1;
-                    if refusals > REFUSALS {
+                    if refusals > REFUSALS || began.elapsed() > SEARCH {
                         let left = std::iter::once(part).chain(parts.drain(..));
-                        left.for_each(|part| fill(&mut outcomes, part, &not_found_out(&fault)));
+                        left.for_each(|part| fill(&mut outcomes, part, &not_found_out(&fault, refusals)));
                         break;
                     }
                     parts.extend(halves(part));
@@ -91,43 +111,44 @@ impl SmartHttp {
                 }
             }
         }
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(|| Err(unreported()))).collect()
+        let unsendable = || {
+            Err(Fault::new(FaultKind::Rejected, "the server lets no tag be deleted by a push")
+                .hint("delete it on the remote by hand, or exclude the name by `tags`"))
+        };
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(unsendable)).collect()
     }
 
-    async fn tag_objects(&self, commands: &[Command]) -> Result<TagObjects, Fault> {
+    /// What the server needs for these tags. `tips` is what it has.
+    async fn freight(&self, commands: &[Command], tips: &[ObjectId]) -> Result<Freight, Fault> {
         let ids: Vec<_> = commands.iter().filter_map(|command| command.new).collect();
+        let unread = |reason| Fault::new(FaultKind::Rejected, format!("could not push the tag: {reason}"));
         match &self.objects {
-            _ if ids.is_empty() => Ok(TagObjects::default()),
-            None => Ok(TagObjects { objects: Vec::new(), covered: ids.len() }),
-            Some(objects) => {
-                let read = objects.read_tag_objects(ids, PACK_LIMIT).await;
-                read.map_err(|reason| Fault::new(FaultKind::Rejected, format!("could not push the tag: {reason}")))
+            _ if ids.is_empty() => Ok(Freight::Tags(TagObjects::default())),
+            None => Ok(Freight::Tags(TagObjects { objects: Vec::new(), covered: ids.len() })),
+            Some(objects) if self.pushes.objects => {
+                objects.list_lacking(ids, tips.to_vec()).await.map(Freight::Objects).map_err(unread)
             }
+            Some(objects) => objects.read_tag_objects(ids, PACK_LIMIT).await.map(Freight::Tags).map_err(unread),
         }
     }
 
-    async fn push_part(&self, commands: &[Command], objects: &TagObjects, capabilities: &PushCapabilities) -> End {
-        if !capabilities.deletes && commands.iter().any(|command| command.new.is_none()) {
-            // Such a push would be refused as a whole; the others need not suffer.
-            return End::Refused(
-                Fault::new(FaultKind::Rejected, "the server lets no tag be deleted by a push")
-                    .hint("delete it on the remote by hand, or exclude the name by `tags`"),
-            );
-        }
-        let push = Push { commands, objects: &objects.objects };
-        match self.endpoint.push(&push, capabilities).await {
-            Ok(pushed) => self.judge(commands, &pushed).await,
-            // One that is too large for a proxy, or for the server.
-            Err(fault) if fault.kind == FaultKind::Rejected => End::Refused(fault),
+    async fn push_part(&self, commands: &[Command], freight: Freight, capabilities: &PushCapabilities) -> End {
+        let pack = match (&freight, &self.objects) {
+            (Freight::Tags(tags), _) => Pack::Tags(&tags.objects),
+            (Freight::Objects(list), Some(source)) => Pack::Objects(source, list),
+            // Without a source nothing was listed.
+            (Freight::Objects(_), None) => Pack::Tags(&[]),
+        };
+        match self.endpoint.push(&Push { commands, pack }, capabilities).await {
+            Ok(Pushed::Reported { report, cut }) => self.judge(commands, &report, cut).await,
+            Ok(Pushed::Declined(fault)) => End::Refused(fault),
             Err(fault) => End::Failed(fault),
         }
     }
 
-    async fn judge(&self, commands: &[Command], pushed: &Pushed) -> End {
-        let Pushed { report, cut } = pushed;
-        let declined = |command: &Command| matches!(report.fate(&command.name), Some(Fate::Refused(words)) if words == PRE_RECEIVE);
+    async fn judge(&self, commands: &[Command], report: &Report, cut: Option<Fault>) -> End {
         let Some(unpacked) = report.unpacked() else {
-            return End::Failed(cut.clone().unwrap_or_else(unreported));
+            return End::Failed(cut.unwrap_or_else(unreported));
         };
         let remarks = report.remarks();
         if let Err(words) = unpacked {
@@ -137,10 +158,10 @@ impl SmartHttp {
                 _ => End::Refused(fault),
             };
         }
-        // The hook before all refs declines every one that is left by then, and nothing is done.
-        let done = |command: &Command| matches!(report.fate(&command.name), Some(Fate::Done | Fate::Rewritten));
-        if cut.is_none() && commands.iter().any(declined) && !commands.iter().any(done) {
-            return End::Refused(refused(PRE_RECEIVE, remarks, false));
+        if cut.is_none()
+            && let Some(words) = refused_as_one(commands, report)
+        {
+            return End::Refused(refused(words, remarks, false));
         }
         // What hooks print is not said to be about this tag or that; alone, it must be.
         let refusals = commands.iter().filter(|command| matches!(report.fate(&command.name), Some(Fate::Refused(_))));
@@ -180,8 +201,55 @@ fn fitting(commands: &[Command], covered: usize) -> usize {
     fits.count()
 }
 
-/// What `receive-pack` says of every ref when the hook before all of them refuses (2026-11-21, `builtin/receive-pack.c`).
-const PRE_RECEIVE: &[u8] = b"pre-receive hook declined";
+/// What a server says of a single ref, so that the same words for all of them are no refusal of the push as a whole
+/// (2026-11-21, `builtin/receive-pack.c`; JGit's `BaseReceivePack` has the same for what it shares with it).
+const OF_ONE_REF: [&str; 9] = [
+    "hook declined",
+    "missing necessary objects",
+    "missing object(s)",
+    "failed to update ref",
+    "failed to delete",
+    "reference already exists",
+    "incorrect old value provided",
+    "deletion prohibited",
+    "deny updating a hidden ref",
+];
+
+/// The words with which a push was refused as a whole: the same for every tag that was not refused for a reason of its own. A
+/// pre-receive hook declines all that are left by then, and so do the rules of hosts (GitHub: "push declined due to repository
+/// rule violations").
+fn refused_as_one<'a>(commands: &[Command], report: &'a Report) -> Option<&'a [u8]> {
+    let mut shared: Option<&[u8]> = None;
+    for command in commands {
+        let Some(Fate::Refused(words)) = report.fate(&command.name) else { return None };
+        if OF_ONE_REF.iter().any(|known| words == known.as_bytes()) {
+            continue;
+        }
+        if shared.is_some_and(|before| before != words.as_slice()) {
+            return None;
+        }
+        shared = Some(words);
+    }
+    shared
+}
+
+/// What can be pushed at all, in parts: a server that takes no deletions would refuse what goes with them, too.
+fn sendable(commands: &[Command], capabilities: &PushCapabilities) -> Vec<Range<usize>> {
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    for (at, _) in commands.iter().enumerate().filter(|(_, command)| capabilities.deletes || brings(command)) {
+        match parts.last_mut() {
+            Some(part) if part.end == at => part.end = at + 1,
+            Some(_) | None => parts.push(at..at + 1),
+        }
+    }
+    parts
+}
+
+/// The second half, and the first on top of it.
+fn halves(part: Range<usize>) -> [Range<usize>; 2] {
+    let middle = part.start + part.len() / 2;
+    [middle..part.end, part.start..middle]
+}
 
 /// Whether it brings something that may lack its end; a deletion does not.
 fn brings(command: &Command) -> bool {
@@ -217,9 +285,9 @@ fn nothing_sent(fault: Fault) -> Fault {
     Fault { kind, ..fault }
 }
 
-fn not_found_out(fault: &Fault) -> Fault {
+fn not_found_out(fault: &Fault, refusals: usize) -> Fault {
     let message = format!(
-        "pushed together with others and refused as a whole, and after {REFUSALS} such refusals not pushed alone any more: {fault}"
+        "pushed together with others and refused as a whole, and after {refusals} such refusals not pushed alone any more: {fault}"
     );
     Fault { kind: FaultKind::NotSent, message, ..fault.clone() }
 }

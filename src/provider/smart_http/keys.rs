@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 use url::Url;
 
-use super::Events;
+use super::{Events, Pushes};
 use crate::config::Problems;
 use crate::http::server_of;
 use crate::text::Printable;
@@ -22,6 +22,7 @@ pub(in crate::provider) struct WrittenTransport {
     pub(in crate::provider) git_url: Option<Spanned<String>>,
     pub(in crate::provider) username: Option<Spanned<String>>,
     pub(in crate::provider) events: Option<Spanned<Events>>,
+    pub(in crate::provider) objects: Option<Spanned<bool>>,
 }
 
 /// Where a repository is over the git protocol, and who logs in there.
@@ -31,7 +32,7 @@ pub(in crate::provider) struct OverGit {
     /// Whether `git_url` names another address than the provider's other keys come to.
     elsewhere: bool,
     pub(in crate::provider) username: String,
-    pub(in crate::provider) events: Events,
+    pub(in crate::provider) pushes: Pushes,
 }
 
 impl WrittenTransport {
@@ -45,7 +46,7 @@ impl WrittenTransport {
         allow_http: bool,
         problems: &mut Problems,
     ) -> Option<Option<OverGit>> {
-        let Self { transport, git_url, username: written_name, events } = self;
+        let Self { transport, git_url, username: written_name, events, objects } = self;
         match &transport {
             Some(transport) if transport.get_ref() == GIT => {}
             Some(transport) if transport.get_ref() != API => {
@@ -59,6 +60,7 @@ impl WrittenTransport {
                     ("git_url", git_url.map(|key| key.span())),
                     ("username", written_name.map(|key| key.span())),
                     ("events", events.map(|key| key.span())),
+                    ("objects", objects.map(|key| key.span())),
                 ];
                 for (key, span) in others {
                     let Some(span) = span else { continue };
@@ -88,10 +90,13 @@ impl WrittenTransport {
             (None, Ok(name)) => Some(name),
             (None, Err(hint)) => problems.required(span, "username", None, Some(hint)),
         };
-        let events = events.map(Spanned::into_inner).unwrap_or_default();
+        let pushes = Pushes {
+            events: events.map(Spanned::into_inner).unwrap_or_default(),
+            objects: objects.is_some_and(Spanned::into_inner),
+        };
         let url = url?;
         let elsewhere = own_place != Some(place_of(&url));
-        Some(Some(OverGit { url, elsewhere, username: username?, events }))
+        Some(Some(OverGit { url, elsewhere, username: username?, pushes }))
     }
 }
 
