@@ -23,7 +23,7 @@ fn name(name: &str) -> TagName {
 }
 
 fn new_tag(tag: &str, n: usize) -> NewTag {
-    NewTag { name: name(tag), value: Value::of(target(n)), message: None }
+    NewTag { name: name(tag), value: Value::of(target(n)), message: None, tag_id: None }
 }
 
 fn connection() -> Connection {
@@ -178,7 +178,7 @@ async fn a_manifest_that_the_registry_calls_otherwise_is_not_tagged() {
         world.manifests.insert(long.clone(), manifest(0));
     });
     let value = Value::of(TargetKind::Digest.parse(&long).unwrap());
-    let new = NewTag { name: name("v1"), value, message: None };
+    let new = NewTag { name: name("v1"), value, message: None, tag_id: None };
     let fault = connect(keys(&fake)).await.create_tag(&new).await.unwrap_err();
     assert_eq!(fault.kind, FaultKind::Rejected, "{fault}");
     assert!(fault.message.contains(&digest(&manifest(0).bytes)), "{fault}");

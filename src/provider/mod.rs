@@ -7,9 +7,13 @@ mod capability;
 pub mod codearts;
 mod distribution;
 pub mod git;
+pub mod gitea;
+pub mod github;
 pub mod gitlab;
 pub mod oci;
+mod owned;
 mod refs;
+mod release_loss;
 pub mod repository;
 mod smart_http;
 pub mod vercel;
@@ -26,12 +30,14 @@ pub use capability::{Annotations, Capabilities, Deletes, Lease, Moves, NameRules
 use crate::config::{Problems, Table};
 use crate::http::Transport;
 pub use crate::http::{Fault, FaultKind};
-use crate::tag::{Known, Listed, RemoteSnapshot, RemoteTag, TagName, Target, Value};
+use crate::tag::{Known, Listed, RemoteSnapshot, RemoteTag, TagId, TagName, Target, Value};
 pub use crate::wire::Objects;
 
 /// Every provider, in the order in which `tagsyncd providers` shows them.
 pub const PROVIDERS: &[&Descriptor] = &[
     &gitlab::DESCRIPTOR,
+    &github::DESCRIPTOR,
+    &gitea::DESCRIPTOR,
     &codearts::DESCRIPTOR,
     &git::DESCRIPTOR,
     &repository::DESCRIPTOR,
@@ -132,6 +138,8 @@ pub struct NewTag {
     pub value: Value,
     /// The annotated tag's message; `None` creates a lightweight tag.
     pub message: Option<String>,
+    /// The source's own tag object, where there is one: for a remote that may come to make the same.
+    pub tag_id: Option<TagId>,
 }
 
 impl NewTag {
@@ -214,6 +222,11 @@ pub trait Provider: Send + Sync {
 
     /// Moves a tag in place. Providers that can only delete and create answer [`FaultKind::Unsupported`].
     async fn move_tag(&self, name: &TagName, lease: &Value, to: &NewTag) -> Result<RemoteTag, Fault>;
+
+    /// How many writes may be under way at once, where the API wants fewer than there may be requests.
+    fn writes_at_once(&self) -> usize {
+        usize::MAX
+    }
 
     /// How many changes may go into one [`apply_batch`](Self::apply_batch); 1 where the protocol has no batch, and then each
     /// is applied by its own method. More than that only where the server compares leases, because nobody looks before.

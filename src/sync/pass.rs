@@ -14,19 +14,22 @@ use crate::config::{ConfigFault, JobSettings, RemoteSettings};
 use crate::http::Transport;
 use crate::ledger::{HistoryQuery, Ledger, LedgerFault, Outcome, Pair, PairState, Parked, ParkedSet, Pin, REPLICA_LAG};
 use crate::plan::{
-    ApprovedPlan, Basis, Delay, Effect, Facts, Guarded, Plan, PlannedChange, Policy, Resolved, Rules, Sides, Timing,
-    draw, effects, guard, leaves_foreign, missing_targets, questioned, resolve, reverse, scope, standing,
+    ApprovedPlan, Basis, Delay, Effect, Facts, Guarded, HoldKind, Plan, PlannedChange, Policy, Resolved, Rules, Sides,
+    Timing, draw, effects, guard, leaves_foreign, missing_targets, questioned, resolve, reverse, scope, standing,
 };
 use crate::provider::{Access, Connection, Fault, FaultKind, Identity, Provider};
 use crate::report::RemoteReport;
 use crate::tag::{
-    self, End, Listed, Looks, NamePatterns, ProvenNames, RemoteSnapshot, RemoteTag, Sighting, TagName, Target, Value,
+    self, Attachment, End, Listed, Looks, NamePatterns, ProvenNames, RemoteSnapshot, RemoteTag, Sighting, TagName,
+    Target, Value,
 };
 
 /// An identity is believed for this long, so that an unchanged pass is the listing alone.
 const IDENTITY_AGE: SignedDuration = SignedDuration::from_hours(1);
 /// Missing targets that are looked for in one pass; with more, each pass looks for another part.
 const TARGETS_AT_ONCE: usize = 64;
+/// Tags of which it is asked in one pass what is attached to them. More are to be deleted at once by mistake only, and are held.
+const ATTACHMENTS_AT_ONCE: usize = 64;
 
 /// Why a pair could not be judged.
 pub(super) struct PairFault {
@@ -115,6 +118,7 @@ impl Pass<'_> {
         let mut listed = self.list(&state, self.believed_names(&state)).await?;
         let arrived = self.arrived(&state, &listed.snapshot).await?;
         let mut plan = self.plan(&state, &listed.snapshot, &arrived).await?;
+        let mut attachments = BTreeSet::new();
         loop {
             // Only full agreement may rest on who answered an hour ago.
             if !plan.is_quiet() && !known.asked_now {
@@ -127,11 +131,15 @@ impl Pass<'_> {
             // Nor may anything but agreement, which rests on names that are there, rest on an end that was proven before.
             if listed.snapshot.end() == End::AsProven && !agrees(&plan) {
                 listed = self.list(&state, None).await?;
+                attachments.clear();
                 plan = self.plan(&state, &listed.snapshot, &arrived).await?;
                 continue;
             }
-            // Nor may anything but agreement rest on what a tag pointed at before.
-            let doubtful = listed.doubtful(self.questioned(&plan, &state, &listed.snapshot));
+            // Nor may anything but agreement rest on what a tag pointed at before, nor a deletion on what a listing left out.
+            let mut doubtful = listed.doubtful(self.questioned(&plan, &state, &listed.snapshot));
+            let unseen = unseen_attachments(&plan, &listed.snapshot, &attachments);
+            attachments.extend(unseen.iter().cloned());
+            doubtful.extend(unseen);
             if doubtful.is_empty() {
                 break;
             }
@@ -606,11 +614,20 @@ impl Pass<'_> {
             pair: self.pair.clone(),
             run: self.run.id,
             stop: self.run.stop.clone(),
-            width: self.settings.http.concurrency,
+            width: self.settings.http.concurrency.min(self.provider.writes_at_once()),
             halt: OnceLock::new(),
             ended: self.begun.applied(),
         })
     }
+}
+
+/// Tags that are to be deleted, as soon as it is known what is attached to them, and that were not looked at for it yet.
+fn unseen_attachments(plan: &Plan, remote: &RemoteSnapshot, seen: &BTreeSet<TagName>) -> Vec<TagName> {
+    let held = plan.held.iter().filter(|held| held.kind == HoldKind::SideEffect).map(|held| &held.remote_name);
+    let unlisted = held.filter(|name| {
+        remote.get(name).is_some_and(|tag| tag.attachment == Some(Attachment::Unlisted)) && !seen.contains(*name)
+    });
+    unlisted.take(ATTACHMENTS_AT_ONCE.saturating_sub(seen.len())).cloned().collect()
 }
 
 /// What a person said about sets that were parked.

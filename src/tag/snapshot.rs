@@ -101,6 +101,8 @@ pub enum Attachment {
     Release,
     /// The remote does not tell this credential whether there is a Release.
     Hidden,
+    /// The listing does not tell; a look at the tag alone does.
+    Unlisted,
 }
 
 /// One tag on a remote.
