@@ -11,6 +11,8 @@ mod support;
 use std::io::{Read as _, Write as _};
 
 use support::codearts::{CodeArtsWorld, FakeCodeArts};
+use support::gitea::{FakeGitea, GiteaWorld};
+use support::github::{FakeGithub, GithubWorld};
 use support::gitlab::{FakeGitlab, GitlabWorld};
 use support::registry::{FakeRegistry, RegistryWorld};
 use support::vercel::FakeVercel;
@@ -19,6 +21,10 @@ use support::vers::{FakeVers, VersWorld, snapshot_id};
 fn main() -> std::io::Result<()> {
     let gitlab = FakeGitlab::start(GitlabWorld::with_core());
     println!("gitlab {}", gitlab.url());
+    let github = FakeGithub::start(GithubWorld::with_core());
+    println!("github {}", github.url());
+    let gitea = FakeGitea::start(GiteaWorld::with_core());
+    println!("gitea {}", gitea.url());
     let codearts = FakeCodeArts::start(CodeArtsWorld::with_core());
     println!("codearts {}", codearts.url());
     // Images are there under the names that are given as arguments, as if they had just been built.

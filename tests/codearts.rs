@@ -237,7 +237,7 @@ fn target(n: u32) -> Target {
 }
 
 fn new_tag(tag: &str, n: u32) -> NewTag {
-    NewTag { name: name(tag), value: Value::of(target(n)), message: None }
+    NewTag { name: name(tag), value: Value::of(target(n)), message: None, tag_id: None }
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ use support::codearts_subject::CodeArtsSubject;
 use support::conformance::{Subject, run};
 use support::git_http::{self, Manners};
 use support::git_subject::{self, GitSubject};
+use support::gitea_subject::GiteaSubject;
+use support::github_subject::GithubSubject;
 use support::gitlab_subject::{Address, GitlabSubject};
 use support::memory::capabilities;
 use support::memory_subject::MemorySubject;
@@ -92,6 +94,20 @@ async fn gitlab_at_the_root_and_below_a_path() {
             connect: |address| Box::pin(connect_gitlab(address)),
         })
         .await;
+    }
+}
+
+#[tokio::test]
+async fn github_at_the_root_and_below_a_path() {
+    for root in ["", "/api/v3"] {
+        conforms(GithubSubject { root }).await;
+    }
+}
+
+#[tokio::test]
+async fn gitea_at_the_root_and_below_a_path() {
+    for root in ["", "/gitea"] {
+        conforms(GiteaSubject { root }).await;
     }
 }
 

@@ -8,6 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use serde_json::Value;
+use support::codearts::{CodeArtsWorld, FakeCodeArts};
 use support::git_http::{GitServer, PASSWORD, USER, tags};
 use support::gitlab::{Commits, FakeGitlab, FakeTag, GitlabWorld, Token};
 use support::program::{Ended, Program, private_file};
@@ -717,6 +718,40 @@ fn a_protected_tag_that_no_push_deletes_is_deleted_by_the_api_where_that_may() {
     let remote = mirror.sync().expect(1).remote();
     assert_eq!(remote["changes"][0]["outcome"], "rejected", "{remote}");
     assert!(gitlab.tags("infra/core").contains_key("release-2"));
+}
+
+#[test]
+fn a_repository_on_codearts_takes_tags_as_they_are_with_the_login_of_iam() {
+    let mirror = Mirror::new();
+    let mut world = CodeArtsWorld::with_core();
+    world.users[0].password = PASSWORD.to_owned();
+    let huawei = FakeCodeArts::start(world);
+    let password = mirror.program.path("password");
+    mirror.program.configure(&format!(
+        "[repository.core]\npath = {source:?}\n[remote.huawei]\nprovider = \"codearts\"\nurl = \"{url}\"\n\
+         repository_id = 7\niam = {{ url = \"{url}\", domain = \"acme\", user = \"robot\", project = \"cn-north-4\", \
+         password = {{ file = {password:?} }} }}\ntransport = \"git\"\ngit_url = \"{git}\"\nusername = \"{USER}\"\n\
+         [job.core]\nfrom = \"core\"\nto = [\"huawei\"]\npolicy = \"mirror\"\n",
+        source = mirror.source.path(),
+        url = huawei.url(),
+        git = mirror.server.url(),
+    ));
+    mirror.tag_many(4);
+    assert_eq!(counts(&mirror.sync().expect(0).remote()), count("create", 4));
+    mirror.assert_same();
+    let remote = mirror.sync().expect(0).remote();
+    assert_eq!((counts(&remote), remote["requests"].as_u64()), (count("in_sync", 4), Some(1)));
+    mirror.source.delete_tag("v1");
+    mirror.source.annotate("v2", &mirror.commits[0], "moved\n");
+    mirror.sync().expect(0);
+    mirror.assert_same();
+    assert!(huawei.writes().is_empty() && huawei.tags().is_empty(), "the API only says who it is");
+    // One that was archived is told by the API, not by git.
+    huawei.change(|world| world.core().archived = true);
+    mirror.source.tag("v5", &mirror.commits[0]);
+    let remote = mirror.sync().expect(3).remote();
+    assert_eq!(remote["held"][0]["verdict"], "read_only", "{remote}");
+    assert!(!mirror.server.tags().contains_key("v5"));
 }
 
 #[test]

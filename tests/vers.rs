@@ -28,7 +28,7 @@ fn target(n: u32) -> Target {
 }
 
 fn new_tag(of: &str, n: u32) -> NewTag {
-    NewTag { name: name(of), value: Value::of(target(n)), message: None }
+    NewTag { name: name(of), value: Value::of(target(n)), message: None, tag_id: None }
 }
 
 async fn provider(fake: &FakeVers) -> Arc<dyn Provider> {

@@ -625,6 +625,19 @@ fn one_line_says_how_everything_stands() {
     assert_eq!(watched(&many, None), "2 pairs in sync, 1 held, 1 unknown, 1 not looked at yet");
 }
 
+#[tokio::test]
+async fn the_line_names_a_job_whose_repositories_were_never_found() {
+    let watched = Watched::start(LOOPBACK);
+    let lost = Err(RepositoriesFault { message: "no such directory".into(), hint: None });
+    watched.board.found("core", &lost);
+    assert_eq!(watched.board.summary().to_string(), "no pairs; the repositories of `core` could not be found");
+    watched.board.found("images", &lost);
+    assert_eq!(watched.board.summary().to_string(), "no pairs; the repositories of 2 jobs could not be found");
+    watched.board.found("core", &Ok(vec![pair("core", "a", "gitlab")]));
+    let line = watched.board.summary().to_string();
+    assert_eq!(line, "1 pair not looked at yet; the repositories of `images` could not be found");
+}
+
 /// Whoever decided to keep a set quiet is not asked again.
 #[tokio::test]
 async fn a_dismissed_set_is_quiet() {

@@ -109,8 +109,10 @@ impl Writer {
     async fn prepare(&self, change: &PlannedChange) -> Result<(Change, Option<&'static str>), String> {
         let annotation = self.read_annotation(change).await?;
         let name = change.remote_name.clone();
-        let new =
-            |value: &Value| NewTag { name: name.clone(), value: value.clone(), message: annotation.message.clone() };
+        let new = |value: &Value| {
+            let (message, tag_id) = (annotation.message.clone(), annotation.tag_id);
+            NewTag { name: name.clone(), value: value.clone(), message, tag_id }
+        };
         let ask = match (change.action, &change.old, &change.new) {
             (Action::Create, _, Some(value)) => Change::Create(new(value)),
             (Action::Move, Some(lease), Some(value)) => Change::Move { lease: lease.clone(), to: new(value) },
@@ -211,7 +213,7 @@ mod tests {
     fn a_missing_target_says_nothing_about_a_deletion() {
         let name = TagName::new("v1").unwrap();
         let value = Value::of(Target::Commit(format!("{:040x}", 1).parse::<CommitId>().unwrap()));
-        let new = NewTag { name: name.clone(), value: value.clone(), message: None };
+        let new = NewTag { name: name.clone(), value: value.clone(), message: None, tag_id: None };
         let answer = || Err(Fault::new(FaultKind::TargetMissing, "missing"));
         assert!(is_open(&Change::Delete { name, lease: value.clone() }, &answer()));
         assert!(!is_open(&Change::Create(new.clone()), &answer()));

@@ -54,7 +54,12 @@ pub async fn recover(writer: &Arc<Writer>, intents: Vec<(IntentId, Intent)>) -> 
 
 async fn judge(writer: &Arc<Writer>, intent: &Intent, there: Option<&RemoteTag>) -> Settlement {
     let tag = |value: &Option<Value>, message: &Option<String>| {
-        value.clone().map(|value| NewTag { name: intent.remote_name.clone(), value, message: message.clone() })
+        value.clone().map(|value| NewTag {
+            name: intent.remote_name.clone(),
+            value,
+            message: message.clone(),
+            tag_id: None,
+        })
     };
     let (new, old) = (tag(&intent.new, &intent.message), tag(&intent.old, &intent.old_message));
     match (intent.action, new, old) {

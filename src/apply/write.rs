@@ -10,7 +10,7 @@ use super::Writer;
 use crate::ledger::{Action, Intent, IntentId, Outcome, Ownership, Record, RecordChange, RefusalKind, Settlement};
 use crate::plan::{CarriedMessage, PlannedChange};
 use crate::provider::{Fault, FaultKind, Lease, Moves, NewTag};
-use crate::tag::{RemoteTag, TagName, Value};
+use crate::tag::{Attachment, RemoteTag, TagId, TagName, Value};
 
 /// How a write ended.
 pub(super) struct Written {
@@ -19,24 +19,25 @@ pub(super) struct Written {
     pub(super) degraded: Option<&'static str>,
 }
 
-/// The message that travels with a tag, and what cannot travel.
+/// The message that travels with a tag, the object that it is from, and what cannot travel.
+#[derive(Default)]
 pub(super) struct Annotation {
     pub(super) message: Option<String>,
+    pub(super) tag_id: Option<TagId>,
     pub(super) degraded: Option<&'static str>,
 }
 
 impl Writer {
     /// Carries out one change. `Err` says why it was not even announced.
     pub(super) async fn write(&self, change: &PlannedChange) -> Result<Written, String> {
-        let annotation = self.read_annotation(change).await?;
-        let degraded = annotation.degraded;
+        let Annotation { message, tag_id, degraded } = self.read_annotation(change).await?;
         let settlement = match (change.action, &change.old, &change.new) {
             (Action::Create, _, Some(new)) => {
-                let new = NewTag { name: change.remote_name.clone(), value: new.clone(), message: annotation.message };
+                let new = NewTag { name: change.remote_name.clone(), value: new.clone(), message, tag_id };
                 self.create(change, &new).await?
             }
             (Action::Move, Some(lease), Some(new)) => {
-                let new = NewTag { name: change.remote_name.clone(), value: new.clone(), message: annotation.message };
+                let new = NewTag { name: change.remote_name.clone(), value: new.clone(), message, tag_id };
                 if self.capabilities.moves == Moves::InPlace {
                     self.move_in_place(change, lease, &new).await?
                 } else {
@@ -111,6 +112,7 @@ impl Writer {
             name: change.remote_name.clone(),
             value: lease.clone(),
             message: there.and_then(|tag| tag.message),
+            tag_id: None,
         };
         let id = self.announce(change, new.message.clone(), old.message.clone()).await?;
         let settlement = match self.provider.delete_tag(&change.remote_name, lease).await {
@@ -318,12 +320,14 @@ impl Writer {
     /// The message that a create or a move carries along.
     pub(super) async fn read_annotation(&self, change: &PlannedChange) -> Result<Annotation, String> {
         let tag_id = match &change.message {
-            _ if change.action == Action::Delete => return Ok(Annotation { message: None, degraded: None }),
-            CarriedMessage::None => return Ok(Annotation { message: None, degraded: None }),
-            CarriedMessage::Text(text) => return Ok(Annotation { message: Some(text.clone()), degraded: None }),
+            _ if change.action == Action::Delete => return Ok(Annotation::default()),
+            CarriedMessage::None => return Ok(Annotation::default()),
+            CarriedMessage::Text(text) => {
+                return Ok(Annotation { message: Some(text.clone()), ..Annotation::default() });
+            }
             CarriedMessage::Told(digest) => {
                 let message = self.source.read_message(&change.tag, digest).await.map_err(|fault| fault.to_string())?;
-                return Ok(Annotation { message: Some(message), degraded: None });
+                return Ok(Annotation { message: Some(message), ..Annotation::default() });
             }
             CarriedMessage::Of(tag_id) => *tag_id,
         };
@@ -333,7 +337,8 @@ impl Writer {
             (None, true) => Some("it is a tag of a tag, and only the outer message can be kept there"),
             (None, false) => None,
         };
-        Ok(Annotation { message: Some(tag.message).filter(|message| !message.trim().is_empty()), degraded })
+        let message = Some(tag.message).filter(|message| !message.trim().is_empty());
+        Ok(Annotation { message, tag_id: Some(tag_id), degraded })
     }
 
     /// Puts the intent on disk. Nothing is sent when that fails.
@@ -425,7 +430,10 @@ fn lease_broken(there: Option<&RemoteTag>, lease: &Value, change: &PlannedChange
     let detail = match there {
         Some(tag) if tag.value.as_ref() != Ok(lease) => CHANGED,
         Some(tag) if tag.protected => "the remote protects it since it was listed",
-        Some(tag) if tag.attachment != change.attachment => "something was attached to it since it was listed",
+        // Where nobody had looked, it may be lost; otherwise the plan would hold it.
+        Some(tag) if tag.attachment != change.attachment && change.attachment != Some(Attachment::Unlisted) => {
+            "something was attached to it since it was listed"
+        }
         Some(_) => return None,
         None => GONE,
     };

@@ -17,6 +17,7 @@ use url::Url;
 use super::circuit::{Cause, Sign};
 use super::credentials::{Ask, unauthorized};
 use super::gate::{Closed, Gate};
+use super::pace::{Turn, WriteLimits};
 use super::reply::{Question, asked, time_of};
 use super::retry::{self, Effect};
 use super::trouble::Trouble;
@@ -207,6 +208,31 @@ impl Client {
         Fault { message: fault.message + &asked(wait), ..fault }
     }
 
+    /// Sends the writes of all who use this credential there at this pace.
+    #[must_use]
+    pub fn pacing_writes(self, limits: WriteLimits) -> Self {
+        self.gate.pace_writes(limits);
+        self
+    }
+
+    /// The turn of a request that can change something, where writes take turns. Also one that is as good as a read goes into
+    /// the server's count.
+    async fn turn(&self, call: &Call<'_>) -> Result<Option<Turn>, Fault> {
+        let Some(pace) = self.gate.pace_of_writes().filter(|_| !matches!(call.method, Method::GET | Method::HEAD))
+        else {
+            return Ok(None);
+        };
+        pace.turn().await.map(Some).map_err(|until| {
+            let (purpose, host) = (call.question.purpose, call.question.host());
+            let message = format!(
+                "could not {purpose}: it would be one write too many for {host}, which allows {} an hour; the next is due at {}",
+                pace.per_hour(),
+                time_of(until),
+            );
+            Fault::new(FaultKind::Throttled, message).hint("later passes go on with the rest")
+        })
+    }
+
     /// Sends once, with `renewed` or with what the credential gives. `last` is whether a 401 to it stands. The outer error
     /// is a gate that stays closed too long to wait for, or a credential that cannot be obtained: in both cases nothing
     /// was sent.
@@ -216,6 +242,7 @@ impl Client {
         renewed: Option<Authorization>,
         last: bool,
     ) -> Result<Result<Reply, Trouble>, Fault> {
+        let _turn = self.turn(call).await?;
         let purpose = call.question.purpose;
         let given = async |call: &Call<'_>| {
             self.credential.authorize(&call.ask()).await.map_err(|fault| unauthorized(purpose, fault))
@@ -250,7 +277,10 @@ impl Client {
             Ok(reply) => {
                 tracing::debug!(%method, path = path(), status = reply.status(), elapsed_ms, "Answered.");
                 self.transport.tally(|traffic| traffic.answered(reply.status(), &reply.headers));
-                if matches!(reply.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+                let is_throttled = reply.status == StatusCode::FORBIDDEN && reply.wait.is_some();
+                if is_throttled
+                    || matches!(reply.status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE)
+                {
                     slot.overloaded();
                     if let Some(wait) = reply.wait {
                         self.gate.close_for(wait);
@@ -337,7 +367,7 @@ impl Client {
         let status = response.status();
         let headers = std::mem::take(response.headers_mut());
         let wait = match status {
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE => {
+            StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE | StatusCode::FORBIDDEN => {
                 retry::asked_wait(&headers, Timestamp::now())
             }
             _ => None,

@@ -4,7 +4,7 @@
 
 use std::hash::{BuildHasher as _, RandomState};
 use std::num::NonZeroU32;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use governor::clock::{Clock as _, DefaultClock};
@@ -15,6 +15,7 @@ use tokio::time::Instant;
 use super::budget::Budget;
 use super::circuit::{Break, Circuit, Entry, LONGEST, Sign};
 use super::newcomers::Newcomers;
+use super::pace::{Pace, WriteLimits};
 use super::retry::CEILING;
 
 /// The longest time between two requests that can be meant.
@@ -50,6 +51,8 @@ pub(super) struct Gate {
     tried: Notify,
     /// What became of credentials that its origin did not know.
     newcomers: Arc<Mutex<Newcomers>>,
+    /// The pace of writes, where the server wants one of its own for them.
+    pace_of_writes: OnceLock<Pace>,
 }
 
 /// Why nobody is let in.
@@ -114,7 +117,13 @@ impl Gate {
             budget: Budget::new(),
             new: true,
         };
-        Self { slots: Arc::new(Semaphore::new(maximum)), state: Mutex::new(state), tried: Notify::new(), newcomers }
+        Self {
+            slots: Arc::new(Semaphore::new(maximum)),
+            state: Mutex::new(state),
+            tried: Notify::new(),
+            newcomers,
+            pace_of_writes: OnceLock::new(),
+        }
     }
 
     /// Remotes of one host and credential share one gate; the strictest settings among them hold.
@@ -130,6 +139,16 @@ impl Gate {
         {
             state.pace = Some((rate, Arc::new(RateLimiter::direct(rate.quota))));
         }
+    }
+
+    /// From now on writes go at this pace. A server has one, so the first that is named stays.
+    pub(super) fn pace_writes(&self, limits: WriteLimits) {
+        self.pace_of_writes.get_or_init(|| Pace::new(limits));
+    }
+
+    /// The pace of writes, if they have one of their own.
+    pub(super) fn pace_of_writes(&self) -> Option<&Pace> {
+        self.pace_of_writes.get()
     }
 
     /// Waits for a slot, for the pace, for the time that the server asked for, and for whoever finds out whether it is

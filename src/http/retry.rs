@@ -49,7 +49,9 @@ pub(super) struct Meaning {
 
 /// What a status means. `asked` is whether the server named a time to come back.
 ///
-/// A write is repeated after 429 and after 503 with `Retry-After`: both say that nothing was done. Any other 5xx on a
+/// A write is repeated after 429, and after 503 and 403 that ask to come back later: they say that nothing was done. GitHub
+/// answers 403 to those who ask too much (2026-11-21,
+/// <https://docs.github.com/en/rest/using-the-rest-api/rate-limits-for-the-rest-api#exceeding-the-rate-limit>). Any other 5xx on a
 /// write may stand before or behind the effect (GitLab answers 500 to some refused deletes and to some that happened).
 pub(super) fn meaning(effect: Effect, status: u16, asked: bool) -> Meaning {
     let read = effect == Effect::Read;
@@ -58,6 +60,7 @@ pub(super) fn meaning(effect: Effect, status: u16, asked: bool) -> Meaning {
         // 302 and 303 are what a form answers after it has done its work.
         301 | 307 | 308 if !read => (FaultKind::Rejected, false),
         401 => (FaultKind::Unauthorized, false),
+        403 if asked => (FaultKind::Throttled, true),
         403 => (FaultKind::Forbidden, false),
         404 => (FaultKind::NotFound, false),
         // Only a proxy asks for this; the server has not seen the request.
@@ -83,7 +86,7 @@ pub(super) fn meaning(effect: Effect, status: u16, asked: bool) -> Meaning {
 pub(super) fn sign(status: u16, asked: bool) -> Sign {
     match status {
         401 => Sign::Refused,
-        503 if asked => Sign::Reached,
+        403 | 503 if asked => Sign::Reached,
         407 | 502..=504 | 520..=530 => Sign::Unreached,
         // It may not have come to look at the credential.
         408 | 429 | 500..=599 => Sign::Reached,
@@ -159,7 +162,8 @@ mod tests {
         (400..=400, None, Some(Rejected), false),
         (401..=401, None, Some(Unauthorized), false),
         (402..=402, None, Some(Rejected), false),
-        (403..=403, None, Some(Forbidden), false),
+        (403..=403, Some(false), Some(Forbidden), false),
+        (403..=403, Some(true), Some(Throttled), true),
         (404..=404, None, Some(NotFound), false),
         (405..=406, None, Some(Rejected), false),
         (407..=407, None, Some(NotSent), false),
@@ -188,7 +192,8 @@ mod tests {
         (400..=400, None, Some(Rejected), false),
         (401..=401, None, Some(Unauthorized), false),
         (402..=402, None, Some(Rejected), false),
-        (403..=403, None, Some(Forbidden), false),
+        (403..=403, Some(false), Some(Forbidden), false),
+        (403..=403, Some(true), Some(Throttled), true),
         (404..=404, None, Some(NotFound), false),
         (405..=406, None, Some(Rejected), false),
         (407..=407, None, Some(NotSent), false),
@@ -225,6 +230,7 @@ mod tests {
                     401 => Sign::Refused,
                     407 | 502 | 504 | 520..=530 => Sign::Unreached,
                     503 if !asked => Sign::Unreached,
+                    403 if asked => Sign::Reached,
                     408 | 429 | 500.. => Sign::Reached,
                     _ => Sign::Accepted,
                 };

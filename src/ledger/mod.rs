@@ -38,7 +38,7 @@ pub use reader::SqliteReader;
 pub use sqlite::SqliteLedger;
 
 use crate::provider::Identity;
-use crate::tag::{NamePatterns, Sighting, Sightings, TagName, Value};
+use crate::tag::{NamePatterns, ProvenNames, Sighting, Sightings, TagName, Value};
 
 /// One source and one remote under one job: what a record belongs to.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -312,6 +312,8 @@ pub struct PairState {
     pub pins: BTreeMap<TagName, Pin>,
     /// What tags were last seen to point at, by their names on the remote. What cannot be trusted is left out of it.
     pub sightings: Sightings,
+    /// Which names on the remote were all, where a listing does not show it. `None` also where that cannot be trusted.
+    pub names: Option<ProvenNames>,
     /// What is remembered with its time.
     pub lately: Lately,
 }
@@ -572,6 +574,9 @@ pub trait Ledger: LedgerRead {
         seen: &[(TagName, Sighting)],
         forgotten: &[TagName],
     ) -> Result<(), LedgerFault>;
+
+    /// Remembers which names on the remote were all, or forgets it. Durable with the next flush.
+    async fn remember_names(&self, pair: &Pair, names: Option<&ProvenNames>) -> Result<(), LedgerFault>;
 
     /// Remembers that names are absent from the source since now, whatever was known of them, and forgets it of names that
     /// are back or gone for good. All others keep their age. Durable with the next flush.

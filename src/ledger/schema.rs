@@ -110,6 +110,14 @@ const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (pair, remote_name)
     ) STRICT, WITHOUT ROWID;
 
+    -- All names of a remote whose listing does not show where it ends, and when it was proven that nothing follows. Losing it
+    -- costs that proof.
+    CREATE TABLE names (
+        pair INTEGER PRIMARY KEY REFERENCES pairs (id),
+        fingerprint TEXT NOT NULL, proven INTEGER NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT;
+
     -- Names that are to be deleted once they have been absent from the source for long enough.
     CREATE TABLE absences (
         pair INTEGER NOT NULL REFERENCES pairs (id),

@@ -20,7 +20,10 @@ use super::{
     schema,
 };
 use crate::provider::Identity;
-use crate::tag::{Sighting, TagName};
+use crate::tag::{ProvenNames, Sighting, TagName};
+
+/// What the connection that reads may keep of the file in memory, in KiB.
+const READING_CACHE: i64 = 256;
 
 /// The ledger in SQLite, open for writing.
 ///
@@ -51,8 +54,10 @@ impl SqliteLedger {
         let next =
             last.checked_add(1).ok_or_else(|| Failure::Corrupt("an intent with the last of all ids").at(&path))?;
         let reading = schema::open_for_reading(&path).map_err(|failure| failure.at(&path))?;
+        // A pass reads each page once, and the kernel keeps them, too.
+        reading.pragma_update(None, "cache_size", -READING_CACHE).map_err(|error| Failure::from(error).at(&path))?;
         Ok(Self {
-            reading: Reading(Arc::new(Mutex::new(Some(reading)))),
+            reading: Reading { connection: Arc::new(Mutex::new(Some(reading))), turn: Arc::default() },
             writer: Writer::start(writing, path.clone())?,
             next_intent: AtomicI64::new(next),
             _lock: lock.clone(),
@@ -147,9 +152,12 @@ impl SqliteLedger {
         &self,
         question: impl FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerFault> {
-        let reading = Arc::clone(&self.reading.0);
+        // Waiting here costs nothing; waiting for the connection would cost a thread for each who waits.
+        let turn = Arc::clone(&self.reading.turn).lock_owned().await;
+        let reading = Arc::clone(&self.reading.connection);
         let path = self.path.clone();
         in_background(move || {
+            let _turn = turn;
             let reading = reading.lock().unwrap_or_else(PoisonError::into_inner);
             match reading.as_ref() {
                 Some(connection) => question(connection).map_err(|failure| failure.at(&path)),
@@ -167,11 +175,15 @@ impl fmt::Debug for SqliteLedger {
 }
 
 /// The connection that reads. Closed when this is dropped, even if somebody who no longer waits still asks something.
-struct Reading(Arc<Mutex<Option<Connection>>>);
+struct Reading {
+    connection: Arc<Mutex<Option<Connection>>>,
+    /// Who asks next.
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
 
 impl Drop for Reading {
     fn drop(&mut self) {
-        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(self.connection.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 }
 
@@ -295,6 +307,11 @@ impl Ledger for SqliteLedger {
         }
         let (seen, forgotten) = (seen.to_vec(), forgotten.to_vec());
         self.writer.ride(pair, move |book, pair| book.remember(pair, &seen, &forgotten))
+    }
+
+    async fn remember_names(&self, pair: &Pair, names: Option<&ProvenNames>) -> Result<(), LedgerFault> {
+        let names = names.cloned();
+        self.writer.ride(pair, move |book, pair| book.remember_names(pair, names.as_ref()))
     }
 
     async fn note_absences(

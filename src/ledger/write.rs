@@ -13,7 +13,7 @@ use super::{
     Settlement, UNDO, Unsettled,
 };
 use crate::provider::Identity;
-use crate::tag::{Sighting, TagName};
+use crate::tag::{ProvenNames, Sighting, TagName};
 
 /// How exactly the high-water mark remembers when it was passed; bounds the marks of a day to 1440 for each pair.
 const MARK: i64 = 60 * 1_000_000;
@@ -62,6 +62,7 @@ impl<'connection> Book<'connection> {
             self.execute("DELETE FROM absences WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM marks WHERE pair = ?1", [id])?;
             self.execute("DELETE FROM digests WHERE pair = ?1", [id])?;
+            self.execute("DELETE FROM names WHERE pair = ?1", [id])?;
             self.owned.insert(id, 0);
             if former.identity.is_some_and(|(bound, _)| bound.space != identity.space) {
                 self.void_intents(id, pair, now)?;
@@ -374,6 +375,21 @@ impl<'connection> Book<'connection> {
         for name in forgotten {
             self.execute("DELETE FROM digests WHERE pair = ?1 AND remote_name = ?2", params![id, name.as_bytes()])?;
         }
+        Ok(())
+    }
+
+    pub(super) fn remember_names(&mut self, pair: &Pair, names: Option<&ProvenNames>) -> Result<(), Failure> {
+        let id = self.id(pair)?;
+        match names {
+            Some(ProvenNames { fingerprint, proven }) => {
+                let proven = proven.as_microsecond();
+                self.execute(
+                    "INSERT OR REPLACE INTO names (pair, fingerprint, proven, checksum) VALUES (?1, ?2, ?3, ?4)",
+                    params![id, fingerprint, proven, read::names_checksum(pair, fingerprint, proven)],
+                )?
+            }
+            None => self.execute("DELETE FROM names WHERE pair = ?1", [id])?,
+        };
         Ok(())
     }
 

@@ -22,6 +22,9 @@ use super::{LedgerFault, Pair};
 /// How long work that nobody waits for may stay in memory. A crash in between costs one look at the remote for each tag.
 const RIDE: Duration = Duration::from_secs(1);
 
+/// After so long without work, what is kept of the file in memory is given back.
+const REST: Duration = Duration::from_secs(5);
+
 /// How much of it there may be.
 const CROWD: usize = 4096;
 
@@ -167,7 +170,7 @@ impl Shared {
         let mut pen = Pen { shared: self, connection, book: Book::new(connection), lost: HashMap::new() };
         let mut group = Vec::new();
         loop {
-            let more = wait(waiting, &mut group);
+            let more = wait(waiting, &mut group, || rest(connection));
             pen.write(std::mem::take(&mut group));
             if self.fault.get().is_some() {
                 break;
@@ -267,12 +270,26 @@ impl Pen<'_> {
     }
 }
 
-/// Waits until something must go to disk, and takes all that waits into the group. Says whether anything can follow.
-fn wait(waiting: &Receiver<Command>, group: &mut Vec<Command>) -> bool {
+/// Gives back the pages that SQLite keeps in memory; the next work reads those that it needs.
+fn rest(connection: &Connection) {
+    if let Err(fault) = connection.execute_batch("PRAGMA shrink_memory") {
+        tracing::debug!(%fault, "The ledger's memory could not be given back.");
+    }
+}
+
+/// Waits until something must go to disk, and takes all that waits into the group. Says whether anything can follow. `rest` is
+/// called once when nothing comes for long.
+fn wait(waiting: &Receiver<Command>, group: &mut Vec<Command>, rest: impl Fn()) -> bool {
     let mut patience: Option<Instant> = None;
     loop {
         let first = match patience {
-            None => waiting.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            None => match waiting.recv_timeout(REST) {
+                Err(RecvTimeoutError::Timeout) => {
+                    rest();
+                    waiting.recv().map_err(|_| RecvTimeoutError::Disconnected)
+                }
+                first => first,
+            },
             Some(until) => waiting.recv_timeout(until.saturating_duration_since(Instant::now())),
         };
         match first {

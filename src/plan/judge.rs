@@ -408,6 +408,9 @@ pub(super) fn obstacle(
         Attachment::Hidden => {
             "the remote does not show whether a Release is attached, and deleting the tag would destroy it"
         }
+        Attachment::Unlisted => {
+            "whether a Release is attached is yet to be seen, and deleting the tag would destroy it"
+        }
     };
     let hint = "change it on the remote by hand, or set `allow_release_loss` for this name";
     Some((HoldKind::SideEffect, reason.to_owned(), hint))

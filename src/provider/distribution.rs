@@ -176,13 +176,13 @@ impl Image {
 
     /// All tags with what they point at.
     pub(super) async fn list(&self) -> Result<RemoteSnapshot, Fault> {
-        let names = self.list_names().await?;
+        let names = self.list_names(None).await?;
         snapshot(self.look_at(names.found).await?, names.end)
     }
 
     /// All tags, with what those point at that matter: as it is known, or as it is now.
     pub(super) async fn list_known(&self, known: &Known<'_>) -> Result<Listed, Fault> {
-        let names = self.list_names().await?;
+        let names = self.list_names(Some(known)).await?;
         let Division { look, remembered, indifferent } = known.divide(names.found);
         let seen: BTreeSet<TagName> = look.iter().cloned().collect();
         let looks = Looks { remembered: remembered.iter().map(|(name, _)| name.clone()).collect(), seen };
@@ -219,8 +219,9 @@ impl Image {
     /// The end of a listing is a page without a `Link` after one with it: the registry pages, and names a next page
     /// whenever there is one. A registry that never sent a `Link` may page all the same (2026-11-21, seen with registries
     /// that give 100 or 1,000 names and say nothing: <https://github.com/opencontainers/distribution-spec/issues/470>),
-    /// so it is asked for what follows the last name until nothing follows.
-    async fn list_names(&self) -> Result<Names, Fault> {
+    /// so it is asked for what follows the last name until nothing follows; or until the names are those that were all
+    /// when that was proven last.
+    async fn list_names(&self, known: Option<&Known<'_>>) -> Result<Names, Fault> {
         let segments = self.segments(["tags", "list"]);
         let per_page = PER_PAGE.to_string();
         let mut trail = Trail::new();
@@ -269,6 +270,9 @@ impl Image {
                     );
                 }
                 (None, None) => return Ok(Names { found: names, end: End::ShortPage }),
+                (None, Some(_)) if known.is_some_and(|known| known.are_all(&names)) => {
+                    return Ok(Names { found: names, end: End::AsProven });
+                }
                 (None, Some(last)) => {
                     reply.leads_to(&mut trail, &last)?;
                     Cursor::After(last)

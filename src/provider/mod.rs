@@ -7,9 +7,13 @@ mod capability;
 pub mod codearts;
 mod distribution;
 pub mod git;
+pub mod gitea;
+pub mod github;
 pub mod gitlab;
 pub mod oci;
+mod owned;
 mod refs;
+mod release_loss;
 pub mod repository;
 mod smart_http;
 pub mod vercel;
@@ -27,12 +31,14 @@ pub use capability::{Annotations, Capabilities, Deletes, Lease, Moves, NameRules
 use crate::config::{Problems, Table};
 use crate::http::Transport;
 pub use crate::http::{Fault, FaultKind};
-use crate::tag::{Known, Listed, RemoteSnapshot, RemoteTag, TagName, Target, Value};
+use crate::tag::{Known, Listed, RemoteSnapshot, RemoteTag, TagId, TagName, Target, Value};
 pub use crate::wire::{Ends, ObjectId, Objects, Wanted};
 
 /// Every provider, in the order in which `tagsyncd providers` shows them.
 pub const PROVIDERS: &[&Descriptor] = &[
     &gitlab::DESCRIPTOR,
+    &github::DESCRIPTOR,
+    &gitea::DESCRIPTOR,
     &codearts::DESCRIPTOR,
     &git::DESCRIPTOR,
     &repository::DESCRIPTOR,
@@ -133,6 +139,8 @@ pub struct NewTag {
     pub value: Value,
     /// The annotated tag's message; `None` creates a lightweight tag.
     pub message: Option<String>,
+    /// The source's own tag object, where there is one: for a remote that may come to make the same.
+    pub tag_id: Option<TagId>,
 }
 
 impl NewTag {
@@ -188,8 +196,9 @@ pub trait Provider: Send + Sync {
     /// All tags: complete, or an error.
     async fn list_tags(&self) -> Result<RemoteSnapshot, Fault>;
 
-    /// All names, complete or an error, with the values that matter: those that are known are asked for only when it is their
-    /// turn. For APIs that list names only; others list as ever.
+    /// All names, complete or an error, with the values that matter: those that are known are asked for only when they are too
+    /// old. Where a listing does not show its end, that may be known too ([`End::AsProven`](crate::tag::End::AsProven)). For
+    /// APIs that list names only; others list as ever.
     async fn list_known(&self, _known: &Known<'_>) -> Result<Listed, Fault> {
         Ok(Listed { snapshot: self.list_tags().await?, looks: None })
     }
@@ -224,6 +233,11 @@ pub trait Provider: Send + Sync {
 
     /// Moves a tag in place. Providers that can only delete and create answer [`FaultKind::Unsupported`].
     async fn move_tag(&self, name: &TagName, lease: &Value, to: &NewTag) -> Result<RemoteTag, Fault>;
+
+    /// How many writes may be under way at once, where the API wants fewer than there may be requests.
+    fn writes_at_once(&self) -> usize {
+        usize::MAX
+    }
 
     /// How many changes may go into one [`apply_batch`](Self::apply_batch); 1 where the protocol has no batch, and then each
     /// is applied by its own method. More than that only where the server compares leases, because nobody looks before.

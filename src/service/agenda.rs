@@ -217,25 +217,17 @@ impl Agenda {
     /// What starts now. Those that have been due for longest come first where not all can start.
     pub(super) fn start(&mut self, now: Timestamp) -> Vec<Start> {
         self.want_what_is_scheduled(now);
-        let due = self.waiting().filter(|(at, _)| *at <= now);
-        let mut due: Vec<(Timestamp, Pair)> = due.map(|(at, names)| (at, pair_of(names))).collect();
-        due.sort();
-        let mut taken: BTreeMap<String, usize> = BTreeMap::new();
-        for pair in self.under_way.keys() {
-            *taken.entry(pair.remote.clone()).or_default() += 1;
-        }
         let mut starts: BTreeMap<(String, String), Start> = BTreeMap::new();
-        for (_, pair) in due {
-            let taken = taken.entry(pair.remote.clone()).or_default();
-            if *taken >= PER_REMOTE {
-                continue;
-            }
+        for pair in self.due(now) {
             let Some(instance) = self.jobs.get_mut(&pair.job).and_then(|job| job.instances.get_mut(&pair.repository))
             else {
                 continue;
             };
-            *taken += 1;
             instance.wanted.remove(&pair.remote);
+            if instance.wanted.is_empty() {
+                // One that was emptied keeps the memory for eleven remotes, and most repositories want nothing most of the time.
+                instance.wanted = BTreeMap::new();
+            }
             let start = starts.entry((pair.job.clone(), pair.repository.clone())).or_insert_with(|| {
                 self.starts += 1;
                 Start {
@@ -249,6 +241,31 @@ impl Agenda {
             start.pairs.insert(pair);
         }
         starts.into_values().collect()
+    }
+
+    /// What is due and has a free place. While a thousand pairs wait for the places of one remote, this is asked at every turn,
+    /// so only what starts is copied.
+    fn due(&self, now: Timestamp) -> Vec<Pair> {
+        let mut taken = self.taken();
+        let due = self.waiting().filter(|(at, [_, _, remote])| *at <= now && has_place(taken.get(remote)));
+        let mut due: Vec<_> = due.collect();
+        due.sort_unstable();
+        due.retain(|(_, [_, _, remote])| {
+            let taken = taken.entry(remote).or_default();
+            let starts = has_place(Some(taken));
+            *taken += 1;
+            starts
+        });
+        due.into_iter().map(|(_, names)| pair_of(names)).collect()
+    }
+
+    /// How many passes each remote has under way.
+    fn taken(&self) -> BTreeMap<&str, usize> {
+        let mut taken = BTreeMap::new();
+        for pair in self.under_way.keys() {
+            *taken.entry(pair.remote.as_str()).or_default() += 1;
+        }
+        taken
     }
 
     fn want_what_is_scheduled(&mut self, now: Timestamp) {
@@ -275,11 +292,8 @@ impl Agenda {
 
     /// When there is something to do next; `None` for never. What waits for a pass to end is not due by itself.
     pub(super) fn next(&self) -> Option<Timestamp> {
-        let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
-        for pair in self.under_way.keys() {
-            *taken.entry(&pair.remote).or_default() += 1;
-        }
-        let free = |remote: &str| taken.get(remote).is_none_or(|taken| *taken < PER_REMOTE);
+        let taken = self.taken();
+        let free = |remote: &str| has_place(taken.get(remote));
         let ticks = self.jobs.values().flat_map(|job| {
             job.tick.into_iter().chain(job.instances.values().filter_map(|instance| instance.scheduled))
         });
@@ -327,6 +341,11 @@ impl Agenda {
         });
         wanted.filter(|(_, names)| !self.under_way.keys().any(|pair| names_of(pair) == *names))
     }
+}
+
+/// Whether a pass may begin beside so many of its remote.
+fn has_place(taken: Option<&usize>) -> bool {
+    taken.is_none_or(|taken| *taken < PER_REMOTE)
 }
 
 fn names_of(pair: &Pair) -> [&str; 3] {

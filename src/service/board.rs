@@ -298,7 +298,12 @@ impl Board {
             let state = if notices.lost.contains_key(&pair.job) { Some(State::Unknown) } else { standing.state };
             *states.entry(state).or_insert(0) += 1;
         }
-        Summary { states, next: notices.due.values().min().copied(), reload_refused: notices.reload.refused.is_some() }
+        Summary {
+            states,
+            lost: notices.lost.keys().cloned().collect(),
+            next: notices.due.values().min().copied(),
+            reload_refused: notices.reload.refused.is_some(),
+        }
     }
 
     /// What became of a webhook.
@@ -472,6 +477,8 @@ impl Tally {
 pub struct Summary {
     /// How many pairs the latest pass left in which state; `None` before their first pass.
     pub states: BTreeMap<Option<State>, usize>,
+    /// Jobs whose repositories could not be found the last time; their pairs, as far as they are known, are unknown.
+    pub lost: Vec<String>,
     /// When the next instance is due.
     pub next: Option<Timestamp>,
     /// Whether the latest reload was refused, so that a former configuration is in use.
@@ -496,6 +503,11 @@ impl fmt::Display for Summary {
             None => write!(f, "no pairs")?,
         }
         found.try_for_each(|(count, word)| write!(f, ", {count} {word}"))?;
+        match &*self.lost {
+            [] => {}
+            [job] => write!(f, "; the repositories of `{job}` could not be found")?,
+            jobs => write!(f, "; the repositories of {} jobs could not be found", jobs.len())?,
+        }
         if let Some(next) = self.next {
             // Of the time in RFC 3339, the part that a person compares with a clock.
             write!(f, "; next run {}Z", next.strftime("%H:%M:%S"))?;

@@ -106,7 +106,7 @@ enum Event {
 #[derive(Debug)]
 struct Found {
     repository: Repository,
-    refs: Option<PathBuf>,
+    refs: Option<Arc<Path>>,
 }
 
 /// The service.
@@ -123,7 +123,7 @@ struct Daemon {
     /// When passes that do not move were last looked for.
     looked_after: Instant,
     /// Where each repository keeps its refs.
-    refs: BTreeMap<PathBuf, PathBuf>,
+    refs: BTreeMap<PathBuf, Arc<Path>>,
     watch: Option<Watch>,
     listening: Option<Listening>,
     /// Who tells people; replaced when a reload changes how.
@@ -417,9 +417,10 @@ impl Daemon {
         let mut search = spawn_blocking(move || {
             let look = |repository: Repository| {
                 // On a remote there is nothing to watch.
-                let refs = repository
-                    .directory()
-                    .and_then(|path| known.get(path).cloned().or_else(|| refs_directory(path).ok()));
+                let refs = repository.directory().and_then(|path| {
+                    let known = known.get(path).cloned();
+                    known.or_else(|| Some(refs_directory(path).ok()?.into()))
+                });
                 Found { repository, refs }
             };
             from.find().map(|found| found.into_iter().map(look).collect())

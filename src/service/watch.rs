@@ -30,7 +30,7 @@ const OVERFLOW_PAUSE: Duration = Duration::from_secs(60 * 60);
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Change {
     /// Tags of the repository whose refs are in this directory.
-    Refs(PathBuf),
+    Refs(Arc<Path>),
     /// Somebody decided about a parked set.
     Decision,
 }
@@ -43,7 +43,7 @@ pub(super) struct Watch(watch::Sender<Wanted>);
 #[derive(Clone, Debug, Default)]
 struct Wanted {
     state: Option<PathBuf>,
-    repositories: BTreeSet<PathBuf>,
+    repositories: BTreeSet<Arc<Path>>,
 }
 
 impl Watch {
@@ -62,7 +62,7 @@ impl Watch {
     }
 
     /// Watches the tags in these directories of refs, after a while no others, and what has taken the place of one of them.
-    pub(super) fn repositories(&mut self, directories: &BTreeSet<PathBuf>) {
+    pub(super) fn repositories(&mut self, directories: &BTreeSet<Arc<Path>>) {
         self.0.send_modify(|wanted| wanted.repositories.clone_from(directories));
     }
 }
@@ -88,7 +88,7 @@ struct Place {
     /// With everything below it, or only the files of [`FILES`].
     deep: bool,
     /// What a change here means. Several where more than one path leads here, because the kernel watches it once only.
-    means: BTreeSet<Change>,
+    means: Vec<Change>,
 }
 
 type Inode = (u64, u64);
@@ -146,7 +146,7 @@ impl Kept {
         for (path, place) in new {
             let means = place.means.clone();
             if self.add(path, place) {
-                for change in means.intersection(&before) {
+                for change in means.iter().filter(|change| before.contains(change)) {
                     let _ended = self.seen.send(change.clone());
                 }
             }
@@ -159,14 +159,17 @@ impl Kept {
         let mut places = Places::new();
         for change in self.known.keys() {
             let parts = match change {
-                Change::Refs(directory) => vec![(directory.clone(), false), (directory.join(TAGS), true)],
+                Change::Refs(directory) => vec![(directory.to_path_buf(), false), (directory.join(TAGS), true)],
                 Change::Decision => state.map(|directory| (directory.to_owned(), false)).into_iter().collect(),
             };
             for (path, deep) in parts {
                 let Some(inode) = inode(&path) else { continue };
                 let path = paths.entry(inode).or_insert(path).clone();
-                let place = || Place { inode: Some(inode), deep, means: BTreeSet::new() };
-                places.entry(path).or_insert_with(place).means.insert(change.clone());
+                let place = || Place { inode: Some(inode), deep, means: Vec::new() };
+                let means = &mut places.entry(path).or_insert_with(place).means;
+                if !means.contains(change) {
+                    means.push(change.clone());
+                }
             }
         }
         places
@@ -349,11 +352,11 @@ mod tests {
         }
 
         fn refs(&self, names: &[&str]) -> BTreeSet<Change> {
-            names.iter().map(|name| Change::Refs(self.path(name))).collect()
+            names.iter().map(|name| Change::Refs(self.path(name).into())).collect()
         }
 
         fn keep(&mut self, names: &[&str]) {
-            let repositories = names.iter().chain(&[LAST]).map(|name| self.path(name)).collect();
+            let repositories = names.iter().chain(&[LAST]).map(|name| self.path(name).into()).collect();
             self.kept.keep(&Wanted { state: Some(self.path("state")), repositories }, self.now);
         }
 
@@ -366,7 +369,7 @@ mod tests {
             self.asked += 1;
             // A directory is made by one step, and so heard of once.
             std::fs::create_dir(self.path(LAST).join(TAGS).join(self.asked.to_string())).unwrap();
-            let (last, mut heard) = (Change::Refs(self.path(LAST)), BTreeSet::new());
+            let (last, mut heard) = (Change::Refs(self.path(LAST).into()), BTreeSet::new());
             loop {
                 let next = tokio::time::timeout(Duration::from_secs(30), self.seen.recv()).await;
                 match next.expect("the kernel tells it").unwrap() {
@@ -476,9 +479,8 @@ mod tests {
 
     #[test]
     fn lost_events_concern_everything_but_not_again_and_again() {
-        let place =
-            |means: &[Change]| Place { inode: Some((1, 1)), deep: true, means: means.iter().cloned().collect() };
-        let all = [Change::Refs("/a".into()), Change::Refs("/b".into()), Change::Decision];
+        let place = |means: &[Change]| Place { inode: Some((1, 1)), deep: true, means: means.to_vec() };
+        let all = [Change::Refs(Path::new("/a").into()), Change::Refs(Path::new("/b").into()), Change::Decision];
         let places = Places::from([("/a".into(), place(&all[..2])), ("/s".into(), place(&all[2..]))]);
         let mut ear = Ear { places: Arc::new(Mutex::new(places)), overflow: None };
         let lost = Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
@@ -497,13 +499,13 @@ mod tests {
         let (settled, mut changes) = unbounded_channel();
         let mut watch = Watch::new(settled).unwrap();
         watch.state(folder.path());
-        watch.repositories(&BTreeSet::from([core.clone()]));
+        watch.repositories(&BTreeSet::from([core.as_path().into()]));
         std::fs::create_dir_all(core.join(TAGS)).unwrap();
         for tag in 0..10 {
             std::fs::write(core.join(TAGS).join(format!("v{tag}")), "x").unwrap();
             // What is written before it is watched is not heard of.
             if let Ok(change) = tokio::time::timeout(QUIET * 2, changes.recv()).await {
-                return assert_eq!(change, Some(Change::Refs(core)));
+                return assert_eq!(change, Some(Change::Refs(core.into())));
             }
         }
         panic!("nothing was heard");
@@ -513,7 +515,7 @@ mod tests {
     fn a_change_settles_when_it_is_over_or_has_lasted_too_long() {
         let start = Instant::now();
         let after = |seconds| start + Duration::from_secs(seconds);
-        let change = || Change::Refs("/r".into());
+        let change = || Change::Refs(Path::new("/r").into());
         let mut settling = Settling::default();
         assert_eq!(settling.next(), None);
         settling.saw(change(), start);

@@ -12,10 +12,11 @@ mod remote;
 mod side;
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
 use futures_util::future::join_all;
+use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
@@ -176,9 +177,11 @@ pub async fn sync_repository(job: &JobSettings, repository: &Repository, run: &R
     };
     let pairs = remotes.into_iter().zip(begun).map(|((template, settings), begun)| {
         let pair = pair_of(template);
-        sync_pair(job, pair, &side, settings, run, begun)
+        AssertUnwindSafe(sync_pair(job, pair, &side, settings, run, begun)).catch_unwind()
     });
-    report.remotes = join_all(pairs).await;
+    // A bug in the pass over one pair costs the others nothing: they end theirs before it goes on here.
+    let ended = join_all(pairs).await;
+    report.remotes = ended.into_iter().collect::<Result<_, _>>().unwrap_or_else(|panic| resume_unwind(panic));
     report.requests = side.requests();
     report
 }

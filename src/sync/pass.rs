@@ -15,18 +15,23 @@ use crate::config::{ConfigFault, JobSettings, RemoteSettings};
 use crate::http::Transport;
 use crate::ledger::{HistoryQuery, Ledger, LedgerFault, Outcome, Pair, PairState, Parked, ParkedSet, Pin, REPLICA_LAG};
 use crate::plan::{
-    ApprovedPlan, Basis, Delay, Effect, Facts, Guarded, Plan, PlannedChange, Policy, Resolved, Rules, Sides, Timing,
-    draw, effects, guard, leaves_foreign, missing_targets, questioned, resolve, reverse, scope, standing,
+    ApprovedPlan, Basis, Delay, Effect, Facts, Guarded, HoldKind, Plan, PlannedChange, Policy, Resolved, Rules, Sides,
+    Timing, draw, effects, guard, leaves_foreign, missing_targets, questioned, resolve, reverse, scope, standing,
 };
 use crate::provider::{Access, Connection, Fault, FaultKind, Identity, Provider};
 use crate::report::RemoteReport;
 use crate::source::SourceFault;
-use crate::tag::{self, Listed, Looks, NamePatterns, RemoteSnapshot, RemoteTag, Sighting, TagName, Target, Value};
+use crate::tag::{
+    self, Attachment, End, Listed, Looks, NamePatterns, ProvenNames, RemoteSnapshot, RemoteTag, Sighting, TagName,
+    Target, Value,
+};
 
 /// An identity is believed for this long, so that an unchanged pass is the listing alone.
 const IDENTITY_AGE: SignedDuration = SignedDuration::from_hours(1);
 /// Missing targets that are looked for in one pass; with more, each pass looks for another part.
 const TARGETS_AT_ONCE: usize = 64;
+/// Tags of which it is asked in one pass what is attached to them. More are to be deleted at once by mistake only, and are held.
+const ATTACHMENTS_AT_ONCE: usize = 64;
 
 /// Why a pair could not be judged.
 pub(super) struct PairFault {
@@ -122,20 +127,31 @@ impl Pass<'_> {
         self.bind(&mut state, &known, report).await?;
         let mut changes = self.recover(&mut state, report).await?;
         let began = Timestamp::now();
-        let mut listed = self.list(&state).await?;
+        let mut listed = self.list(&state, self.believed_names(&state)).await?;
         let arrived = self.arrived(&state, &listed.snapshot).await?;
         let mut plan = self.plan(&state, &listed.snapshot, &arrived).await?;
+        let mut attachments = BTreeSet::new();
         loop {
             // Only full agreement may rest on who answered an hour ago.
             if !plan.is_quiet() && !known.asked_now {
                 known = self.ask_identity(&state).await?;
                 if self.bind(&mut state, &known, report).await? {
-                    listed = self.list(&state).await?;
+                    listed = self.list(&state, None).await?;
                 }
                 plan = self.plan(&state, &listed.snapshot, &arrived).await?;
             }
-            // Nor may anything but agreement rest on what a tag pointed at before.
-            let doubtful = listed.doubtful(self.questioned(&plan, &state, &listed.snapshot));
+            // Nor may anything but agreement, which rests on names that are there, rest on an end that was proven before.
+            if listed.snapshot.end() == End::AsProven && !agrees(&plan) {
+                listed = self.list(&state, None).await?;
+                attachments.clear();
+                plan = self.plan(&state, &listed.snapshot, &arrived).await?;
+                continue;
+            }
+            // Nor may anything but agreement rest on what a tag pointed at before, nor a deletion on what a listing left out.
+            let mut doubtful = listed.doubtful(self.questioned(&plan, &state, &listed.snapshot));
+            let unseen = unseen_attachments(&plan, &listed.snapshot, &attachments);
+            attachments.extend(unseen.iter().cloned());
+            doubtful.extend(unseen);
             if doubtful.is_empty() {
                 break;
             }
@@ -155,6 +171,7 @@ impl Pass<'_> {
         self.begun.applies(approved.changes().len());
         self.remember_looks(&state, &remote, looks.as_ref(), began, ledger).await?;
         let remembers = looks.is_some();
+        let settles = plan.held.is_empty() && plan.waiting.is_empty();
         if let Purpose::Undo { run, .. } = &self.run.purpose {
             let before = Timestamp::now();
             let put_back = self.put_back(*run, approved, ledger, &state, &remote).await?;
@@ -169,6 +186,9 @@ impl Pass<'_> {
         let before = Timestamp::now();
         let applied = apply(approved, &self.writer(ledger)).await?;
         self.remember_writes(&applied, before, remembers, ledger).await?;
+        if remembers {
+            self.remember_names(&state, &remote, &applied, began, settles, ledger).await?;
+        }
         let overwritten = applied.iter().filter(|applied| applied.change.foreign && applied.succeeded()).count();
         changes.extend(applied);
         let no_open = BTreeSet::new();
@@ -303,7 +323,7 @@ impl Pass<'_> {
 
     /// The remote's tags. What they point at may be remembered where the API does not list it, except for an undo, which
     /// looks at names of its own.
-    async fn list(&self, state: &PairState) -> Result<Listed, PairFault> {
+    async fn list(&self, state: &PairState, names: Option<&ProvenNames>) -> Result<Listed, PairFault> {
         if let Purpose::Undo { .. } = self.run.purpose {
             let snapshot = self.unless_stopped(self.provider.list_tags()).await?;
             return Ok(Listed { snapshot, looks: None });
@@ -313,8 +333,14 @@ impl Pass<'_> {
         let basis = OnceLock::new();
         let of_sides = || Basis::of(&self.side.snapshot, &state.records, &self.rules(), remote_rules);
         let matters = |name: &TagName| basis.get_or_init(of_sides).has(name, remote_rules);
-        let known = tag::Known { sightings: &state.sightings, matters: &matters, now: Timestamp::now() };
+        let known = tag::Known { sightings: &state.sightings, names, matters: &matters, now: Timestamp::now() };
         self.unless_stopped(self.provider.list_known(&known)).await
+    }
+
+    /// Which names may be taken for all. Not in a first `exact` pass: that it left no stray is what ends it.
+    fn believed_names<'a>(&self, state: &'a PairState) -> Option<&'a ProvenNames> {
+        let begins = self.job.policy == Policy::Exact && state.exact_begun.as_ref() != Some(&self.scope());
+        state.names.as_ref().filter(|_| !begins)
     }
 
     /// The names behind everything in a plan that is more than agreement.
@@ -375,6 +401,37 @@ impl Pass<'_> {
         let others = changes.iter().filter(|applied| written(applied).is_none());
         let forgotten: Vec<_> = others.map(|applied| applied.change.remote_name.clone()).collect();
         ledger.remember(self.pair, &seen, &forgotten).await
+    }
+
+    /// Remembers which names are all now: those of the listing and what was made of them since. Only after a pass that leaves
+    /// nothing open, because another one proves its end anew at once.
+    async fn remember_names(
+        &self,
+        state: &PairState,
+        remote: &RemoteSnapshot,
+        changes: &[Applied],
+        began: Timestamp,
+        settles: bool,
+        ledger: &Arc<dyn Ledger>,
+    ) -> Result<(), LedgerFault> {
+        let proves = match remote.end() {
+            End::AsProven => return Ok(()),
+            End::ShortPage | End::SingleResponse => settles && changes.iter().all(Applied::succeeded),
+            // Such a remote shows its end each time.
+            End::NoNextPage => false,
+        };
+        if !proves {
+            return if state.names.is_some() { ledger.remember_names(self.pair, None).await } else { Ok(()) };
+        }
+        let mut names: BTreeSet<&TagName> = remote.tags().iter().map(|tag| &tag.name).collect();
+        for PlannedChange { remote_name, new, .. } in changes.iter().map(|applied| &applied.change) {
+            if new.is_some() {
+                names.insert(remote_name)
+            } else {
+                names.remove(remote_name)
+            };
+        }
+        ledger.remember_names(self.pair, Some(&ProvenNames::of(names, began))).await
     }
 
     /// Settles interrupted writes first thing; a plan only says that there are some.
@@ -580,11 +637,20 @@ impl Pass<'_> {
             pair: self.pair.clone(),
             run: self.run.id,
             stop: self.run.stop.clone(),
-            width: self.settings.http.concurrency,
+            width: self.settings.http.concurrency.min(self.provider.writes_at_once()),
             halt: OnceLock::new(),
             ended: self.begun.applied(),
         })
     }
+}
+
+/// Tags that are to be deleted, as soon as it is known what is attached to them, and that were not looked at for it yet.
+fn unseen_attachments(plan: &Plan, remote: &RemoteSnapshot, seen: &BTreeSet<TagName>) -> Vec<TagName> {
+    let held = plan.held.iter().filter(|held| held.kind == HoldKind::SideEffect).map(|held| &held.remote_name);
+    let unlisted = held.filter(|name| {
+        remote.get(name).is_some_and(|tag| tag.attachment == Some(Attachment::Unlisted)) && !seen.contains(*name)
+    });
+    unlisted.take(ATTACHMENTS_AT_ONCE.saturating_sub(seen.len())).cloned().collect()
 }
 
 /// What a person said about sets that were parked.
@@ -612,6 +678,11 @@ impl Decisions {
             }
         }
     }
+}
+
+/// Whether a plan leaves nothing to do, to decide or to wait for.
+fn agrees(plan: &Plan) -> bool {
+    plan.is_quiet() && plan.waiting.is_empty()
 }
 
 /// A value as it is remembered; only digests are, because nothing else has to be asked for one by one.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt as _;
 use futures_util::future::join;
+use jiff::Timestamp;
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -16,6 +17,7 @@ use crate::config::{ConfigFault, JobSettings, RemoteSettings, Repository};
 use crate::http::{Pool, Transport};
 use crate::provider::{Access, Connection};
 use crate::source::SourceFault;
+use crate::tag::{Known, Sightings};
 
 /// Repositories, and remotes, that are asked at once.
 const AT_ONCE: usize = 16;
@@ -185,7 +187,9 @@ async fn answers(settings: &RemoteSettings, connection: Connection) -> Answers {
             credential_access = provider.credential_access().await.unwrap_or(Access::Untold);
         }
         let before = transport.requests();
-        let listed = provider.list_tags().await;
+        // Only how many there are is of interest, so what each of them points at need not be asked for.
+        let known = Known { sightings: &Sightings::new(), names: None, matters: &|_| false, now: Timestamp::now() };
+        let listed = provider.list_known(&known).await.map(|listed| listed.snapshot);
         let requests = transport.requests() - before;
         listing = Some(listed.map(|remote| Listed { tags: remote.tags().len() as u64, requests }));
     }

@@ -16,7 +16,7 @@ pub use mapping::NameMapping;
 pub use name::{InvalidTagName, TagName};
 pub use rule::{InvalidNotesRef, NotesRef, ResolveRule};
 pub use selection::{Decisive, InvalidPattern, NamePatterns, Selection};
-pub use sighting::{Division, Known, Listed, Looks, SIGHTING_AGE, Sighting, Sightings};
+pub use sighting::{Division, Known, Listed, Looks, ProvenNames, SIGHTING_AGE, Sighting, Sightings};
 pub use snapshot::{
     Attachment, End, GitTag, Listing, ListingFault, Notes, Peeled, RemoteSnapshot, RemoteTag, SourceSnapshot, SourceTag,
 };

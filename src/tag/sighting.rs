@@ -1,17 +1,22 @@
-//! What a remote's tags were seen to point at before, and which of them have to be looked at again.
+//! What was seen of a remote's tags before, and what of it has to be looked at again.
 //!
-//! For remotes whose listing has names only, so that each digest costs a request. The invariant of this file: no digest is
-//! taken from memory that was not confirmed within the last [`SIGHTING_AGE`].
+//! For remotes whose listing has names only, so that each digest costs a request, and whose listing does not say where it
+//! ends, so that its end costs one. The invariant of this file: nothing is taken from memory that was not confirmed within
+//! the last [`SIGHTING_AGE`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
+use sha2::{Digest as _, Sha256};
 
 use super::{ManifestDigest, RemoteSnapshot, RemoteTag, TagName};
 
-/// A digest that was confirmed this long ago, or longer, is not believed any more.
+/// What was confirmed this long ago, or longer, is not believed any more.
 pub const SIGHTING_AGE: SignedDuration = SignedDuration::from_hours(1);
+
+/// From this age on a digest is confirmed along with one that is not believed any more.
+const ALONG: SignedDuration = SignedDuration::from_mins(30);
 
 /// What a tag was last seen to point at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,10 +30,39 @@ pub struct Sighting {
 /// Sightings by the tags' names on the remote.
 pub type Sightings = BTreeMap<TagName, Sighting>;
 
+/// All names of a listing that was proven to be complete.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProvenNames {
+    /// What stands for the names, in whatever order they come.
+    pub fingerprint: String,
+    /// When it was proven that nothing follows them.
+    pub proven: Timestamp,
+}
+
+impl ProvenNames {
+    /// These names were all at that time.
+    pub fn of<'a>(names: impl IntoIterator<Item = &'a TagName>, proven: Timestamp) -> Self {
+        Self { fingerprint: fingerprint(names), proven }
+    }
+}
+
+fn fingerprint<'a>(names: impl IntoIterator<Item = &'a TagName>) -> String {
+    let names: BTreeSet<&TagName> = names.into_iter().collect();
+    let mut sum = Sha256::new();
+    for name in names {
+        // With its length in front, so that no two sets of names are the same bytes.
+        sum.update((name.as_bytes().len() as u64).to_le_bytes());
+        sum.update(name.as_bytes());
+    }
+    sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// What a listing may rest on besides the remote's own answers.
 pub struct Known<'a> {
     /// What was seen before.
     pub sightings: &'a Sightings,
+    /// Which names were all, if an end may rest on memory.
+    pub names: Option<&'a ProvenNames>,
     /// Whether a plan can depend on what this tag points at.
     pub matters: &'a (dyn Fn(&TagName) -> bool + Sync),
     /// The time of this pass.
@@ -37,8 +71,9 @@ pub struct Known<'a> {
 
 impl fmt::Debug for Known<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { sightings, now, .. } = self;
-        f.debug_struct("Known").field("sightings", &sightings.len()).field("now", now).finish_non_exhaustive()
+        let Self { sightings, names, now, .. } = self;
+        let mut known = f.debug_struct("Known");
+        known.field("sightings", &sightings.len()).field("names", names).field("now", now).finish_non_exhaustive()
     }
 }
 
@@ -56,37 +91,45 @@ pub struct Division {
 impl Known<'_> {
     /// Says of every name what is to be done about its digest.
     ///
-    /// What was not seen within the last [`SIGHTING_AGE`] is looked at. Of the rest it is the turn of those that were
-    /// confirmed longest ago, of so many that all have had theirs within that time: a pass takes the part of the names that
-    /// the time since the pass before is of it. So the looks are spread over the passes, however often these come.
+    /// What was not seen within the last [`SIGHTING_AGE`] is looked at. Once that has come for one, all go along that have
+    /// half of it behind them. So passes that look at what is known are half an hour apart at least, however often passes
+    /// come and whenever the tags did, and the passes between take the listing alone.
     pub fn divide(&self, names: impl IntoIterator<Item = TagName>) -> Division {
         let mut division = Division::default();
         let mut fresh = Vec::new();
+        let mut due = false;
         for name in names {
-            match self.fresh(&name) {
-                _ if !(self.matters)(&name) => division.indifferent.push(name),
-                Some(sighting) => fresh.push((name, sighting)),
-                None => division.look.push(name),
+            if !(self.matters)(&name) {
+                division.indifferent.push(name);
+                continue;
+            }
+            match self.sightings.get(&name) {
+                Some(sighting) if self.believes(sighting.confirmed) => fresh.push((name, sighting)),
+                old => {
+                    due |= old.is_some();
+                    division.look.push(name);
+                }
             }
         }
-        let latest = fresh.iter().map(|(_, sighting)| sighting.confirmed).max();
-        let passed = latest.map_or(SignedDuration::ZERO, |latest| self.now.duration_since(latest));
-        let count = i128::try_from(division.look.len() + fresh.len()).unwrap_or(i128::MAX);
-        let share =
-            count.saturating_mul(passed.as_micros()).unsigned_abs().div_ceil(SIGHTING_AGE.as_micros().unsigned_abs());
-        let turn = usize::try_from(share).unwrap_or(usize::MAX).saturating_sub(division.look.len()).min(fresh.len());
-        fresh.sort_by(|(one, first), (other, second)| (first.confirmed, one).cmp(&(second.confirmed, other)));
-        let rest = fresh.split_off(turn);
-        division.look.extend(fresh.into_iter().map(|(name, _)| name));
-        division.remembered.extend(rest.into_iter().map(|(name, sighting)| (name, sighting.digest.clone())));
+        for (name, Sighting { digest, confirmed }) in fresh {
+            if due && self.now.duration_since(*confirmed) >= ALONG {
+                division.look.push(name);
+            } else {
+                division.remembered.push((name, digest.clone()));
+            }
+        }
         division
     }
 
-    /// What was seen of a tag, if it is to be believed. A time that is still to come was told by a clock that was wrong.
-    fn fresh(&self, name: &TagName) -> Option<&Sighting> {
-        let sighting = self.sightings.get(name)?;
-        let age = self.now.duration_since(sighting.confirmed);
-        (age >= SignedDuration::ZERO && age < SIGHTING_AGE).then_some(sighting)
+    /// Whether these names, after which the remote names no others, are known to be all.
+    pub fn are_all(&self, names: &[TagName]) -> bool {
+        self.names.is_some_and(|known| self.believes(known.proven) && known.fingerprint == fingerprint(names))
+    }
+
+    /// Whether what was confirmed then still counts. A time that is still to come was told by a clock that was wrong.
+    fn believes(&self, confirmed: Timestamp) -> bool {
+        let age = self.now.duration_since(confirmed);
+        age >= SignedDuration::ZERO && age < SIGHTING_AGE
     }
 }
 
@@ -153,27 +196,44 @@ mod tests {
     }
 
     fn divide(count: usize, sightings: &Sightings, now: i64) -> Division {
-        Known { sightings, matters: &|_| true, now: at(now) }.divide((0..count).map(name))
+        Known { sightings, names: None, matters: &|_| true, now: at(now) }.divide((0..count).map(name))
     }
 
     #[test]
     fn what_is_new_old_or_from_the_future_is_looked_at() {
-        // The time since the latest of them is a quarter of an hour, so it is one's turn as well.
-        let known = seen(&[0, 3600, 2700, 3601, 1]);
+        let known = seen(&[0, 3600, 2700, 3601, 1801]);
         let division = divide(6, &known, 3600);
         assert_eq!(division.look, [0, 3, 5].map(name));
-        assert_eq!(division.remembered, [(name(4), digest(4)), (name(2), digest(2)), (name(1), digest(1))]);
-        assert_eq!(divide(5, &seen(&[0, 1, 2, 3, 4]), 904).look, [0, 1].map(name));
-        assert_eq!(divide(5, &seen(&[0; 5]), 0).look, []);
-        assert_eq!(divide(5, &seen(&[0; 5]), 1).look, [name(0)]);
+        assert_eq!(division.remembered, [1, 2, 4].map(|number| (name(number), digest(number))));
+        // What is new brings nobody along, and what has half its time behind it goes along with what is old.
+        assert_eq!(divide(3, &seen(&[0, 1]), 3599).look, [name(2)]);
+        assert_eq!(divide(4, &seen(&[0, 1, 1800, 1801]), 3600).look, [0, 1, 2].map(name));
+        assert_eq!(divide(5, &seen(&[0; 5]), 3599).look, []);
         assert_eq!(divide(5, &seen(&[0; 5]), 86_400).look.len(), 5);
+    }
+
+    #[test]
+    fn names_are_all_for_an_hour_in_any_order_and_no_others_are() {
+        let names = [0, 1, 2].map(name);
+        let (proven, sightings) = (ProvenNames::of(&names, at(0)), Sightings::new());
+        let are_all = |known: Option<&ProvenNames>, now: i64, names: &[TagName]| {
+            Known { sightings: &sightings, names: known, matters: &|_| true, now: at(now) }.are_all(names)
+        };
+        assert!(are_all(Some(&proven), 0, &names) && are_all(Some(&proven), 3599, &[2, 0, 1].map(name)));
+        assert!(!are_all(None, 0, &names));
+        assert!(!are_all(Some(&proven), 3600, &names) && !are_all(Some(&proven), -1, &names));
+        for others in [vec![], vec![name(0), name(1)], [0, 1, 3].map(name).to_vec(), (0..4).map(name).collect()] {
+            assert!(!are_all(Some(&proven), 1, &others), "{others:?}");
+        }
+        let joined = [TagName::new("v0000v0001").unwrap(), name(2)];
+        assert!(!are_all(Some(&proven), 1, &joined));
     }
 
     #[test]
     fn what_does_not_matter_is_never_looked_at() {
         let known = seen(&[0, 0]);
-        let division =
-            Known { sightings: &known, matters: &|tag| *tag == name(1), now: at(9000) }.divide([0, 1, 2].map(name));
+        let division = Known { sightings: &known, names: None, matters: &|tag| *tag == name(1), now: at(9000) }
+            .divide([0, 1, 2].map(name));
         assert_eq!((division.look, division.indifferent), (vec![name(1)], [0, 2].map(name).to_vec()));
     }
 
@@ -193,16 +253,20 @@ mod tests {
             prop_assert_eq!(division.look.len() + division.remembered.len(), times.len() + more);
         }
 
-        /// Passes at any distance: none looks at more than its share, after a first one that saw everything.
+        /// Passes at any distance, over tags that came at any time: between two that look is half an hour at least.
         #[test]
-        fn looks_are_spread_over_the_passes(count in 0_usize..300, pauses in proptest::collection::vec(1_i64..3600, 1..60)) {
-            let mut known = seen(&vec![0; count]);
-            let mut now = 0;
+        fn looks_fall_together(
+            times in proptest::collection::vec(-3599_i64..=0, 1..100), pauses in proptest::collection::vec(1_i64..1200, 1..60),
+        ) {
+            let mut known = seen(&times);
+            let (mut now, mut last) = (0, None);
             for pause in pauses {
                 now += pause;
-                let division = divide(count, &known, now);
-                let share = (count as i64 * pause + 3599) / 3600;
-                prop_assert!(division.look.len() as i64 <= share, "{} of {share}", division.look.len());
+                let division = divide(times.len(), &known, now);
+                if !division.look.is_empty() {
+                    prop_assert!(last.is_none_or(|last| now - last >= 1800), "at {now}, after {last:?}");
+                    last = Some(now);
+                }
                 for tag in division.look {
                     known.get_mut(&tag).unwrap().confirmed = at(now);
                 }

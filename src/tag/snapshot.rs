@@ -154,6 +154,8 @@ pub enum Attachment {
     Release,
     /// The remote does not tell this credential whether there is a Release.
     Hidden,
+    /// The listing does not tell; a look at the tag alone does.
+    Unlisted,
 }
 
 /// One tag on a remote.
@@ -180,6 +182,9 @@ pub enum End {
     NoNextPage,
     /// An empty page, or one shorter than asked for without a successor.
     ShortPage,
+    /// Exactly the names that were all there were when that was proven, less than an hour ago. What came since may be missing
+    /// where a server pages without saying so, so nobody may conclude that a name is absent.
+    AsProven,
 }
 
 /// More tags than any repository has.
@@ -276,7 +281,7 @@ impl RemoteSnapshot {
         &self.tags
     }
 
-    /// One tag; `None` is proven absence.
+    /// One tag; `None` is proven absence, unless the end is [`End::AsProven`].
     pub fn get(&self, name: &TagName) -> Option<&RemoteTag> {
         self.tags.binary_search_by(|tag| tag.name.cmp(name)).ok().map(|at| &self.tags[at])
     }

@@ -140,7 +140,7 @@ fn advertisements_of_all_versions_are_read() {
     let (tags, ends) = said.into_tags().unwrap();
     assert_eq!(tags.get(&name("a")).unwrap().value.as_ref().unwrap().to_string(), ID);
     assert_eq!(tags.tags().len(), 1);
-    assert!(ends.values().all(|end| end.to_string() == OTHER), "{ends:?}");
+    assert_eq!(ends.values().map(ToString::to_string).collect::<Vec<_>>(), [OTHER]);
 
     let v1 =
         [lines(&["# service=git-upload-pack\n"]), lines(&["version 1\n", &format!("{ID} refs/tags/a\0\n")])].concat();

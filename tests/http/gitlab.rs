@@ -48,7 +48,8 @@ async fn writes_say_what_is_meant() {
     let transport = transport(HttpSettings::default());
     let gitlab = gitlab_with(&server, &transport).await;
     let value = Value::of(target());
-    let new = NewTag { name: name("rel/é"), value: value.clone(), message: Some("First \"one\"\n".into()) };
+    let new =
+        NewTag { name: name("rel/é"), value: value.clone(), message: Some("First \"one\"\n".into()), tag_id: None };
     gitlab.create_tag(&new).await.unwrap();
     gitlab.create_tag(&NewTag { message: None, ..new.clone() }).await.unwrap();
     gitlab.delete_tag(&name("rel/é"), &value).await.unwrap();
@@ -71,7 +72,7 @@ async fn writes_say_what_is_meant() {
 
 #[tokio::test]
 async fn refused_writes_keep_the_servers_words() {
-    let new = NewTag { name: name("v1"), value: Value::of(target()), message: None };
+    let new = NewTag { name: name("v1"), value: Value::of(target()), message: None, tag_id: None };
     for (status, body, kind, words) in [
         (400, r#"{"message":"Tag v1 already exists"}"#, FaultKind::Rejected, "already exists"),
         (405, r#"{"message":["no"]}"#, FaultKind::Rejected, ": no"),

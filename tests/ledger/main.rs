@@ -22,7 +22,7 @@ use tagsyncd::ledger::{
     RefusalKind, Settlement, SqliteLedger, SqliteReader, StateDirectory, StateLock, Unsettled, Work,
 };
 use tagsyncd::provider::{Access, Identity};
-use tagsyncd::tag::{Annotation, Sighting, TagName, Target, Value};
+use tagsyncd::tag::{Annotation, ProvenNames, Sighting, TagName, Target, Value};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -175,6 +175,11 @@ async fn everything_survives_closing_and_opening() {
     ledger.pin(&pair(), &[(odd.clone(), pin.clone())]).await.unwrap();
     ledger.remember(&pair(), &[(odd.clone(), sighting.clone()), (name("x"), sighting.clone())], &[]).await.unwrap();
     ledger.remember(&pair(), &[], &[name("x")]).await.unwrap();
+    let all = ProvenNames::of([&odd, &name("x")], at(3));
+    ledger.remember_names(&pair(), Some(&ProvenNames::of([&odd], at(2)))).await.unwrap();
+    ledger.remember_names(&pair(), Some(&all)).await.unwrap();
+    ledger.remember_names(&other, Some(&all)).await.unwrap();
+    ledger.remember_names(&other, None).await.unwrap();
     let id = ledger.announce(&pair(), run(), &open, at(2)).await.unwrap();
     write(
         &ledger,
@@ -197,6 +202,7 @@ async fn everything_survives_closing_and_opening() {
         assert_eq!(read.parked, std::slice::from_ref(&parked));
         assert_eq!(read.pins, BTreeMap::from([(odd.clone(), pin.clone())]));
         assert_eq!(read.sightings, BTreeMap::from([(odd.clone(), sighting.clone())]));
+        assert_eq!(read.names.as_ref(), Some(&all));
         assert_eq!((read.usage.deletes, read.usage.moves, read.usage.high_water), (0, 1, 1));
         let refusal = &read.refusals[&name("refused")];
         assert_eq!(
@@ -329,12 +335,13 @@ async fn another_tag_space_voids_what_belonged_to_the_former() {
     ledger.note(&pair(), &[forget(&tags[0])], at(0)).await.unwrap();
     let sighting = Sighting { digest: format!("sha256:{:064x}", 1).parse().unwrap(), confirmed: at(0) };
     ledger.remember(&pair(), &[(tags[0].clone(), sighting)], &[]).await.unwrap();
+    ledger.remember_names(&pair(), Some(&ProvenNames::of(&tags, at(0)))).await.unwrap();
     let open = ledger.announce(&pair(), run(), &intent(&tags[1], Action::Delete), at(0)).await.unwrap();
     ledger.end_pass(&pair(), &pass(at(0), true, None), Some("names")).await.unwrap();
 
     ledger.bind(&pair(), "two", &identity("1"), at(1), true).await.unwrap();
     let read = ledger.read_pair(&pair(), at(1)).await.unwrap();
-    assert!(read.records.is_empty() && read.sightings.is_empty() && read.exact_begun.is_none());
+    assert!(read.records.is_empty() && read.sightings.is_empty() && read.names.is_none() && read.exact_begun.is_none());
     assert_eq!((read.usage.high_water, read.usage.deletes), (0, 1));
     assert_eq!(read.intents[0].0, open, "a gap in the same tag space must still be closed");
 

@@ -157,6 +157,26 @@ def gitlab(tagsyncd, url, fakes):
     with_commits(walk)
 
 
+def github(tagsyncd, url, fakes):
+    walk = Walk(
+        tagsyncd, "github",
+        f'provider = "github"\nurl = "{url}"\nrepository = "infra/core"\ntoken = {{{{ file = "{{token}}" }}}}\nannotations = "message"',
+    )
+    with_commits(walk)
+    # Not the source's any more, so it is looked up there.
+    walk.tag("annotated", 0, "Signed\n-----BEGIN PGP SIGNATURE-----\nabc\n")
+    walk.sync(0, move=1)
+    walk.sync(0, in_sync=6, move=0)
+
+
+def gitea(tagsyncd, url, fakes):
+    walk = Walk(
+        tagsyncd, "gitea",
+        f'provider = "gitea"\nurl = "{url}"\nrepository = "infra/core"\ntoken = {{{{ file = "{{token}}" }}}}\nannotations = "message"',
+    )
+    with_commits(walk)
+
+
 def codearts(tagsyncd, url, fakes):
     walk = Walk(tagsyncd, "codearts", f'provider = "codearts"\nurl = "{url}"\nrepository_id = 7\ntoken = {{{{ file = "{{token}}" }}}}')
     with_commits(walk)
@@ -200,6 +220,8 @@ def vers(tagsyncd, url, fakes):
 
 WALKS = [
     ("gitlab", "gitlab-tags.yaml", gitlab),
+    ("github", "github-tags.yaml", github),
+    ("gitea", "gitea-tags.yaml", gitea),
     ("codearts", "huawei-tags.yaml", codearts),
     ("vers", "vers-tags.yaml", vers),
     ("vercel", "vercel-tags.yaml", vercel),

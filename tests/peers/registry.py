@@ -2,12 +2,15 @@
 """tagsyncd against Debian's docker-registry, with skopeo as the one that pushes and that reads back.
 
 Images are pushed under `sha-COMMIT`, as a CI would. Version tags follow: created, moved, waiting until an image is there,
-deleted where the registry is allowed to. Prints how long 200 retags take beside a loop of `skopeo copy`.
+deleted where the registry is allowed to. Prints how long 200 retags take beside a loop of `skopeo copy`, and beside what the
+registry itself needs: as many writes over as many connections, with a look before each and without. Once with the registry's
+store on disk, where it flushes six times for each tag, and once in its memory.
 
 usage: registry.py TAGSYNCD [REGISTRY-PROGRAM]
 """
 
 import hashlib
+import http.client
 import json
 import pathlib
 import shutil
@@ -15,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -23,17 +27,20 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 from contract import Walk, free_port  # noqa: E402
 
 RETAGS = 200
+CONNECTIONS = 8
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 class Registry:
     """A registry on loopback with a store of its own."""
 
-    def __init__(self, program, root, deletes):
+    def __init__(self, program, root, deletes, on_disk=True):
         self.port = free_port()
+        store = f"filesystem: {{rootdirectory: {root / 'store'}}}" if on_disk else "inmemory: {}"
         config = root / "registry.yml"
         config.write_text(
             "version: 0.1\nlog: {level: error, accesslog: {disabled: true}}\n"
-            f"storage: {{filesystem: {{rootdirectory: {root / 'store'}}}, delete: {{enabled: {str(deletes).lower()}}}}}\n"
+            f"storage: {{{store}, delete: {{enabled: {str(deletes).lower()}}}}}\n"
             f"http: {{addr: '127.0.0.1:{self.port}'}}\n"
         )
         self.process = subprocess.Popen([program, "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -68,14 +75,14 @@ def image(folder, text):
         "architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
     }).encode())
     manifest = blob(json.dumps({
-        "schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+        "schemaVersion": 2, "mediaType": MANIFEST,
         "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **config},
         "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", **layer}],
     }).encode())
     (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
     (folder / "index.json").write_text(json.dumps({
         "schemaVersion": 2,
-        "manifests": [{"mediaType": "application/vnd.oci.image.manifest.v1+json", **manifest}],
+        "manifests": [{"mediaType": MANIFEST, **manifest}],
     }))
     return manifest["digest"]
 
@@ -139,42 +146,83 @@ def walk(tagsyncd, program, root):
         expect("moved", images.digest("1.0.0"), two)
         expect("sibling", images.digest("1.0.0_build5"), one)
         quiet = walk.sync(0, in_sync=3, create=0, move=0, delete=0)
-        print(f"oci: created, moved, waited and arrived; an unchanged pass takes {quiet['requests']} requests")
+        expect("requests of an unchanged pass", quiet["requests"], 1)
+        print("oci: created, moved, waited and arrived; an unchanged pass takes 1 request")
     finally:
         registry.stop()
 
 
-def retags(tagsyncd, program, root):
-    registry = Registry(program, root, deletes=False)
+def bare(registry, tag, looks):
+    """How long as many writes take, with a look before each or without, and nothing else."""
+    def ask(connection, method, name, body=None):
+        kind = "Content-Type" if body else "Accept"
+        connection.request(method, f"/v2/team/app/manifests/{name}", body=body, headers={kind: MANIFEST})
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status not in (200, 201, 404):
+            raise SystemExit(f"{method} {name}: {answer.status}")
+        return content
+
+    def work(part):
+        connection = http.client.HTTPConnection("127.0.0.1", registry.port)
+        for at in range(part, RETAGS, CONNECTIONS):
+            name = f"bare-{looks}-{at}"
+            if looks:
+                ask(connection, "HEAD", name)
+            ask(connection, "PUT", name, manifest)
+
+    manifest = ask(http.client.HTTPConnection("127.0.0.1", registry.port), "GET", tag)
+    threads = [threading.Thread(target=work, args=(part,)) for part in range(CONNECTIONS)]
+    began = time.monotonic()
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return time.monotonic() - began
+
+
+def retags(tagsyncd, program, root, on_disk):
+    registry = Registry(program, root, deletes=False, on_disk=on_disk)
     images = Images(registry)
     try:
         image(root / "app", "app")
         walk = Walk(tagsyncd, "oci", remote(registry, "never"))
-        images.push(root / "app", f"sha-{walk.commits[0][:12]}")
+        tag = f"sha-{walk.commits[0][:12]}"
+        images.push(root / "app", tag)
         for at in range(RETAGS):
             walk.tag(f"v1.{at}", 0)
         began = time.monotonic()
         walk.sync(0, create=RETAGS)
         ours = time.monotonic() - began
-        quiet = walk.sync(0, in_sync=RETAGS)
+        expect("requests of an unchanged pass", walk.sync(0, in_sync=RETAGS)["requests"], 1)
+        looks, writes = bare(registry, tag, looks=True), bare(registry, tag, looks=False)
         sample = 20
         began = time.monotonic()
-        source = f"{images.base}:sha-{walk.commits[0][:12]}"
         for at in range(sample):
-            skopeo("copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", source, f"{images.base}:copy-{at}")
+            source, copy = f"{images.base}:{tag}", f"{images.base}:copy-{at}"
+            skopeo("copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", source, copy)
         theirs = (time.monotonic() - began) / sample * RETAGS
         print(
-            f"oci: {RETAGS} retags in {ours:.2f} s; `skopeo copy` takes {theirs:.1f} s for as many (from {sample}): "
-            f"{theirs / ours:.0f} times as long; unchanged: {quiet['requests']} requests"
+            f"oci: store {'on disk' if on_disk else 'in memory'}: {RETAGS} retags in {ours:.2f} s; `skopeo copy` takes "
+            f"{theirs:.1f} s for as many (from {sample}): {theirs / ours:.0f} times as long. Bare looks and writes take "
+            f"{looks:.2f} s ({theirs / looks:.0f} times), bare writes {writes:.2f} s ({theirs / writes:.0f} times)"
         )
     finally:
         registry.stop()
 
 
+def on_disk(tagsyncd, program, root):
+    retags(tagsyncd, program, root, on_disk=True)
+
+
+def in_memory(tagsyncd, program, root):
+    retags(tagsyncd, program, root, on_disk=False)
+
+
 def main():
     tagsyncd = sys.argv[1]
     program = sys.argv[2] if len(sys.argv) > 2 else shutil.which("docker-registry")
-    for part in (walk, retags):
+    for part in (walk, on_disk, in_memory):
         with tempfile.TemporaryDirectory() as folder:
             part(tagsyncd, program, pathlib.Path(folder))
 

@@ -262,7 +262,7 @@ fn lightweight(target: Target) -> Held {
 }
 
 fn new_tag(name: &TagName, target: Target, message: Option<&str>) -> NewTag {
-    NewTag { name: name.clone(), value: Value::of(target), message: message.map(str::to_owned) }
+    NewTag { name: name.clone(), value: Value::of(target), message: message.map(str::to_owned), tag_id: None }
 }
 
 /// `count` tags, sorted by name, on alternating targets.
@@ -372,7 +372,7 @@ async fn creates_annotated(subject: &dyn Subject) -> Behaviour {
     let tag = name("v1");
     let message = "First line\n\nSecond: \"quoted\" & <b>é</b> 100% +1\n";
     let value = Value { target: subject.target(1), annotation: Annotation::of_message(Some(message)) };
-    let new = NewTag { name: tag.clone(), value: value.clone(), message: Some(message.to_owned()) };
+    let new = NewTag { name: tag.clone(), value: value.clone(), message: Some(message.to_owned()), tag_id: None };
     let created = stage.provider().create_tag(&new).await?;
     ensure(created.value == Ok(value.clone()), || format!("the answer was {created:?}"))?;
     let held = stage.tags().get(&tag).and_then(|held| held.message.clone()).unwrap_or_default();

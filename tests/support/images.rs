@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tagsyncd::ledger::{Ledger as _, LedgerRead as _, Pair, SqliteLedger, StateDirectory};
-use tagsyncd::tag::{Sighting, Sightings};
+use tagsyncd::tag::{ProvenNames, Sighting, Sightings};
 
 use super::program::{Ended, Program};
 use super::registry::{FakeRegistry, RegistryWorld, digest, manifest};
@@ -98,13 +98,22 @@ impl World {
         })
     }
 
-    /// Lets time pass for what the program remembers of digests.
+    /// Which names the program takes for all of the remote's.
+    pub fn names(&self) -> Option<ProvenNames> {
+        self.with_ledger(async |ledger, pair| {
+            ledger.read_pair(pair, Timestamp::now()).await.expect("what a test needs is there").names
+        })
+    }
+
+    /// Lets time pass for what the program remembers of names and digests.
     pub fn age(&self, by: Duration) {
         let by = SignedDuration::try_from(by).expect("what a test needs is there");
         let older = |Sighting { digest, confirmed }| Sighting { digest, confirmed: confirmed - by };
+        let names = self.names().map(|names| ProvenNames { proven: names.proven - by, ..names });
         let aged: Vec<_> = self.sightings().into_iter().map(|(name, sighting)| (name, older(sighting))).collect();
         self.with_ledger(async |ledger, pair| {
             ledger.remember(pair, &aged, &[]).await.expect("what a test needs is there");
+            ledger.remember_names(pair, names.as_ref()).await.expect("what a test needs is there");
         });
     }
 }

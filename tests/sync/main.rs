@@ -1,6 +1,7 @@
 //! The binary against a stateful GitLab: what it writes, what it leaves alone, what it says.
 
 mod adversity;
+mod bugs;
 mod guards;
 #[path = "../support/mod.rs"]
 mod support;

@@ -22,7 +22,7 @@ use super::{
     Unsettled, Usage,
 };
 use crate::provider::{Access, Identity};
-use crate::tag::{Sighting, Sightings, TagName, Value};
+use crate::tag::{ProvenNames, Sighting, Sightings, TagName, Value};
 
 /// How long a write counts into the budgets, and a mark into the high-water mark.
 pub(super) const DAY: i64 = 24 * 60 * 60 * 1_000_000;
@@ -200,6 +200,7 @@ pub(super) fn pair_state(connection: &Connection, pair: &Pair, now: Timestamp) -
         parked: parked(&moment, id)?,
         pins: pins(&moment, id)?,
         sightings: sightings(&moment, id, pair)?,
+        names: names(&moment, id, pair)?,
         lately: lately::of_pair(&moment, id, pair, row.bound, now)?,
     })
 }
@@ -437,6 +438,26 @@ fn sighting(row: &Row<'_>, sum: &Checksum) -> Result<Option<(TagName, Sighting)>
     }
     let Ok(digest) = digest.parse() else { return Ok(None) };
     Ok(Some((name(row, 0)?, Sighting { digest, confirmed: timestamp(confirmed)? })))
+}
+
+/// The checksum of the names that were all.
+pub(super) fn names_checksum(pair: &Pair, fingerprint: &str, proven: i64) -> i64 {
+    Checksum::of("names", pair).text(fingerprint).number(proven).sum()
+}
+
+/// Which names were all. A row that is damaged is left out here, too.
+fn names(connection: &Connection, id: i64, pair: &Pair) -> Result<Option<ProvenNames>, Failure> {
+    let mut statement = connection.prepare("SELECT fingerprint, proven, checksum FROM names WHERE pair = ?1")?;
+    let mut rows = statement.query([id])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let proven = || -> Result<ProvenNames, Failure> {
+        let (fingerprint, proven) = (text(row, 0)?, number(row, 1)?);
+        if names_checksum(pair, fingerprint, proven) != number(row, 2)? {
+            return Err(Failure::Corrupt("a changed proof"));
+        }
+        Ok(ProvenNames { fingerprint: fingerprint.to_owned(), proven: timestamp(proven)? })
+    };
+    Ok(proven().ok())
 }
 
 /// How every pair stands.

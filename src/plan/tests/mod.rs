@@ -332,7 +332,7 @@ fn a_remote_name_that_could_stand_for_a_held_one_is_held() {
 fn what_the_remote_protects_or_would_lose_is_held() {
     use crate::tag::Attachment;
     let near = Side::new();
-    let known = records(&Side::from([("a", 1), ("v1", 1), ("v2", 1)]));
+    let known = records(&Side::from([("a", 1), ("v1", 1), ("v2", 1), ("v3", 1)]));
     let mut listing = Listing::new();
     let tag = |tag_name: &str| remote_tag(name(tag_name), value(1));
     listing
@@ -340,9 +340,10 @@ fn what_the_remote_protects_or_would_lose_is_held() {
             RemoteTag { protected: true, ..tag("a") },
             RemoteTag { attachment: Some(Attachment::Release), ..tag("v1") },
             RemoteTag { attachment: Some(Attachment::Hidden), ..tag("v2") },
+            RemoteTag { attachment: Some(Attachment::Unlisted), ..tag("v3") },
         ])
         .unwrap();
-    let remote = listing.finish(End::NoNextPage, Some(3)).unwrap();
+    let remote = listing.finish(End::NoNextPage, Some(4)).unwrap();
     let (source, mapping) = (source(&near), NameMapping::default());
     let sides = sides_of(&source, &known, &remote);
     let draw_with = |allows_loss: &(dyn Fn(&TagName) -> bool + Sync)| {
@@ -351,9 +352,9 @@ fn what_the_remote_protects_or_would_lose_is_held() {
     };
     let plan = draw_with(&|_| false);
     let held: Vec<_> = plan.held.iter().map(|held| held.kind).collect();
-    assert_eq!(held, [HoldKind::RemoteProtected, HoldKind::SideEffect, HoldKind::SideEffect]);
-    let plan = draw_with(&|tag| tag.as_bytes() == b"v1");
-    assert_eq!(plan.changes.iter().map(|change| change.tag.to_string()).collect::<Vec<_>>(), ["v1"]);
+    assert_eq!(held, [HoldKind::RemoteProtected, HoldKind::SideEffect, HoldKind::SideEffect, HoldKind::SideEffect]);
+    let plan = draw_with(&|tag| tag.as_bytes() == b"v1" || tag.as_bytes() == b"v3");
+    assert_eq!(plan.changes.iter().map(|change| change.tag.to_string()).collect::<Vec<_>>(), ["v1", "v3"]);
 }
 
 #[test]

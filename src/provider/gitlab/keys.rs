@@ -11,10 +11,11 @@ use url::Url;
 use super::{GitLab, OVER_GIT};
 use crate::config::{Problems, SecretSource, Table};
 use crate::http::{Authorization, Client};
+use crate::provider::release_loss::{ReleaseLoss, WrittenLoss};
 use crate::provider::smart_http::keys::{self as transport, API, GIT, WrittenTransport};
 use crate::provider::smart_http::{Events, Hosted, SmartHttp};
 use crate::provider::{Capabilities, Connection, Fault, FaultKind, Provider, RemoteKeys};
-use crate::tag::{NamePatterns, TagName};
+use crate::tag::TagName;
 
 /// The keys as they stand in the file.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -48,29 +49,11 @@ struct Written {
     objects: Option<Spanned<bool>>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(untagged, expecting = "true, false or a list of globs")]
-enum WrittenLoss {
-    /// For all tags, or for none.
-    All(bool),
-    /// For tags whose names on the remote match these patterns; the last one that matches decides, `!` in front excludes.
-    Names(Vec<String>),
-}
-
 const DEFAULT_URL: &str = "https://gitlab.com";
 
 /// What OAuth tokens have to be called, and any other may be (2026-11-21,
 /// <https://docs.gitlab.com/api/oauth2/#access-git-over-https-with-access-token>).
 const USERNAME: &str = "oauth2";
-
-/// Which tags may lose their Release.
-#[derive(Clone, Debug, Default)]
-enum ReleaseLoss {
-    #[default]
-    None,
-    All,
-    Names(NamePatterns),
-}
 
 /// A GitLab project's keys, checked.
 #[derive(Clone, Debug)]
@@ -96,14 +79,7 @@ pub(super) fn read(table: Table, problems: &mut Problems) -> Option<Arc<dyn Remo
                 None
             }
         });
-    let release_loss = match written.allow_release_loss {
-        None => Some(ReleaseLoss::default()),
-        Some(loss) => {
-            let at = loss.span();
-            let loss = check_loss(loss.into_inner());
-            loss.map_err(|reason| problems.push(at, format!("`allow_release_loss`: {reason}"), None)).ok()
-        }
-    };
+    let release_loss = ReleaseLoss::read(written.allow_release_loss, problems);
     let derived = match (&url, &project) {
         (Some(url), Some(project)) if !project.bytes().all(|byte| byte.is_ascii_digit()) => git_url(url, project),
         // A problem of its own already.
@@ -163,17 +139,6 @@ fn check_project(project: &str) -> Result<(), String> {
     }
 }
 
-fn check_loss(written: WrittenLoss) -> Result<ReleaseLoss, String> {
-    Ok(match written {
-        WrittenLoss::All(false) => ReleaseLoss::None,
-        WrittenLoss::All(true) => ReleaseLoss::All,
-        WrittenLoss::Names(globs) => {
-            let patterns = NamePatterns::new(&globs);
-            ReleaseLoss::Names(patterns.map_err(|fault| format!("pattern {}: {fault}", fault.at + 1))?)
-        }
-    })
-}
-
 #[async_trait]
 impl RemoteKeys for Keys {
     fn describe(&self) -> String {
@@ -185,11 +150,7 @@ impl RemoteKeys for Keys {
     }
 
     fn allows_loss(&self, name: &TagName) -> bool {
-        match &self.release_loss {
-            ReleaseLoss::None => false,
-            ReleaseLoss::All => true,
-            ReleaseLoss::Names(patterns) => patterns.matches(name),
-        }
+        self.release_loss.allows(name)
     }
 
     async fn connect(&self, connection: Connection) -> Result<Arc<dyn Provider>, Fault> {
@@ -229,21 +190,5 @@ mod tests {
         for bad in ["", "/infra/core", "infra/core/", "a//b", "a/../b", "a/%2e%2e/b", "https://gitlab.com/a/b"] {
             assert!(check_project(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn release_loss_is_all_none_or_patterns() {
-        let allows = |text: &str, name: &str| {
-            let written: Written = toml::from_str(&format!("allow_release_loss = {text}")).unwrap();
-            let release_loss = check_loss(written.allow_release_loss.unwrap().into_inner()).unwrap();
-            let url = "https://gitlab.com".parse().unwrap();
-            let keys = Keys { url, project: "1".into(), token: None, release_loss, git: None };
-            keys.allows_loss(&TagName::new(name).unwrap())
-        };
-        assert!(!allows("false", "v1") && allows("true", "v1"));
-        assert!(allows("[\"nightly-*\"]", "nightly-1") && !allows("[\"nightly-*\"]", "v1") && !allows("[]", "v1"));
-        let fault = toml::from_str::<Written>("allow_release_loss = 3").unwrap_err().to_string();
-        assert!(fault.contains("true, false or a list of globs"), "{fault}");
-        assert!(check_loss(WrittenLoss::Names(vec!["a".into(), "[".into()])).unwrap_err().contains("pattern 2"));
     }
 }

@@ -21,9 +21,14 @@ pub(in crate::provider) trait Host: fmt::Debug + Send + Sync {
         None
     }
 
-    /// What is attached to a tag, as far as the host has such a thing and git cannot tell.
+    /// What is attached to a listed tag, as far as the host has such a thing and git cannot tell.
     fn attachment(&self) -> Option<Attachment> {
         None
+    }
+
+    /// What is attached to a tag that is looked at alone; only asked where something may be.
+    async fn attachment_of(&self, _name: &TagName) -> Result<Option<Attachment>, Fault> {
+        Ok(self.attachment())
     }
 
     /// The API, where it deletes protected tags that no push can delete.
@@ -102,8 +107,12 @@ impl<H: Host> Provider for Hosted<H> {
     }
 
     async fn get_tag(&self, name: &TagName) -> Result<Option<RemoteTag>, Fault> {
-        let tag = self.remote.get_tag(name).await?;
-        Ok(tag.map(|tag| RemoteTag { attachment: self.host.attachment(), ..tag }))
+        let Some(tag) = self.remote.get_tag(name).await? else { return Ok(None) };
+        let attachment = match self.host.attachment() {
+            Some(_) => self.host.attachment_of(name).await?,
+            None => None,
+        };
+        Ok(Some(RemoteTag { attachment, ..tag }))
     }
 
     async fn get_facts(&self, tag: &RemoteTag, signed: bool) -> Result<Vec<Fact>, Fault> {

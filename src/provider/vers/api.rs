@@ -294,7 +294,8 @@ mod tests {
         let change = |lease: (u8, Annotation), to: (u8, Annotation), message: Option<&'static str>| {
             let lease = Value { target: target(lease.0), annotation: lease.1 };
             let value = Value { target: target(to.0), annotation: to.1 };
-            let to = NewTag { name: TagName::new("v1").unwrap(), value, message: message.map(str::to_owned) };
+            let to =
+                NewTag { name: TagName::new("v1").unwrap(), value, message: message.map(str::to_owned), tag_id: None };
             let change = vers.change(&lease, &to).unwrap();
             (change.commit_id.is_some(), change.description.map(|text| text.map(str::to_owned)))
         };

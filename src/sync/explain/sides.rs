@@ -166,7 +166,9 @@ impl Far {
                 remarks.extend(tag.protected.then(|| "protected there".to_owned()));
                 remarks.extend(tag.attachment.map(|attachment| match attachment {
                     Attachment::Release => "a Release is attached".to_owned(),
-                    Attachment::Hidden => "whether a Release is attached is not shown".to_owned(),
+                    Attachment::Hidden | Attachment::Unlisted => {
+                        "whether a Release is attached is not shown".to_owned()
+                    }
                 }));
                 side(Presence::There, tag.value.as_ref().ok().cloned(), remarks)
             }
