@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use support::codearts::{CodeArtsWorld, FakeCodeArts};
+use support::github::{FakeGithub, GithubWorld};
 use support::gitlab::{FakeGitlab, FakeTag, GitlabWorld, Project, WriteKind};
 use support::program::{Ended, Program};
 use support::registry::{FakeRegistry, RegistryWorld, Wants, digest, manifest};
@@ -256,6 +257,62 @@ fn a_plan_and_an_explanation_ask_the_source_and_write_nothing() {
     forges.program.run(&["check"]).expect(0);
     let online = forges.program.run(&["check", "--online", "--format", "json"]).expect(0).json();
     assert!(online.to_string().contains("1 tag in 1 request"), "{online}");
+}
+
+#[test]
+fn tags_of_github_arrive_on_gitlab_and_follow_it() {
+    let (github, gitlab) = (FakeGithub::start(GithubWorld::with_core()), FakeGitlab::start(GitlabWorld::with_core()));
+    let program = Program::new();
+    let token = program.path("token").display().to_string();
+    program.configure(&format!(
+        r#"
+        [remote.github]
+        provider = "github"
+        url = "{}"
+        repository = "infra/core"
+        token = {{ file = "{token}" }}
+
+        [remote.gitlab]
+        provider = "gitlab"
+        url = "{}"
+        project = "infra/core"
+        token = {{ file = "{token}" }}
+
+        [job.core]
+        from = "github"
+        to = ["gitlab"]
+        policy = "mirror"
+        "#,
+        github.url(),
+        gitlab.url(),
+    ));
+    github.change(|world| {
+        let core = world.core();
+        core.tags.insert("v1".to_owned(), commit(1));
+        core.annotate("v2", &commit(2), "Release 2\n");
+        core.tags.insert("v3".to_owned(), commit(3));
+    });
+    assert_eq!(count(&program.sync(&[]).expect(0), "create"), 3);
+    let there = || -> BTreeMap<String, (Option<String>, Option<String>)> {
+        let tags = gitlab.tags("infra/core").into_iter();
+        tags.map(|(name, tag)| (name, (tag.commit_id, tag.message.map(|message| message.trim().to_owned())))).collect()
+    };
+    assert_eq!(there()["v1"], (Some(commit(1)), None));
+    assert_eq!(there()["v2"], (Some(commit(2)), Some("Release 2".to_owned())));
+    github.change(|world| {
+        let core = world.core();
+        core.annotate("v2", &commit(7), "Release 2, again\n");
+        core.tags.remove("v3");
+    });
+    let ended = program.sync(&[]).expect(0);
+    assert_eq!(["move", "delete"].map(|what| count(&ended, what)), [1, 1], "{}", ended.stdout);
+    assert_eq!(there()["v2"], (Some(commit(7)), Some("Release 2, again".to_owned())));
+    let ended = program.sync(&[]).expect(0);
+    assert_eq!((pair(&ended)["state"].as_str(), there().len()), (Some("in_sync"), 2));
+    // Private to us from now on: not there, says GitHub.
+    github.change(|world| world.tokens.clear());
+    program.sync(&[]).expect(1);
+    assert_eq!((there().len(), github.writes().len()), (2, 0));
 }
 
 // ---- From one registry to another.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
 use support::git_http::{GitServer, PASSWORD, USER, tags};
+use support::gitea::{FakeGitea, GiteaWorld};
 use support::gitlab::{FakeGitlab, FakeTag, GitlabWorld};
 use support::program::{Ended, Program, private_file};
 use support::repository::SampleRepository;
@@ -251,6 +252,37 @@ fn tags_of_a_forge_over_its_api_arrive_over_git_as_far_as_they_can_be_made() {
     gitlab.change(|world| world.project("infra/core").tags.remove("light"));
     program.sync(&[]).expect(3);
     assert!(there.tags().is_empty());
+}
+
+#[test]
+fn lightweight_tags_of_gitea_arrive_over_git_and_follow_it() {
+    let repository = SampleRepository::bare();
+    let commits: Vec<String> = (0..2).map(|n| repository.commit(&format!("commit {n}"))).collect();
+    let (gitea, there, program) =
+        (FakeGitea::start(GiteaWorld::with_core()), GitServer::start(repository), Program::new());
+    let (url, token) = (gitea.url(), program.path("token"));
+    let here = format!(
+        "[remote.here]\nprovider = \"gitea\"\nurl = \"{url}\"\nrepository = \"infra/core\"\ntoken = {{ file = \"{}\" }}\n",
+        token.display()
+    );
+    program.configure(&(here + &git_remote("there", &there, &program) + &job("")));
+    let tag = |name: &str, tag: FakeTag| gitea.change(|world| world.core().tags.insert(name.to_owned(), tag));
+    tag("v1", FakeTag::lightweight(&commits[0]));
+    tag("v2", FakeTag::lightweight(&commits[0]));
+    program.sync(&[]).expect(0);
+    assert_eq!(there.tags().into_keys().collect::<Vec<_>>(), ["v1", "v2"]);
+    tag("v1", FakeTag::lightweight(&commits[1]));
+    tag("annotated", FakeTag::annotated(&commits[1], "one", 1));
+    gitea.change(|world| world.core().tags.remove("v2"));
+    let ended = program.sync(&[]).expect(3);
+    assert_eq!(counts(&ended, &["move", "delete", "held"]), [1, 1, 1], "{}", ended.stdout);
+    assert_eq!(there.tags(), [("v1".to_owned(), commits[1].clone())].into());
+    let ended = program.sync(&[]).expect(3);
+    assert_eq!(counts(&ended, &["in_sync", "held"]), [1, 1]);
+    gitea.change(|world| world.core().tags.clear());
+    program.sync(&[]).expect(3);
+    assert_eq!(there.tags().len(), 1);
+    assert!(gitea.writes().is_empty());
 }
 
 #[test]
