@@ -159,7 +159,7 @@ fn what_is_wrong_with_a_remote() {
     let providers = PROVIDERS.iter().map(|descriptor| format!("`{}`", descriptor.name)).collect::<Vec<_>>().join(", ");
     let (one_of, meant) = (format!("one of {providers}"), format!("did you mean `gitlab`? Providers: {providers}"));
     for (provider, expected) in [
-        ("provider = \"gitlub\"", (5, 12, "unknown provider `gitlub`", Some(meant.as_str()))),
+        ("provider = \"gitlob\"", (5, 12, "unknown provider `gitlob`", Some(meant.as_str()))),
         ("provider = \"svn\"", (5, 12, "unknown provider", Some(one_of.as_str()))),
         ("provider = 5", (5, 12, "expected a string, found a whole number", None)),
         ("", (4, 1, "`provider` is missing", Some(one_of.as_str()))),
