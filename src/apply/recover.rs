@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use futures_util::future::join_all;
+
 use super::write::{done, ended};
 use super::{Applied, Writer};
 use crate::ledger::{Action, Intent, IntentId, Outcome, Ownership, RecordChange, Settlement};
@@ -21,6 +23,7 @@ pub async fn recover(writer: &Arc<Writer>, intents: Vec<(IntentId, Intent)>) -> 
     } else {
         None
     };
+    let mut judged = Vec::with_capacity(intents.len());
     for (id, intent) in intents {
         let alone;
         let there = match &all {
@@ -35,10 +38,14 @@ pub async fn recover(writer: &Arc<Writer>, intents: Vec<(IntentId, Intent)>) -> 
             tag = %intent.tag, action = intent.action.word(), outcome = settlement.outcome.word(),
             "Settled an interrupted write.",
         );
-        let settlement = match writer.settle(id, settlement).await {
-            Ok(settlement) => settlement,
-            Err(reason) => return Err(Fault::new(crate::provider::FaultKind::NotSent, reason)),
-        };
+        judged.push((id, intent, settlement));
+    }
+    // At once, so that they share a flush.
+    let settled = join_all(
+        judged.into_iter().map(|(id, intent, settlement)| async move { (intent, writer.settle(id, settlement).await) }),
+    );
+    for (intent, settlement) in settled.await {
+        let settlement = settlement.map_err(|reason| Fault::new(crate::provider::FaultKind::NotSent, reason))?;
         if settlement.outcome != Outcome::NotSent {
             recovered.push(Applied {
                 change: change(intent),

@@ -41,7 +41,7 @@ impl Events {
     /// How many tags go into one push.
     fn at_once(self) -> usize {
         match self {
-            Self::Quiet => 2000,
+            Self::Quiet => 10_000,
             Self::Preserve => 3,
         }
     }

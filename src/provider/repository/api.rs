@@ -134,7 +134,7 @@ impl Provider for LocalRepository {
     }
 
     fn changes_at_once(&self) -> usize {
-        2000
+        10_000
     }
 
     async fn apply_batch(&self, changes: &[Change]) -> Vec<Result<Option<RemoteTag>, Fault>> {
