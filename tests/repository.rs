@@ -26,10 +26,18 @@ impl Pair {
     }
 
     fn configure(&self, job: &str) {
+        self.write_configuration(self.source.path(), job);
+    }
+
+    fn configure_from(&self, source: &Path) {
+        self.write_configuration(source, "");
+    }
+
+    fn write_configuration(&self, source: &Path, job: &str) {
         self.program.configure(&format!(
             "[repository.core]\npath = {:?}\n[repository.copy]\npath = {:?}\n\
              [job.core]\nfrom = \"core\"\nto = [\"copy\"]\npolicy = \"mirror\"\n{job}\n",
-            self.source.path(),
+            source,
             self.copy.path()
         ));
     }
@@ -115,31 +123,111 @@ fn many_objects_come_as_one_pack() {
 }
 
 #[test]
-fn what_somebody_else_writes_meanwhile_is_left_alone() {
+fn a_ref_that_somebody_holds_is_refused_and_no_other() {
     let pair = Pair::new(&[]);
-    let [one, two, three] = ["one", "two", "three"].map(|message| pair.source.commit(message));
+    let [one, two] = ["one", "two"].map(|message| pair.source.commit(message));
     for name in ["v1", "v2", "v3"] {
         pair.source.tag(name, &one);
     }
     pair.sync().expect(0);
-    // Drift, which `mirror` puts right; a lock that somebody holds, which it cannot.
-    pair.copy.git(&["fetch", "--quiet", &pair.source.path().to_string_lossy(), "refs/heads/main:refs/heads/main"]);
     for name in ["v1", "v2", "v3"] {
         pair.source.tag(name, &two);
     }
-    pair.source.tag("v4", &three);
+    pair.source.tag("v4", &two);
     let lock = pair.copy.git_dir().join("refs/tags/v2.lock");
     std::fs::write(&lock, "").unwrap();
     let remote = pair.sync().expect(1).remote();
     let far = tags(&pair.copy);
-    assert_eq!([&far["v1"], &far["v2"], &far["v3"], &far["v4"]], [&two, &one, &two, &three], "{remote}");
+    assert_eq!([&far["v1"], &far["v2"], &far["v3"], &far["v4"]], [&two, &one, &two, &two], "{remote}");
     let change = remote["changes"].as_array().unwrap().iter().find(|change| change["tag"] == "v2").unwrap();
     assert_eq!(change["outcome"], "rejected", "{change}");
-    std::fs::remove_file(&lock).unwrap();
-    pair.program
-        .configure(&std::fs::read_to_string(pair.program.path("config.toml")).unwrap().replace("mirror", "exact"));
+}
+
+#[test]
+fn what_git_packs_while_a_pass_waits_is_neither_lost_nor_overwritten() {
+    let pair = Pair::new(&[]);
+    let [one, two] = ["one", "two"].map(|message| pair.source.commit(message));
+    for name in ["gone", "kept", "more"] {
+        pair.source.tag(name, &one);
+    }
+    pair.sync().expect(0);
+    pair.copy.git(&["fetch", "--quiet", &pair.source.path().to_string_lossy(), "refs/heads/main:refs/heads/main"]);
+    pair.copy.pack();
+    pair.source.delete_tag("gone");
+    pair.source.tag("new", &two);
+    // Somebody packs refs: holds the lock, and puts a file with more in it into its place while the pass waits for the lock.
+    let packed = pair.copy.git_dir().join("packed-refs");
+    let lock = pair.copy.git_dir().join("packed-refs.lock");
+    let mut text = std::fs::read_to_string(&packed).unwrap();
+    text += &format!("{one} refs/heads/precious\n{one} refs/tags/new\n{one} refs/tags/theirs\n");
+    let (head, body) = text.split_once('\n').unwrap();
+    let mut body: Vec<_> = body.lines().collect();
+    body.sort_by_key(|line| line.split_once(' ').map(|(_, name)| name.to_owned()));
+    std::fs::write(&lock, format!("{head}\n{}\n", body.join("\n"))).unwrap();
+    let pass = pair.program.start(&["--sync", "--format", "json"]);
+    // However long this takes, the outcome is the same; in time it meets the pass at the lock.
+    std::thread::sleep(std::time::Duration::from_millis(400));
+    std::fs::rename(&lock, &packed).unwrap();
+    support::program::ended(pass);
+    let refs = pair.copy.git(&["for-each-ref", "--format=%(refname) %(objectname)"]);
+    for kept in ["refs/heads/precious", "refs/tags/theirs", "refs/tags/new"] {
+        assert!(refs.contains(&format!("{kept} {one}")), "{kept} in\n{refs}");
+    }
     pair.sync();
-    assert_eq!(tags(&pair.copy)["v2"], one, "what was refused waits for a person, or for time");
+    assert!(!tags(&pair.copy).contains_key("gone"));
+}
+
+#[test]
+fn nothing_is_tagged_whose_history_is_not_there_in_full() {
+    let pair = Pair::new(&[]);
+    let head = {
+        pair.source.commit("first");
+        pair.source.history()
+    };
+    // A source that ends somewhere: its tags wait for a person.
+    let shallow = pair.source.clone_of(&["--bare", "--depth=1"]);
+    shallow.tag("v1", &head);
+    pair.configure_from(shallow.path());
+    pair.sync().expect(1);
+    assert!(tags(&pair.copy).is_empty());
+    // A destination that ends somewhere: it gets what it lacks behind that, too.
+    let copy = pair.source.clone_of(&["--bare", "--depth=1"]);
+    let other = Pair { copy, program: Program::new(), ..pair };
+    other.configure("");
+    let side = other.source.git(&["rev-parse", &format!("{head}^2")]);
+    other.source.tag("side", &side);
+    other.sync().expect(0);
+    other.copy.git(&["fsck", "--no-dangling"]);
+    other.copy.git(&["rev-list", "--objects", "refs/tags/side"]);
+}
+
+#[test]
+fn whoever_may_read_the_copy_reads_its_packs() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let pair = Pair::new(&[]);
+    pair.source.create_tags(300, 60);
+    pair.sync().expect(0);
+    for entry in std::fs::read_dir(pair.copy.git_dir().join("objects/pack")).unwrap() {
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o444, "{:?}", entry.file_name());
+    }
+}
+
+#[test]
+fn a_repository_is_no_destination_of_its_own_by_whatever_path() {
+    let pair = Pair::new(&[]);
+    let commit = pair.source.commit("one");
+    pair.source.tag("v1", &commit);
+    let link = pair.program.path("link");
+    std::os::unix::fs::symlink(pair.source.path(), &link).unwrap();
+    pair.program.configure(&format!(
+        "[repository.core]\npath = {:?}\n[remote.again]\nprovider = \"repository\"\npath = {link:?}\nadd_prefix = \"x/\"\n\
+         [job.core]\nfrom = \"core\"\nto = [\"again\"]\npolicy = \"mirror\"\n",
+        pair.source.path()
+    ));
+    let remote = pair.sync().expect(1).remote();
+    assert!(remote["error"].as_str().unwrap().contains("the very repository"), "{remote}");
+    assert_eq!(tags(&pair.source).len(), 1);
 }
 
 #[test]

@@ -59,6 +59,9 @@ impl Writer {
             return Ok(found_instead(&there, new));
         }
         let id = self.announce(change, new.message.clone(), None).await?;
+        if let Some(fault) = self.provider.refuses(new) {
+            return self.settle(id, refused(new, &fault, false)).await;
+        }
         let settlement = match self.provider.create_tag(new).await {
             Ok(made) if made.value.as_ref() == Ok(&new.value) => done(new, Ownership::Created),
             Ok(_) => self.judge(new, None, &another_than_asked()).await,
@@ -93,6 +96,10 @@ impl Writer {
         lease: &Value,
         new: &NewTag,
     ) -> Result<Settlement, String> {
+        if let Some(fault) = self.provider.refuses(new) {
+            let id = self.announce(change, new.message.clone(), None).await?;
+            return self.settle(id, refused(new, &fault, false)).await;
+        }
         match self.provider.has_target(new.target()).await {
             Ok(true) => {}
             Ok(false) => {

@@ -135,6 +135,7 @@ impl Client {
             effect: None,
             body: None,
             limit: BODY_LIMIT,
+            turn: None,
         }
     }
 
@@ -174,7 +175,7 @@ impl Client {
             let pause = if again { pauses.next().map(|pause| pause.max(asked)) } else { None };
             match pause {
                 Some(pause)
-                    if pause <= retry::CEILING
+                    if pause <= retry::longest_pause(effect)
                         && paused + pause <= retry::BUDGET
                         && self.gate.may_repeat(!asked.is_zero()) =>
                 {
@@ -217,13 +218,22 @@ impl Client {
 
     /// The turn of a request that can change something, where writes take turns. Also one that is as good as a read goes into
     /// the server's count.
-    async fn turn(&self, call: &Call<'_>) -> Result<Option<Turn>, Fault> {
-        let Some(pace) = self.gate.pace_of_writes().filter(|_| !matches!(call.method, Method::GET | Method::HEAD))
-        else {
+    async fn turn(&self, call: &mut Call<'_>) -> Result<Option<Turn>, Fault> {
+        if matches!(call.method, Method::GET | Method::HEAD) {
             return Ok(None);
-        };
+        }
+        match call.turn.take() {
+            Some(turn) => Ok(Some(turn)),
+            None => self.wait_for_turn(call.question.purpose).await,
+        }
+    }
+
+    /// Waits until it is this write's turn, where writes take turns: whoever has to look before a write looks after this, and
+    /// gives the turn to the [`Request`].
+    pub async fn wait_for_turn(&self, purpose: &'static str) -> Result<Option<Turn>, Fault> {
+        let Some(pace) = self.gate.pace_of_writes() else { return Ok(None) };
         pace.turn().await.map(Some).map_err(|until| {
-            let (purpose, host) = (call.question.purpose, call.question.host());
+            let host = self.base.host_str().unwrap_or_default();
             let message = format!(
                 "could not {purpose}: it would be one write too many for {host}, which allows {} an hour; the next is due at {}",
                 pace.per_hour(),
@@ -325,7 +335,7 @@ impl Client {
     }
 
     async fn exchange(&self, call: &mut Call<'_>) -> Result<Reply, Trouble> {
-        let Call { method, question, headers, body, limit, sink } = call;
+        let Call { method, question, headers, body, limit, sink, turn: _ } = call;
         let timeout = self.transport.settings.timeout;
         let trouble = |fault: reqwest::Error| Trouble::of(&fault, timeout);
         let mut request =
@@ -384,6 +394,8 @@ struct Call<'a> {
     headers: HeaderMap,
     body: Body,
     limit: usize,
+    /// The turn that was taken before.
+    turn: Option<Turn>,
     /// Takes the body of a success.
     sink: Option<&'a mut dyn Sink>,
 }
@@ -430,6 +442,7 @@ pub struct Request<'a> {
     /// With its content type.
     body: Option<(&'a str, Body)>,
     limit: usize,
+    turn: Option<Turn>,
 }
 
 /// Without the body, which may hold a password.
@@ -471,6 +484,12 @@ impl<'a> Request<'a> {
         let body = serde_json::to_vec(value)
             .map_err(|fault| Fault::new(FaultKind::NotSent, format!("could not {}: {fault}", self.purpose)))?;
         Ok(self.raw("application/json", body))
+    }
+
+    /// Sends it in a turn that was waited for before, by [`Client::wait_for_turn`].
+    #[must_use]
+    pub fn in_turn(self, turn: Option<Turn>) -> Self {
+        Self { turn, ..self }
     }
 
     /// Sends these very bytes.
@@ -516,7 +535,8 @@ impl<'a> Request<'a> {
     }
 
     async fn outcome(self, sink: Option<&mut dyn Sink>) -> Result<(Question, Result<Reply, Trouble>), Fault> {
-        let Self { client, method, purpose, segments, url, query, accept, headers: more, effect, body, limit } = self;
+        let Self { client, method, purpose, segments, url, query, accept, headers: more, effect, body, limit, turn } =
+            self;
         let unsent = |reason: &str| Fault::new(FaultKind::NotSent, format!("could not {purpose}: {reason}"));
         let url = match url {
             Some(url) if url.origin() == client.base.origin() => url,
@@ -545,7 +565,7 @@ impl<'a> Request<'a> {
             }
             None => Body::None,
         };
-        let mut call = Call { method, question, headers, body, limit, sink };
+        let mut call = Call { method, question, headers, body, limit, sink, turn };
         let outcome = client.send(&mut call).await?;
         Ok((call.question, outcome))
     }

@@ -40,7 +40,7 @@ pub use credentials::{Ask, Credential, SignedRequests};
 pub use fault::{Fault, FaultKind};
 pub use gate::Rate;
 pub use observed::{Channel, ClockSkew, Observed, Reach};
-pub use pace::WriteLimits;
+pub use pace::{Turn, WriteLimits};
 pub use paging::{NextPage, Trail};
 pub use path::{refuses as path_refuses, server_of};
 pub use registry::RegistryCredentials;

@@ -28,7 +28,7 @@ pub(super) struct Pace {
 
 /// The right to send one write. It ends when this goes.
 #[derive(Debug)]
-pub(super) struct Turn(OwnedMutexGuard<VecDeque<Instant>>);
+pub struct Turn(OwnedMutexGuard<VecDeque<Instant>>);
 
 impl Drop for Turn {
     fn drop(&mut self) {

@@ -17,6 +17,14 @@ pub(super) const CEILING: Duration = Duration::from_secs(60);
 /// The longest time that the pauses of one call may take together.
 pub(super) const BUDGET: Duration = Duration::from_secs(90);
 
+/// The longest pause before a request is sent again. Whoever writes has looked just before, and that look does not last.
+pub(super) fn longest_pause(effect: Effect) -> Duration {
+    match effect {
+        Effect::Read => CEILING,
+        Effect::Write => Duration::from_secs(2),
+    }
+}
+
 /// Whether a request can change something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Effect {

@@ -225,6 +225,12 @@ pub trait Provider: Send + Sync {
     /// Whether the remote has what a tag would point at.
     async fn has_target(&self, target: &Target) -> Result<bool, Fault>;
 
+    /// Why this tag cannot be made as it is, where that is known without asking. Whoever deletes a tag to make it anew finds out
+    /// before the deletion.
+    fn refuses(&self, _new: &NewTag) -> Option<Fault> {
+        None
+    }
+
     /// Creates a tag that does not exist yet; must not overwrite one that does (see [`Capabilities::create_refuses_existing`]).
     async fn create_tag(&self, new: &NewTag) -> Result<RemoteTag, Fault>;
 

@@ -116,6 +116,13 @@ impl SmartHttp {
         Ok(self.endpoint.get_tag(name).await?.map(|(tag, _)| tag))
     }
 
+    /// One tag, and the object that it means in the end.
+    pub(super) async fn get_tag_and_end(&self, name: &TagName) -> Result<Option<(RemoteTag, ObjectId)>, Fault> {
+        let Some((tag, peeled)) = self.endpoint.get_tag(name).await? else { return Ok(None) };
+        let held = tag.value.as_ref().ok().map(|value| object_of(&value.target)).transpose()?;
+        Ok(peeled.or(held).map(|end| (tag, end)))
+    }
+
     /// What an annotated tag leads to on the remote.
     pub(super) async fn get_facts(&self, tag: &RemoteTag) -> Result<Vec<Fact>, Fault> {
         let peeled = self.endpoint.get_tag(&tag.name).await?.and_then(|(_, peeled)| peeled);

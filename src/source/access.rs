@@ -6,7 +6,7 @@ use async_trait::async_trait;
 
 use super::{AnnotatedTag, Messages, Repository, SourceFault};
 use crate::tag::{CommitId, MessageDigest, Notes, NotesRef, ObjectId, SourceSnapshot, SourceTag, TagId, TagName};
-use crate::wire::{Object, Objects, TagObjects};
+use crate::wire::{Lacking, Object, Objects, TagObjects};
 
 /// The side that tags come from.
 #[async_trait]
@@ -137,7 +137,7 @@ impl Objects for LocalSource {
         read.await.map_err(|fault| fault.to_string())
     }
 
-    async fn list_lacking(&self, wanted: Vec<gix::ObjectId>, known: Vec<gix::ObjectId>) -> Result<Vec<Object>, String> {
+    async fn list_lacking(&self, wanted: Vec<gix::ObjectId>, known: Vec<gix::ObjectId>) -> Result<Lacking, String> {
         let listed = self.ask(move |repository| repository.list_lacking(&wanted, &known));
         listed.await.map_err(|fault| fault.to_string())
     }

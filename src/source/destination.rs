@@ -1,8 +1,9 @@
 //! A repository as the side that is written to: objects first, then refs, each compared under its lock.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::path::Path;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -18,12 +19,12 @@ use gix::refs::{FullName, Target};
 use tokio_util::io::{StreamReader, SyncIoBridge};
 
 use super::objects::reason;
-use super::packed::{PackedRefs, Scope};
+use super::packed::{PackedRefs, Scope, Stamp};
 use super::reference::Held;
 use super::{LocalSource, Messages, Repository, SourceFault, loose};
 use crate::tag::{GitTag, Peeled, SourceTag, TagName};
 use crate::text::excerpt;
-use crate::wire::{Command, Object, ObjectId, Objects, pack_in_parts};
+use crate::wire::{Command, Lacking, Object, ObjectId, Objects, pack_in_parts};
 
 /// So many objects become files of their own, more become a pack: what `receive.unpackLimit` of git is by default.
 const LOOSE: usize = 100;
@@ -53,8 +54,24 @@ pub enum RefFault {
 pub enum CopyFault {
     /// The source does not have this one, or what it leads to, either.
     Absent(ObjectId),
-    /// Anything else.
+    /// The source could not be read as far as these objects need it.
+    Unreadable(String),
+    /// Nothing can be copied now, whichever objects it is about.
     Failed(String),
+}
+
+/// A pack that git leaves where it is as long as this lives: what no ref leads to yet, `git repack -ad` drops at once.
+#[derive(Debug)]
+pub struct Kept(Option<PathBuf>);
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0
+            && let Err(fault) = std::fs::remove_file(path)
+        {
+            tracing::warn!(path = %path.display(), %fault, "A pack cannot be released for `git gc`.");
+        }
+    }
 }
 
 impl Destination {
@@ -76,11 +93,11 @@ impl Destination {
     /// What every tag's ref holds, or why that cannot be told.
     pub async fn read_tags(&self) -> Result<Vec<(TagName, Result<ObjectId, String>)>, SourceFault> {
         let read = self.repository.ask(|repository| {
-            let symbolic = symbolic_tags(repository)?;
+            let symbolic: BTreeMap<_, _> = symbolic_tags(repository)?.into_iter().collect();
             let tags = repository.read_tags(Messages::Skip)?;
             let held = |(name, tag): (&TagName, Result<&SourceTag, &str>)| {
-                let held = match symbolic.iter().find(|(symbolic, _)| symbolic == name) {
-                    Some((_, other)) => Err(stands_for(other)),
+                let held = match symbolic.get(name) {
+                    Some(other) => Err(stands_for(other)),
                     None => tag.map_err(str::to_owned).and_then(held),
                 };
                 (name.clone(), held)
@@ -110,64 +127,50 @@ impl Destination {
         self.repository.ask(move |repository| Ok(repository.has(id))).await
     }
 
-    /// Copies everything that these objects lead to and the repository lacks.
-    pub async fn take_objects(&self, from: &Arc<dyn Objects>, wanted: &[ObjectId]) -> Result<(), CopyFault> {
-        if !from.have_history() {
-            self.need_ends(from, wanted).await?;
+    /// Copies everything that these objects lead to and the repository lacks. What is given back keeps git from tidying it away
+    /// until refs lead there.
+    pub async fn take_objects(&self, from: &Arc<dyn Objects>, wanted: &[ObjectId]) -> Result<Kept, CopyFault> {
+        let format = from.format().await.map_err(CopyFault::Failed)?;
+        let tips = self.repository.ask(move |repository| {
+            if repository.hash != format {
+                return Err(repository.fault(OTHER_FORMAT, ""));
+            }
+            all_tips(repository).map_err(|why| repository.fault(why, ""))
+        });
+        let tips = tips.await.map_err(|fault| CopyFault::Failed(fault.message))?;
+        let Lacking { objects, is_whole } =
+            from.list_lacking(wanted.to_vec(), tips).await.map_err(CopyFault::Unreadable)?;
+        if !is_whole {
+            return Err(CopyFault::Unreadable(
+                "the source is a shallow clone and has not all of its history".to_owned(),
+            ));
         }
-        self.copy(from, wanted).await.map_err(CopyFault::Failed)?;
+        let copied = if objects.len() > LOOSE {
+            self.write_pack(from, objects, format).await
+        } else {
+            self.write_loose(from, &objects).await.map(|()| Kept(None))
+        };
+        let kept = copied.map_err(CopyFault::Failed)?;
         let wanted = wanted.to_vec();
         let absent = self.repository.ask(move |repository| {
             // What cannot be followed to its end is not there in full, either.
             let is_there = |id| repository.has(id) && repository.end_of(id).is_ok_and(|end| repository.has(end));
+            sync(repository)?;
             Ok(wanted.into_iter().find(|id| !is_there(*id)))
         });
         match absent.await.map_err(|fault: SourceFault| CopyFault::Failed(fault.message))? {
-            None => Ok(()),
+            None => Ok(kept),
             Some(id) => Err(CopyFault::Absent(id)),
         }
     }
 
-    /// What the objects lead to has to be there, where nobody gives it: otherwise what came would lead nowhere.
-    async fn need_ends(&self, from: &Arc<dyn Objects>, wanted: &[ObjectId]) -> Result<(), CopyFault> {
-        let mut ends = Vec::with_capacity(wanted.len());
-        for id in wanted {
-            ends.push(from.end_of(*id).await.map_err(CopyFault::Failed)?);
-        }
-        let absent = self.repository.ask(move |repository| Ok(ends.into_iter().find(|end| !repository.has(*end))));
-        match absent.await.map_err(|fault: SourceFault| CopyFault::Failed(fault.message))? {
-            None => Ok(()),
-            Some(end) => Err(CopyFault::Absent(end)),
-        }
-    }
-
-    async fn copy(&self, from: &Arc<dyn Objects>, wanted: &[ObjectId]) -> Result<(), String> {
-        let known = self.repository.ask(|repository| all_tips(repository).map_err(|why| repository.fault(why, "")));
-        let known = known.await.map_err(|fault| fault.message)?;
-        let format = from.format().await?;
-        let list = from.list_lacking(wanted.to_vec(), known).await?;
-        if list.len() > LOOSE {
-            self.write_pack(from, list, format).await
-        } else {
-            self.write_loose(from, &list, format).await
-        }
-    }
-
-    async fn write_loose(
-        &self,
-        from: &Arc<dyn Objects>,
-        mut list: &[Object],
-        format: gix::hash::Kind,
-    ) -> Result<(), String> {
+    async fn write_loose(&self, from: &Arc<dyn Objects>, mut list: &[Object]) -> Result<(), String> {
         while !list.is_empty() {
             let contents = from.read_objects(list, PART).await?;
             let (now, rest) = list.split_at(contents.len().min(list.len()));
             let now = now.to_vec();
             let write = self.repository.ask(move |repository| {
                 let local = repository.inner.to_thread_local();
-                if local.object_hash() != format {
-                    return Err(repository.fault(OTHER_FORMAT, ""));
-                }
                 for (object, content) in now.iter().zip(&contents) {
                     match local.objects.write_buf(object.kind, content) {
                         Ok(id) if id == object.id => {}
@@ -188,15 +191,11 @@ impl Destination {
         from: &Arc<dyn Objects>,
         list: Vec<Object>,
         format: gix::hash::Kind,
-    ) -> Result<(), String> {
+    ) -> Result<Kept, String> {
         let parts = pack_in_parts(from, list, format);
         // The bridge waits for the parts from a thread that may block.
         let bridge = SyncIoBridge::new(StreamReader::new(parts().into_stream()));
         let write = self.repository.ask(move |repository| {
-            let local = repository.inner.to_thread_local();
-            if local.object_hash() != format {
-                return Err(repository.fault(OTHER_FORMAT, ""));
-            }
             let folder = repository.common_dir().join("objects/pack");
             let written = Bundle::write_to_directory(
                 &mut std::io::BufReader::new(bridge),
@@ -208,12 +207,13 @@ impl Destination {
                 Options { thread_limit: Some(1), ..Options::default() },
             );
             let written = written.map_err(|fault| repository.fault(reason(&fault), ""))?;
-            // It keeps others from tidying the pack away while no ref leads to it. The refs come next, and git gives what
-            // nothing leads to two weeks.
-            if let Some(keep) = written.keep_path {
-                std::fs::remove_file(&keep).map_err(|fault| repository.fault(fault.to_string(), ""))?;
+            let kept = Kept(written.keep_path);
+            // As git has them: whoever may read the repository reads its packs.
+            for path in [written.data_path, written.index_path].into_iter().flatten() {
+                let mode = std::fs::Permissions::from_mode(0o444);
+                std::fs::set_permissions(path, mode).map_err(|fault| repository.fault(fault.to_string(), ""))?;
             }
-            Ok(())
+            Ok(kept)
         });
         write.await.map_err(|fault| fault.message)
     }
@@ -223,11 +223,13 @@ impl Destination {
         let count = commands.len();
         let commands = commands.to_vec();
         let write = self.repository.ask(move |repository| {
-            let mut local = repository.inner.to_thread_local();
-            // git writes none for tags, either; it would need a name for who did it.
-            local.refs.write_reflog = WriteReflog::Disable;
-            let taken = names(repository).map_err(|why| repository.fault(why, ""))?;
-            Ok(write_refs(&local, &taken, &commands))
+            let written = write_refs(repository, &commands);
+            if let Err(fault) = sync(repository) {
+                let in_doubt =
+                    |outcome: Result<(), RefFault>| outcome.and(Err(RefFault::InDoubt(fault.message.clone())));
+                return Ok(written.into_iter().map(in_doubt).collect());
+            }
+            Ok(written)
         });
         write.await.unwrap_or_else(|fault| vec![Err(RefFault::InDoubt(fault.message)); count])
     }
@@ -271,44 +273,75 @@ fn is_writable(repository: &Repository) -> bool {
     ["refs", "objects"].iter().all(|name| access(repository.common_dir().join(name), Access::WRITE_OK).is_ok())
 }
 
-/// What the repository's refs hold; whatever they lead to is there.
+/// What the repository's refs hold, as far as it is there; whatever that leads to is there, too. Of a shallow clone nothing of
+/// the kind is known.
 fn all_tips(repository: &Repository) -> Result<Vec<ObjectId>, String> {
     let local = repository.inner.to_thread_local();
+    if local.is_shallow().map_err(|fault| reason(&fault))? {
+        return Ok(Vec::new());
+    }
     let references = local.references().map_err(|fault| reason(&fault))?;
     let all = references.all().map_err(|fault| reason(&fault))?;
-    // One that cannot be read leads to nothing that could be counted on.
-    Ok(all.filter_map(|reference| reference.ok()?.try_id().map(gix::Id::detach)).collect())
+    let ids = all.filter_map(|reference| reference.ok()?.try_id().map(gix::Id::detach));
+    Ok(ids.filter(|id| repository.has(*id)).collect())
+}
+
+/// Waits until all that was written to the repository's file system is on its disk: the ledger takes it for done.
+fn sync(repository: &Repository) -> Result<(), SourceFault> {
+    let synced = std::fs::File::open(repository.common_dir()).and_then(|folder| Ok(rustix::fs::syncfs(folder)?));
+    synced.map_err(|fault| repository.fault(format!("what was written may not be on disk: {fault}"), ""))
 }
 
 /// One transaction for all, because each costs the same however many refs are in it; where it is refused, its halves.
-fn write_refs(local: &gix::Repository, taken: &BTreeSet<Vec<u8>>, commands: &[Command]) -> Vec<Result<(), RefFault>> {
+fn write_refs(repository: &Repository, commands: &[Command]) -> Vec<Result<(), RefFault>> {
     if commands.is_empty() {
         return Vec::new();
     }
-    match transact(local, taken, commands) {
+    match transact(repository, commands) {
         Err(RefFault::Refused(_)) if commands.len() > 1 => {
             let (one, other) = commands.split_at(commands.len() / 2);
-            let mut outcomes = write_refs(local, taken, one);
-            outcomes.extend(write_refs(local, taken, other));
+            let mut outcomes = write_refs(repository, one);
+            outcomes.extend(write_refs(repository, other));
             outcomes
         }
         outcome => vec![outcome; commands.len()],
     }
 }
 
-fn transact(local: &gix::Repository, taken: &BTreeSet<Vec<u8>>, commands: &[Command]) -> Result<(), RefFault> {
+/// How often a transaction is begun anew because somebody packed refs meanwhile.
+const TRIES: usize = 10;
+
+/// Carries out all commands, or none.
+///
+/// The library reads packed-refs before it takes the lock of it (2026-11-21, gix-ref 0.69), so what git packs in between would
+/// be taken for absent, and written back without it. Therefore nothing is committed unless packed-refs is, with all locks
+/// held, what it was before.
+fn transact(repository: &Repository, commands: &[Command]) -> Result<(), RefFault> {
+    let refused = |why: String| RefFault::Refused(why);
+    let stamp = || Stamp::read(repository.common_dir()).map_err(|fault| refused(format!("packed-refs: {fault}")));
     let mut edits = Vec::with_capacity(commands.len());
     for command in commands {
-        if command.old.is_none() {
-            check_way(taken, &command.name).map_err(RefFault::Refused)?;
-        }
-        edits.push(edit(command).map_err(RefFault::Refused)?);
+        edits.push(edit(command).map_err(refused)?);
     }
-    let locks = [LOCKED, PACKED_LOCKED].map(Fail::AfterDurationWithBackoff);
-    let [of_ref, of_packed] = locks;
-    let prepared = local.refs.transaction().prepare(edits, of_ref, of_packed);
-    let prepared = prepared.map_err(|fault| RefFault::Refused(reason(&fault)))?;
-    prepared.commit(None).map(drop).map_err(|fault| RefFault::InDoubt(reason(&fault)))
+    for _ in 0..TRIES {
+        let before = stamp()?;
+        let taken = names(repository).map_err(refused)?;
+        for command in commands.iter().filter(|command| command.old.is_none()) {
+            check_way(&taken, &command.name).map_err(refused)?;
+        }
+        // Opened anew, so that nothing of an earlier state is remembered.
+        let local = super::open::open(&repository.path).map_err(|fault| refused(fault.message))?;
+        let mut local = local.to_thread_local();
+        // Who did it would have to have a name for a log.
+        local.refs.write_reflog = WriteReflog::Disable;
+        let [of_ref, of_packed] = [LOCKED, PACKED_LOCKED].map(Fail::AfterDurationWithBackoff);
+        let prepared = local.refs.transaction().prepare(edits.clone(), of_ref, of_packed);
+        let prepared = prepared.map_err(|fault| refused(reason(&fault)))?;
+        if stamp()? == before {
+            return prepared.commit(None).map(drop).map_err(|fault| RefFault::InDoubt(reason(&fault)));
+        }
+    }
+    Err(refused("its packed-refs changes too fast".to_owned()))
 }
 
 fn edit(command: &Command) -> Result<RefEdit, String> {

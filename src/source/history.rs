@@ -5,7 +5,7 @@ use gix::hashtable::HashSet;
 use gix::objs::{CommitRefIter, Kind, TreeRefIter};
 
 use super::objects::{DEEPEST_NESTING, Objects};
-use crate::wire::Object;
+use crate::wire::{Lacking, Object};
 
 /// Everything that the wanted objects lead to and the known ones do not.
 ///
@@ -15,7 +15,7 @@ pub(super) fn list_lacking(
     repository: &gix::ThreadSafeRepository,
     wanted: &[ObjectId],
     known: &[ObjectId],
-) -> Result<Vec<Object>, String> {
+) -> Result<Lacking, String> {
     let local = repository.to_thread_local();
     let mut walk = Walk {
         objects: Objects::of(repository),
@@ -48,6 +48,9 @@ pub(super) fn list_lacking(
     let commits = local.rev_walk(tips).with_hidden(hidden).all().map_err(|fault| super::objects::reason(&fault))?;
     let commits: Result<Vec<_>, _> = commits.map(|commit| commit.map(|commit| commit.detach())).collect();
     let commits = commits.map_err(|fault| format!("the history cannot be read: {fault}"))?;
+    let boundary = local.shallow_commits().map_err(|fault| format!("where the clone ends cannot be read: {fault}"))?;
+    let ends = |id: &ObjectId| boundary.as_ref().is_some_and(|boundary| boundary.contains(id));
+    let is_whole = !commits.iter().any(|commit| ends(&commit.id));
     let unknown: HashSet = commits.iter().map(|commit| commit.id).collect();
     for parent in commits.iter().flat_map(|commit| &commit.parent_ids).filter(|id| !unknown.contains(*id)) {
         if walk.skip(*parent, Kind::Commit) && walk.objects.try_kind(*parent)?.is_some() {
@@ -62,7 +65,7 @@ pub(super) fn list_lacking(
         }
     }
     match walk.lacking.iter().find(|object| !walk.objects.has(object.id)) {
-        None => Ok(walk.lacking),
+        None => Ok(Lacking { objects: walk.lacking, is_whole }),
         Some(Object { id, kind }) => Err(format!("{kind} {id} is missing")),
     }
 }

@@ -25,11 +25,11 @@ use std::path::{Path, PathBuf};
 
 pub use access::{LocalSource, Source};
 pub use annotation::{AnnotatedTag, SignatureKind, target_of};
-pub use destination::{CopyFault, Destination, RefFault};
+pub use destination::{CopyFault, Destination, Kept, RefFault};
 pub use fault::SourceFault;
 
 use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
-use crate::wire::{Object, TagObjects};
+use crate::wire::{Lacking, Object, TagObjects};
 pub use objects::DEEPEST_NESTING;
 use objects::Objects;
 
@@ -112,7 +112,7 @@ impl Repository {
     }
 
     /// What the wanted objects lead to and the known ones do not; see [`crate::wire::Objects`].
-    pub fn list_lacking(&self, wanted: &[gix::ObjectId], known: &[gix::ObjectId]) -> Result<Vec<Object>, SourceFault> {
+    pub fn list_lacking(&self, wanted: &[gix::ObjectId], known: &[gix::ObjectId]) -> Result<Lacking, SourceFault> {
         history::list_lacking(&self.inner, wanted, known).map_err(|reason| self.fault(reason, CHECK_OBJECTS))
     }
 

@@ -149,7 +149,7 @@ impl Pass<'_> {
             }
             // Nor may anything but agreement rest on what a tag pointed at before, nor a deletion on what a listing left out.
             let mut doubtful = listed.doubtful(self.questioned(&plan, &state, &listed.snapshot));
-            let unseen = unseen_attachments(&plan, &listed.snapshot, &attachments);
+            let unseen = unseen_attachments(&plan, &listed.snapshot, &attachments, self.turn());
             attachments.extend(unseen.iter().cloned());
             doubtful.extend(unseen);
             if doubtful.is_empty() {
@@ -296,6 +296,18 @@ impl Pass<'_> {
 
     /// Binds the memory to who answers, and says whether it is void: when either side is another one than before.
     async fn bind(&self, state: &mut PairState, known: &Known, report: &mut RemoteReport) -> Result<bool, PairFault> {
+        // Another path may lead to the same place.
+        if known
+            .source
+            .as_ref()
+            .is_some_and(|source| known.identity.space == format!("repository:{}", source.fingerprint))
+        {
+            return Err(PairFault {
+                message: "the tags would go to the very repository that they come from".to_owned(),
+                hint: Some("give the job another `from`, or another destination".to_owned()),
+                nowhere: false,
+            });
+        }
         let other_source = known.source.as_ref().is_some_and(|source| source.is_other);
         let void = other_source || known.other_space;
         if void {
@@ -448,10 +460,15 @@ impl Pass<'_> {
         Ok(recovered)
     }
 
+    /// Whose turn it is, where a pass looks at a part only. The last bits of a run's id are random, so every part has its turn
+    /// whatever the schedule.
+    fn turn(&self) -> usize {
+        usize::from(self.run.id.as_bytes()[15])
+    }
+
     /// The targets that the remote had refused for their absence, and that are there now.
     async fn arrived(&self, state: &PairState, remote: &RemoteSnapshot) -> Result<Vec<Target>, PairFault> {
-        // The last bits of a run's id are random, so every part has its turn whatever the schedule.
-        let turn = usize::from(self.run.id.as_bytes()[15]);
+        let turn = self.turn();
         let open = BTreeSet::new();
         let rules = remote_rules(self.settings, &|_| false);
         let missing = missing_targets(self.sides(state, remote, &open), rules, TARGETS_AT_ONCE, turn);
@@ -644,13 +661,20 @@ impl Pass<'_> {
     }
 }
 
-/// Tags that are to be deleted, as soon as it is known what is attached to them, and that were not looked at for it yet.
-fn unseen_attachments(plan: &Plan, remote: &RemoteSnapshot, seen: &BTreeSet<TagName>) -> Vec<TagName> {
+/// Tags that are to be deleted, as soon as it is known what is attached to them, and that were not looked at for it yet: another
+/// part of them with each turn.
+fn unseen_attachments(plan: &Plan, remote: &RemoteSnapshot, seen: &BTreeSet<TagName>, turn: usize) -> Vec<TagName> {
     let held = plan.held.iter().filter(|held| held.kind == HoldKind::SideEffect).map(|held| &held.remote_name);
     let unlisted = held.filter(|name| {
         remote.get(name).is_some_and(|tag| tag.attachment == Some(Attachment::Unlisted)) && !seen.contains(*name)
     });
-    unlisted.take(ATTACHMENTS_AT_ONCE.saturating_sub(seen.len())).cloned().collect()
+    let mut unlisted: Vec<_> = unlisted.cloned().collect();
+    if !unlisted.is_empty() {
+        let first = turn * ATTACHMENTS_AT_ONCE % unlisted.len();
+        unlisted.rotate_left(first);
+    }
+    unlisted.truncate(ATTACHMENTS_AT_ONCE.saturating_sub(seen.len()));
+    unlisted
 }
 
 /// What a person said about sets that were parked.

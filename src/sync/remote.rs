@@ -15,7 +15,7 @@ use crate::tag::{
     CommitId, GitTag, MessageDigest, Notes, NotesRef, Peeled, RemoteTag, SourceSnapshot, SourceTag, TagId, TagName,
     Target,
 };
-use crate::wire::{Object, ObjectFormat, ObjectId, ObjectKind, Objects, TagObjects};
+use crate::wire::{Lacking, Object, ObjectFormat, ObjectId, ObjectKind, Objects, TagObjects};
 
 /// A remote that tags come from. Clones know the same.
 #[derive(Clone)]
@@ -219,9 +219,11 @@ impl Objects for RemoteSource {
     }
 
     /// The tag objects; what is at their ends cannot be had.
-    async fn list_lacking(&self, wanted: Vec<ObjectId>, _known: Vec<ObjectId>) -> Result<Vec<Object>, String> {
+    async fn list_lacking(&self, wanted: Vec<ObjectId>, _known: Vec<ObjectId>) -> Result<Lacking, String> {
         let TagObjects { objects, .. } = self.read_tag_objects(wanted, usize::MAX).await?;
-        Ok(objects.into_iter().map(|(id, _)| Object { id, kind: ObjectKind::Tag }).collect())
+        let objects = objects.into_iter().map(|(id, _)| Object { id, kind: ObjectKind::Tag }).collect();
+        // What they lead to has to be there; whoever takes them looks.
+        Ok(Lacking { objects, is_whole: true })
     }
 
     async fn read_objects(&self, objects: &[Object], limit: usize) -> Result<Vec<Vec<u8>>, String> {

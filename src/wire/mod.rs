@@ -36,7 +36,7 @@ pub use capabilities::PushCapabilities;
 pub use commands::Command;
 pub use endpoint::{Endpoint, Pack, Push, Pushed, Wanted};
 pub use fault::WireFault;
-pub use objects::{Object, Objects, TagObjects};
+pub use objects::{Lacking, Object, Objects, TagObjects};
 pub use pack::pack_in_parts;
 pub use pkt::{Decoder, Packet};
 pub use refs::{Advertisement, Ends, Keep, LsRefs};

@@ -16,6 +16,15 @@ pub struct TagObjects {
     pub covered: usize,
 }
 
+/// What one repository has and another one lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lacking {
+    /// Each object once.
+    pub objects: Vec<Object>,
+    /// Whether everything behind them is there, too. It is not where a shallow clone ends.
+    pub is_whole: bool,
+}
+
 /// An object that is to be sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Object {
@@ -43,7 +52,7 @@ pub trait Objects: fmt::Debug + Send + Sync {
 
     /// Everything that the wanted objects lead to, themselves included, and a repository lacks that has all that the known ones
     /// lead to. Known ones that are not here say nothing.
-    async fn list_lacking(&self, wanted: Vec<ObjectId>, known: Vec<ObjectId>) -> Result<Vec<Object>, String>;
+    async fn list_lacking(&self, wanted: Vec<ObjectId>, known: Vec<ObjectId>) -> Result<Lacking, String>;
 
     /// The bytes of these objects, from the first on: as many as come to `limit` bytes, and one at least.
     async fn read_objects(&self, objects: &[Object], limit: usize) -> Result<Vec<Vec<u8>>, String>;

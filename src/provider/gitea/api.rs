@@ -118,6 +118,11 @@ impl Gitea {
             let shows_releases = self.repository().await?.has_releases != Some(false);
             return Ok((!shows_releases).then_some(Attachment::Hidden));
         }
+        // Releases are a unit of a repository that a user may not see although he sees the code (2026-11-21, Gitea's
+        // `routers/api/v1/api.go`: `reqRepoReader(unit.TypeReleases)`).
+        if reply.status() == 403 {
+            return Ok(Some(Attachment::Hidden));
+        }
         self.expect(reply, 200).map(|_| Some(Attachment::Release))
     }
 
@@ -205,13 +210,16 @@ impl Provider for Gitea {
         }
     }
 
+    fn refuses(&self, new: &NewTag) -> Option<Fault> {
+        let changed = new.value.annotation != Annotation::NotCompared && !new.message.as_deref().is_none_or(survives);
+        changed.then(|| {
+            Fault::new(FaultKind::Rejected, "could not create the tag: Gitea would change its message, which is compared here")
+                .hint("its git drops lines that begin with `#`, repeated empty lines and white space at the ends of lines; `transport = \"git\"` keeps every byte")
+        })
+    }
+
     async fn create_tag(&self, new: &NewTag) -> Result<RemoteTag, Fault> {
         let message = new.message.as_deref();
-        if new.value.annotation != Annotation::NotCompared && !message.is_none_or(survives) {
-            let fault = "could not create the tag: Gitea would change its message, which is compared here";
-            return Err(Fault::new(FaultKind::Rejected, fault)
-                .hint("its git drops lines that begin with `#`, repeated empty lines and white space at the ends of lines; `transport = \"git\"` keeps every byte"));
-        }
         let target = commit_of(new.target())?.to_string();
         let body = WireNewTag { tag_name: self.text(&new.name)?, target, message };
         let segments = self.segments(&["tags"]);

@@ -184,8 +184,9 @@ impl GitHub {
         let segments = self.segments(&["git", "tags"]);
         // An object that nothing leads to changes nothing, so it may be sent again.
         let request = spoken(self.client.post("make the tag object", &segments)).reading().json(&body)?;
+        // The ref is untouched, and what is wrong with this one object says nothing about the next tag.
         let unmade = |fault: Fault| match fault.kind {
-            FaultKind::Unreadable | FaultKind::Ambiguous => Fault { kind: FaultKind::NotSent, ..fault },
+            FaultKind::Unreadable | FaultKind::Ambiguous => Fault { kind: FaultKind::Unsupported, ..fault },
             _ => fault,
         };
         let reply = self.expect(request.send().await.map_err(unmade)?, 201).map_err(unmade)?;
@@ -195,11 +196,32 @@ impl GitHub {
         if made.object.sha != commit {
             return Err(unmade(reply.unusable("is about another commit than the one sent")));
         }
-        self.memory.learn(id, self.value(commit_id, made.message()));
+        let value = self.value(commit_id, made.message());
+        if value != new.value {
+            let message = "could not make the tag: GitHub changed its message, which is compared here";
+            return Err(Fault::new(FaultKind::Rejected, message).hint("`transport = \"git\"` keeps every byte"));
+        }
+        self.memory.learn(id, value);
         if new.tag_id.is_some_and(|tag_id| ObjectId::from(tag_id) != id) {
             tracing::debug!(tag = %new.name, %id, "The tag object on GitHub is not the source's, byte for byte.");
         }
         Ok(id)
+    }
+
+    /// Looks once more, where the write had to wait for its turn since the caller looked. Others may have been at the tag.
+    async fn check_lease(&self, name: &TagName, lease: &Value, has_waited: bool) -> Result<(), Fault> {
+        if !has_waited {
+            return Ok(());
+        }
+        let there = match self.find_ref(name).await?.map(|found| found.held) {
+            Some(Held::Commit(commit_id)) => Some(self.value(commit_id, None)),
+            Some(Held::Tag(id)) => self.meanings(vec![id]).await?.remove(&id).and_then(Result::ok),
+            Some(Held::Other(_)) | None => None,
+        };
+        if there.as_ref() == Some(lease) {
+            return Ok(());
+        }
+        Err(Fault::new(FaultKind::Rejected, "somebody changed the tag while this write waited for its turn"))
     }
 
     /// The bytes of the source's tag object.
@@ -343,20 +365,24 @@ impl Provider for GitHub {
         self.written(&reply, new, id)
     }
 
-    async fn delete_tag(&self, name: &TagName, _lease: &Value) -> Result<(), Fault> {
+    async fn delete_tag(&self, name: &TagName, lease: &Value) -> Result<(), Fault> {
         let segments = self.segments_of(&["git", "refs", "tags"], name)?;
-        let reply = spoken(self.client.delete("delete the tag", &segments)).send().await?;
+        let turn = self.client.wait_for_turn("delete the tag").await?;
+        self.check_lease(name, lease, turn.is_some()).await?;
+        let reply = spoken(self.client.delete("delete the tag", &segments)).in_turn(turn).send().await?;
         if reply.status() == 422 && says(&reply, "reference does not exist") {
             return Err(Fault { kind: FaultKind::NotFound, ..self.refused(&reply) });
         }
         self.expect(reply, 204).map(|_| ())
     }
 
-    async fn move_tag(&self, name: &TagName, _lease: &Value, to: &NewTag) -> Result<RemoteTag, Fault> {
+    async fn move_tag(&self, name: &TagName, lease: &Value, to: &NewTag) -> Result<RemoteTag, Fault> {
         let id = self.make_object(to).await?;
         let sha = id.to_string();
         let segments = self.segments_of(&["git", "refs", "tags"], name)?;
-        let request = spoken(self.client.patch("move the tag", &segments));
+        let turn = self.client.wait_for_turn("move the tag").await?;
+        self.check_lease(name, lease, turn.is_some()).await?;
+        let request = spoken(self.client.patch("move the tag", &segments)).in_turn(turn);
         let reply = request.json(&WireMove { sha: &sha, force: true })?.send().await?;
         let reply = self.expect(reply, 200)?;
         self.written(&reply, to, id)

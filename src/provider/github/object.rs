@@ -46,7 +46,8 @@ impl<'a> TagObject<'a> {
 /// Reads `NAME <EMAIL> SECONDS ZONE`.
 fn tagger(line: &str) -> Option<WireTagger> {
     let (who, when) = line.rsplit_once("> ")?;
-    let (name, email) = who.split_once(" <")?;
+    // GitHub asks for both; without a tagger it names the token's owner, which is better than no tag.
+    let (name, email) = who.split_once(" <").filter(|(name, email)| !name.is_empty() && !email.is_empty())?;
     let (seconds, zone) = when.split_once(' ')?;
     let (sign, digits) = (zone.get(..1)?, zone.get(1..)?);
     let digits: i32 = digits.parse().ok().filter(|_| digits.len() == 4)?;
@@ -72,7 +73,8 @@ mod tests {
         for (line, expected) in [
             ("A B <a@example.com> 1700000000 +0000", Some(("A B", "a@example.com", "2023-11-14T22:13:20Z"))),
             ("A B <a@example.com> 1700000000 +0530", Some(("A B", "a@example.com", "2023-11-15T03:43:20+05:30"))),
-            ("é <> 1700000000 -0800", Some(("é", "", "2023-11-14T14:13:20-08:00"))),
+            ("é <e> 1700000000 -0800", Some(("é", "e", "2023-11-14T14:13:20-08:00"))),
+            ("é <> 1700000000 -0800", None),
             ("A <a> 1700000000", None),
             ("A <a> x +0000", None),
             ("A <a> 1700000000 +00", None),

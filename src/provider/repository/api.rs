@@ -1,6 +1,8 @@
 //! One method per operation.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
@@ -18,6 +20,20 @@ pub(super) struct LocalRepository {
     from: Option<Arc<dyn Objects>>,
 }
 
+/// How much is tried to find those among many tags that cannot be copied.
+#[derive(Debug, Default)]
+struct Search {
+    tries: AtomicUsize,
+    began: OnceLock<Instant>,
+}
+
+impl Search {
+    fn goes_on(&self) -> bool {
+        let tries = self.tries.fetch_add(1, Ordering::Relaxed);
+        tries < 64 && self.began.get_or_init(Instant::now).elapsed() < Duration::from_secs(10)
+    }
+}
+
 impl LocalRepository {
     pub(super) fn new(to: Destination, from: Option<Arc<dyn Objects>>) -> Self {
         Self { to, from }
@@ -28,33 +44,45 @@ impl LocalRepository {
         Fault::new(kind, fault.message).hint(fault.hint)
     }
 
-    async fn write(&self, commands: &[Command]) -> Vec<Result<(), Fault>> {
+    async fn write(&self, commands: &[Command], search: &Search) -> Vec<Result<(), Fault>> {
         if !self.to.exists() {
             let message = "could not write the refs: there is no repository at the path any more";
             return vec![Err(Fault::new(FaultKind::NotFound, message)); commands.len()];
         }
         let wanted: Vec<_> = commands.iter().filter_map(|command| command.new).collect();
-        if let Some(from) = self.from.as_ref().filter(|_| !wanted.is_empty())
-            && let Err(fault) = self.to.take_objects(from, &wanted).await
-        {
-            // One that cannot be copied does not keep the others here.
-            if let (one @ [_, ..], other @ [_, ..]) = commands.split_at(commands.len() / 2) {
-                let mut outcomes = Box::pin(self.write(one)).await;
-                outcomes.extend(Box::pin(self.write(other)).await);
-                return outcomes;
+        let mut kept = None;
+        if let Some(from) = self.from.as_ref().filter(|_| !wanted.is_empty()) {
+            match self.to.take_objects(from, &wanted).await {
+                Ok(pack) => kept = Some(pack),
+                // One that cannot be copied does not keep the others here; what is no fault of one is one of all.
+                Err(CopyFault::Absent(_) | CopyFault::Unreadable(_)) if commands.len() > 1 && search.goes_on() => {
+                    let (one, other) = commands.split_at(commands.len() / 2);
+                    let mut outcomes = Box::pin(self.write(one, search)).await;
+                    outcomes.extend(Box::pin(self.write(other, search)).await);
+                    return outcomes;
+                }
+                Err(fault) => return vec![Err(self.not_copied(from, commands, fault).await); commands.len()],
             }
-            return vec![Err(self.not_copied(from, wanted[0], fault).await); commands.len()];
         }
-        self.to.write_refs(commands).await.into_iter().map(|outcome| outcome.map_err(fault_of_ref)).collect()
+        let written = self.to.write_refs(commands).await;
+        drop(kept);
+        written.into_iter().map(|outcome| outcome.map_err(fault_of_ref)).collect()
     }
 
-    async fn not_copied(&self, from: &Arc<dyn Objects>, wanted: ObjectId, fault: CopyFault) -> Fault {
-        let (kind, reason) = match fault {
-            CopyFault::Absent(id) => (FaultKind::TargetMissing, format!("neither side has all that {id} leads to")),
-            CopyFault::Failed(reason) if matches!(self.source_has(from, wanted).await, Ok(false)) => {
+    async fn not_copied(&self, from: &Arc<dyn Objects>, commands: &[Command], fault: CopyFault) -> Fault {
+        let alone = match commands {
+            [Command { new: Some(id), .. }] => Some(*id),
+            _ => None,
+        };
+        let (kind, reason) = match (fault, alone) {
+            (CopyFault::Absent(id), _) => {
+                (FaultKind::TargetMissing, format!("neither side has all that {id} leads to"))
+            }
+            (CopyFault::Unreadable(reason), Some(id)) if matches!(self.source_has(from, id).await, Ok(false)) => {
                 (FaultKind::TargetMissing, reason)
             }
-            CopyFault::Failed(reason) => (FaultKind::Rejected, reason),
+            (CopyFault::Unreadable(reason), Some(_)) => (FaultKind::Rejected, reason),
+            (CopyFault::Unreadable(reason) | CopyFault::Failed(reason), _) => (FaultKind::NotSent, reason),
         };
         Fault::new(kind, format!("could not copy what the tag leads to: {reason}"))
     }
@@ -64,7 +92,7 @@ impl LocalRepository {
     }
 
     async fn write_one(&self, change: Change) -> Result<(), Fault> {
-        self.write(&[command(&change)?]).await.pop().unwrap_or_else(|| Err(unanswered()))
+        self.write(&[command(&change)?], &Search::default()).await.pop().unwrap_or_else(|| Err(unanswered()))
     }
 }
 
@@ -140,7 +168,7 @@ impl Provider for LocalRepository {
     async fn apply_batch(&self, changes: &[Change]) -> Vec<Result<Option<RemoteTag>, Fault>> {
         let commands: Vec<_> = changes.iter().map(command).collect();
         let sent: Vec<Command> = commands.iter().filter_map(|command| command.as_ref().ok()).cloned().collect();
-        let mut outcomes = self.write(&sent).await.into_iter();
+        let mut outcomes = self.write(&sent, &Search::default()).await.into_iter();
         let outcome = |(change, command): (&Change, Result<Command, Fault>)| {
             command?;
             outcomes.next().unwrap_or_else(|| Err(unanswered()))?;

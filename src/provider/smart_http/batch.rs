@@ -64,17 +64,29 @@ impl SmartHttp {
         // The first part is on top.
         let mut parts = sendable(commands, &capabilities);
         parts.reverse();
-        let began = Instant::now();
+        // A search may take some time from its first refusal on, and in any case until it found one tag.
+        let (mut began, mut found) = (None, false);
         let mut refusals = 0;
+        let mut is_over = |found: bool| {
+            refusals += 1;
+            let began = *began.get_or_insert_with(Instant::now);
+            (refusals > REFUSALS || found && began.elapsed() > SEARCH).then_some(refusals)
+        };
         while let Some(part) = parts.pop() {
             let freight = match self.freight(&commands[part.clone()], &tips).await {
                 Ok(freight) => freight,
                 // One that cannot be read does not keep the others here.
-                Err(_) if part.len() > 1 => {
+                Err(fault) if part.len() > 1 => {
+                    if let Some(refusals) = is_over(found) {
+                        let left = std::iter::once(part).chain(parts.drain(..));
+                        left.for_each(|part| fill(&mut outcomes, part, &not_found_out(&fault, refusals)));
+                        break;
+                    }
                     parts.extend(halves(part));
                     continue;
                 }
                 Err(fault) => {
+                    found = true;
                     fill(&mut outcomes, part, &fault);
                     continue;
                 }
@@ -93,10 +105,12 @@ impl SmartHttp {
                     tips.extend(done.filter_map(|(command, _)| command.new));
                     outcomes[part].iter_mut().zip(answers).for_each(|(outcome, answer)| *outcome = Some(answer));
                 }
-                End::Refused(fault) if part.len() == 1 => fill(&mut outcomes, part, &fault),
+                End::Refused(fault) if part.len() == 1 => {
+                    found = true;
+                    fill(&mut outcomes, part, &fault);
+                }
                 End::Refused(fault) => {
-                    refusals += 1;
-                    if refusals > REFUSALS || began.elapsed() > SEARCH {
+                    if let Some(refusals) = is_over(found) {
                         let left = std::iter::once(part).chain(parts.drain(..));
                         left.for_each(|part| fill(&mut outcomes, part, &not_found_out(&fault, refusals)));
                         break;
@@ -126,7 +140,8 @@ impl SmartHttp {
             _ if ids.is_empty() => Ok(Freight::Tags(TagObjects::default())),
             None => Ok(Freight::Tags(TagObjects { objects: Vec::new(), covered: ids.len() })),
             Some(objects) if self.pushes.objects => {
-                objects.list_lacking(ids, tips.to_vec()).await.map(Freight::Objects).map_err(unread)
+                let lacking = objects.list_lacking(ids, tips.to_vec()).await.map_err(unread)?;
+                Ok(Freight::Objects(lacking.objects))
             }
             Some(objects) => objects.read_tag_objects(ids, PACK_LIMIT).await.map(Freight::Tags).map_err(unread),
         }

@@ -62,9 +62,16 @@ impl<H: Host> Hosted<H> {
         if refusal.kind != FaultKind::Rejected || !refusal.message.to_ascii_lowercase().contains("protected tag") {
             return pushed;
         }
-        // The API compares nothing, so what the push compared is looked at once more.
-        match self.remote.get_tag(name).await {
-            Ok(Some(tag)) if tag.value.as_ref() == Ok(lease) => api.delete_tag(name, lease).await,
+        // The API compares nothing, and nothing but the configuration says that it speaks of the same repository. So what the
+        // push compared is looked at once more, on both ways.
+        let Ok(Some((tag, end))) = self.remote.get_tag_and_end(name).await else { return pushed };
+        if tag.value.as_ref() != Ok(lease) {
+            return pushed;
+        }
+        match api.get_tag(name).await {
+            Ok(Some(RemoteTag { value: Ok(there), .. })) if there.target.to_string() == end.to_string() => {
+                api.delete_tag(name, &there).await
+            }
             Ok(_) | Err(_) => pushed,
         }
     }
