@@ -42,10 +42,10 @@ struct Known {
 type Found<'a> = &'a dyn Fn(ObjectId) -> Option<&'a [u8]>;
 
 /// Tag objects are kept for the pass up to this many bytes; what comes later is fetched when it is needed.
-const KEPT_BYTES: usize = 64 * 1024 * 1024;
+const KEPT_BYTES: usize = 16 * 1024 * 1024;
 
 /// How many tag objects are fetched ahead of their use.
-const READ_AHEAD: usize = 10_000;
+const READ_AHEAD: usize = 2_000;
 
 impl Known {
     fn keep(&mut self, fetched: HashMap<ObjectId, Vec<u8>>) {

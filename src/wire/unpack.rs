@@ -13,15 +13,12 @@ use gix::objs::Kind as ObjectKind;
 
 use super::WireFault;
 
-/// More objects than any request of ours asks for.
-const MOST_OBJECTS: usize = 100_000;
-
 /// The most that all objects of a pack may be together, unpacked.
-const MOST_BYTES: usize = 64 * 1024 * 1024;
+const MOST_BYTES: usize = 16 * 1024 * 1024;
 
-/// The tag objects of a pack by their ids, which are made like this.
-pub(super) fn tag_objects(pack: &[u8], format: Kind) -> Result<HashMap<ObjectId, Vec<u8>>, WireFault> {
-    let mut reader = Reader::new(pack, format)?;
+/// The tag objects of a pack by their ids, which are made like this. A pack with more than `most` objects is none of ours.
+pub(super) fn tag_objects(pack: &[u8], format: Kind, most: usize) -> Result<HashMap<ObjectId, Vec<u8>>, WireFault> {
+    let mut reader = Reader::new(pack, format, most)?;
     let mut unpacked = Unpacked { format, bytes: 0, by_offset: HashMap::new(), by_id: HashMap::new() };
     let mut deltas = Vec::new();
     for _ in 0..reader.count {
@@ -111,14 +108,14 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     /// Looks at the head and at the checksum.
-    fn new(pack: &'a [u8], format: Kind) -> Result<Self, WireFault> {
+    fn new(pack: &'a [u8], format: Kind, most: usize) -> Result<Self, WireFault> {
         let no_pack = || WireFault::malformed("holds what is no pack");
         let end = pack.len().checked_sub(format.len_in_bytes()).ok_or_else(no_pack)?;
         let (content, checksum) = pack.split_at(end);
         let head = content.first_chunk::<12>().ok_or_else(no_pack)?;
         let [b'P', b'A', b'C', b'K', 0, 0, 0, 2 | 3, count @ ..] = head else { return Err(no_pack()) };
         let count = usize::try_from(u32::from_be_bytes(*count)).unwrap_or(usize::MAX);
-        if count > MOST_OBJECTS {
+        if count > most {
             return Err(WireFault::malformed(format!("has a pack of {count} objects, far more than were asked for")));
         }
         let mut sum = hasher(format);
@@ -272,6 +269,10 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    fn tag_objects(pack: &[u8], format: Kind) -> Result<HashMap<ObjectId, Vec<u8>>, WireFault> {
+        super::tag_objects(pack, format, 10_000)
+    }
     use crate::wire::pack;
 
     /// A pack of these entries as they stand: head and content.

@@ -78,6 +78,8 @@ impl LocalRepository {
             (CopyFault::Absent(id), _) => {
                 (FaultKind::TargetMissing, format!("neither side has all that {id} leads to"))
             }
+            // What is read over a network may be there the next time.
+            (CopyFault::Unreadable(reason), _) if !from.have_history() => (FaultKind::NotSent, reason),
             (CopyFault::Unreadable(reason), Some(id)) if matches!(self.source_has(from, id).await, Ok(false)) => {
                 (FaultKind::TargetMissing, reason)
             }

@@ -75,6 +75,12 @@ impl SmartHttp {
         while let Some(part) = parts.pop() {
             let freight = match self.freight(&commands[part.clone()], &tips).await {
                 Ok(freight) => freight,
+                // A source that cannot be read now says nothing about any of them.
+                Err(fault) if fault.kind == FaultKind::NotSent => {
+                    let left = std::iter::once(part).chain(parts.drain(..));
+                    left.for_each(|part| fill(&mut outcomes, part, &fault));
+                    break;
+                }
                 // One that cannot be read does not keep the others here.
                 Err(fault) if part.len() > 1 => {
                     if let Some(refusals) = is_over(found) {
@@ -135,7 +141,12 @@ impl SmartHttp {
     /// What the server needs for these tags. `tips` is what it has.
     async fn freight(&self, commands: &[Command], tips: &[ObjectId]) -> Result<Freight, Fault> {
         let ids: Vec<_> = commands.iter().filter_map(|command| command.new).collect();
-        let unread = |reason| Fault::new(FaultKind::Rejected, format!("could not push the tag: {reason}"));
+        // What is read over a network may be there the next time.
+        let kind = match &self.objects {
+            Some(objects) if !objects.have_history() => FaultKind::NotSent,
+            Some(_) | None => FaultKind::Rejected,
+        };
+        let unread = |reason| Fault::new(kind, format!("could not push the tag: {reason}"));
         match &self.objects {
             _ if ids.is_empty() => Ok(Freight::Tags(TagObjects::default())),
             None => Ok(Freight::Tags(TagObjects { objects: Vec::new(), covered: ids.len() })),

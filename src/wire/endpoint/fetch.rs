@@ -14,7 +14,7 @@ use crate::wire::{Decoder, Packet, WireFault, unpack};
 const AT_ONCE: usize = 500;
 
 /// The most that one answer may bring, packed: tag objects are small, so this is far more than so many of them.
-const ANSWER_LIMIT: usize = 32 * 1024 * 1024;
+const ANSWER_LIMIT: usize = 8 * 1024 * 1024;
 
 /// Why nothing is fetched from an old server.
 const NO_FETCH: &str =
@@ -77,7 +77,9 @@ impl Endpoint {
         if !is(&reply, &result_type) {
             return Err(refused(&reply));
         }
-        let objects = packed(&reply).and_then(|pack| unpack::tag_objects(&pack, self.object_format()));
+        // Tags of tags bring a few more than was asked for; whoever sends history was asked for none.
+        let most = 4 * wanted.len() + 64;
+        let objects = packed(&reply).and_then(|pack| unpack::tag_objects(&pack, self.object_format(), most));
         objects.map_err(|fault| unusable(&reply, &fault))
     }
 }
