@@ -174,9 +174,11 @@ async fn what_git_would_make_of_a_message_is_not_sent_where_messages_are_compare
         let annotation = if compare { Annotation::of_message(Some(text)) } else { Annotation::NotCompared };
         let value = Value { target: target(0), annotation };
         let new = NewTag { name: name("v1"), value, message: Some(text.to_owned()), tag_id: None };
-        let outcome = connect(&fake.url(), Some("secret"), compare).await.create_tag(&new).await;
-        assert_eq!(outcome.is_err(), compare, "{outcome:?}");
-        assert_eq!(fake.writes().len(), usize::from(!compare));
+        let provider = connect(&fake.url(), Some("secret"), compare).await;
+        assert_eq!(provider.refuses(&new).is_some(), compare);
+        if !compare {
+            provider.create_tag(&new).await.unwrap();
+        }
     }
     assert_eq!(fake.tags()["v1"].message.as_deref(), Some("Title\n\n- one\n"));
 }
@@ -226,6 +228,28 @@ impl World {
         assert!(!ended.stdout.contains("secret") && !ended.stderr.contains("secret"), "{ended:?}");
         ended.remote()
     }
+}
+
+#[test]
+fn a_tag_is_not_deleted_for_another_that_could_not_be_made() {
+    let world = World::new(r#"annotations = "message""#);
+    let [one, two] = &world.commits;
+    // Pushed by git, which keeps what the API would change.
+    world.gitea.change(|gitea| {
+        gitea
+            .repositories
+            .get_mut(&7)
+            .unwrap()
+            .tags
+            .insert("v1".to_owned(), FakeTag::annotated(one, "# One\n\n\nold\n", 1));
+    });
+    world.repository.annotate("v1", one, "# One\n\n\nold\n");
+    assert_eq!(world.sync(0)["counts"]["adopt"], 1);
+    world.repository.annotate("v1", two, "# Two\n\n\nnew\n");
+    let remote = world.sync(1);
+    assert_eq!(remote["changes"][0]["outcome"], "rejected", "{remote}");
+    assert_eq!(world.gitea.tags()["v1"].commit_id.as_ref(), Some(one), "the tag is where it was");
+    assert!(world.gitea.writes().is_empty(), "and nothing was tried");
 }
 
 #[test]

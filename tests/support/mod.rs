@@ -20,6 +20,7 @@ pub mod gitlab_subject;
 pub mod images;
 pub mod memory;
 pub mod memory_subject;
+pub mod mirror;
 pub mod program;
 pub mod registry;
 pub mod registry_subject;

@@ -69,7 +69,7 @@ impl<H: Host> Hosted<H> {
             return pushed;
         }
         match api.get_tag(name).await {
-            Ok(Some(RemoteTag { value: Ok(there), .. })) if there.target.to_string() == end.to_string() => {
+            Ok(Some(RemoteTag { value: Ok(there), .. })) if there.target == Target::Commit(end.into()) => {
                 api.delete_tag(name, &there).await
             }
             Ok(_) | Err(_) => pushed,
