@@ -6,7 +6,7 @@
 //!   is compared. git strips comments and doubled empty lines from such a message.
 //! - There is no update: a move is a delete and a create. A tag with a Release is not deleted: the server refuses (409).
 //! - Pages are by offset, newest tags first, and each says how many tags there are.
-//! - The database behind the API knows names without their case: see [`api`].
+//! - The database behind the API knows names without their case: see `api.rs`.
 //!
 //! Forgejo forked off Gitea 1.21 and kept these routes (2026-11-21, <https://codeberg.org/api/swagger>); it differs in fields that
 //! nobody reads here.

@@ -3,13 +3,13 @@
 //! What is particular about it (2026-11-21, <https://docs.github.com/en/rest/git/refs>, <https://docs.github.com/en/rest/git/tags>):
 //!
 //! - One answer lists all refs; pages are no longer known (<https://github.com/google/go-github/pull/3924>). It names tag objects and
-//!   not what they lead to: see [`peel`].
+//!   not what they lead to: see `peel.rs`.
 //! - An annotated tag is made in two steps: the object with tagger, date and message of the source's, then the ref. Where the object
 //!   comes out as the source's, byte for byte, it has the same id. A signature cannot be sent.
 //! - A ref moves in place. A move keeps a Release, a deletion makes a draft of it.
 //! - Names stand in paths with their slashes as they are.
 //! - Everything that is refused is 422, in words only. So after a refusal the ref is read, and its state decides.
-//! - Writes go one after the other, at most one a second and 500 an hour: see [`LIMITS`].
+//! - Writes go one after the other, at most one a second and 500 an hour.
 
 mod api;
 mod host;
