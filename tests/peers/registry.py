@@ -219,10 +219,58 @@ def in_memory(tagsyncd, program, root):
     retags(tagsyncd, program, root, on_disk=False)
 
 
+def mirror(tagsyncd, program, root):
+    """Tags of one registry at another one, which has the images under other names."""
+    for name in ("here", "there"):
+        (root / name).mkdir()
+    here, there = (Registry(program, root / name, deletes=True) for name in ("here", "there"))
+    source, copy = Images(here), Images(there)
+    try:
+        image(root / "one", "one"), image(root / "two", "two")
+        source.push(root / "one", "v1.0.0")
+        source.push(root / "one", "stable")
+        source.push(root / "two", "v2.0.0")
+        copy.push(root / "one", "by-ci")
+        config = root / "mirror.toml"
+        remote = 'provider = "oci"\nregistry = "{}"\nimage = "team/app"\ndeletes = "tag"\n'
+        config.write_text(
+            "[remote.here]\n" + remote.format(here.url) + "[remote.there]\n" + remote.format(there.url)
+            + '[job.mirror]\nfrom = "here"\nto = ["there"]\npolicy = "mirror"\n'
+        )
+
+        def sync(**counts):
+            done = subprocess.run(
+                [tagsyncd, "--config", config, "--state", root / "state", "--format", "json", "--sync"],
+                text=True, capture_output=True,
+            )
+            found = json.loads(done.stdout)["jobs"][0]["remotes"][0]
+            expect(f"a pass from registry to registry ({found})", {key: found["counts"][key] for key in counts}, counts)
+
+        sync(create=2, waiting=1)
+        expect("tags", copy.tags(), {"by-ci", "v1.0.0", "stable"})
+        expect("digest", copy.digest("v1.0.0"), source.digest("v1.0.0"))
+        # The image that one of them waits for arrives.
+        copy.push(root / "two", "by-ci-too")
+        sync(create=1, in_sync=2)
+        expect("digest", copy.digest("v2.0.0"), source.digest("v2.0.0"))
+        source.push(root / "two", "stable")
+        sync(move=1, in_sync=2)
+        expect("moved", copy.digest("stable"), source.digest("v2.0.0"))
+        sync(in_sync=3, create=0, move=0, delete=0)
+        here.stop()
+        done = subprocess.run([tagsyncd, "--config", config, "--state", root / "state", "--sync"], capture_output=True)
+        expect("exit code without the source", done.returncode, 1)
+        expect("tags without the source", copy.tags(), {"by-ci", "by-ci-too", "v1.0.0", "v2.0.0", "stable"})
+        print("oci: from registry to registry created, waited, arrived, moved; nothing without the source")
+    finally:
+        for registry in (here, there):
+            registry.stop()
+
+
 def main():
     tagsyncd = sys.argv[1]
     program = sys.argv[2] if len(sys.argv) > 2 else shutil.which("docker-registry")
-    for part in (walk, on_disk, in_memory):
+    for part in (walk, mirror, on_disk, in_memory):
         with tempfile.TemporaryDirectory() as folder:
             part(tagsyncd, program, pathlib.Path(folder))
 
