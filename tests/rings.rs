@@ -71,6 +71,22 @@ target = { note = "refs/notes/images" }
 [remote.copy]
 provider = "repository"
 path = "/srv/copies/core.git"
+[remote.hub]
+provider = "github"
+repository = "infra/core"
+[remote.hub-by-git]
+provider = "git"
+url = "https://github.com/infra/core.git"
+[remote.huawei]
+provider = "codearts"
+region = "cn-north-4"
+repository_id = 7
+transport = "git"
+git_url = "https://codehub.example.com/infra/core.git"
+iam = { domain = "a", user = "b", password = { env = "P" } }
+[remote.huawei-by-git]
+provider = "git"
+url = "https://codehub.example.com/infra/core"
 [remote.machines]
 provider = "vers"
 repository = "core"
@@ -189,6 +205,15 @@ fn a_ring_is_refused_unless_all_of_it_only_creates() {
         [there("mirror"), ("also", "third", "other", "mirror", "")],
     ] {
         assert_eq!(problems(&jobs), [""; 0], "{jobs:?}");
+    }
+}
+
+#[test]
+fn an_api_and_the_address_of_git_are_one_place() {
+    for (one, other) in [("hub", "hub-by-git"), ("huawei", "huawei-by-git")] {
+        assert_refused(&[("same", one, other, "mirror", "\"v*\"")], &["one and the same place"]);
+        let jobs = [("away", one, "other", "mirror", "\"v*\""), ("back", "other", other, "create-only", "\"v*\"")];
+        assert!(!problems(&jobs).is_empty(), "{jobs:?}");
     }
 }
 

@@ -45,7 +45,7 @@ impl Side {
         };
         // `https://host group/project` of an API is `https://host/group/project.git` of git; hosts do not tell upper from lower
         // case, nor do most forges.
-        let place = settings.keys.describe().replace(' ', "/").to_lowercase();
+        let place = settings.keys.place().to_lowercase();
         let place = place.trim_end_matches('/');
         Self::Remote(kind, place.strip_suffix(".git").unwrap_or(place).to_owned())
     }

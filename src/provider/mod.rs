@@ -73,6 +73,12 @@ pub trait RemoteKeys: fmt::Debug + Send + Sync {
     /// Says for people which tag space this is: `https://gitlab.example.com infra/core`.
     fn describe(&self) -> String;
 
+    /// Where its tags are, in the words by which other kinds of remotes may name the same place: a forge's repository as
+    /// `git clone` knows it, as far as the keys say that.
+    fn place(&self) -> String {
+        self.describe().replace(' ', "/")
+    }
+
     /// What this remote can do, where its keys make that something else than what its provider can in general.
     fn capabilities(&self) -> Option<&'static Capabilities> {
         None

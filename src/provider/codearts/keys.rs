@@ -426,6 +426,13 @@ impl RemoteKeys for Keys {
         format!("{} repository {}", self.url.as_str().trim_end_matches('/'), self.repository_id)
     }
 
+    fn place(&self) -> String {
+        match &self.git {
+            Some(git) => git.url.to_string(),
+            None => self.describe().replace(' ', "/"),
+        }
+    }
+
     fn capabilities(&self) -> Option<&'static Capabilities> {
         self.git.as_ref().map(|_| &OVER_GIT)
     }

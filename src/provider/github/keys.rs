@@ -136,6 +136,15 @@ impl RemoteKeys for Keys {
         format!("{} {}", self.url.as_str().trim_end_matches('/'), self.repository)
     }
 
+    /// The API is on a host of its own.
+    fn place(&self) -> String {
+        match (&self.git, pages(&self.url)) {
+            (Some(git), _) => git.url.to_string(),
+            (None, Some(pages)) => self.repository.git_url(pages).to_string(),
+            (None, None) => self.describe().replace(' ', "/"),
+        }
+    }
+
     fn capabilities(&self) -> Option<&'static Capabilities> {
         self.git.as_ref().map(|_| &OVER_GIT)
     }

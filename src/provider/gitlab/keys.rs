@@ -145,6 +145,13 @@ impl RemoteKeys for Keys {
         format!("{} {}", self.url.as_str().trim_end_matches('/'), crate::text::Printable::new(&self.project))
     }
 
+    fn place(&self) -> String {
+        match &self.git {
+            Some(git) => git.url.to_string(),
+            None => self.describe().replace(' ', "/"),
+        }
+    }
+
     fn capabilities(&self) -> Option<&'static Capabilities> {
         self.git.as_ref().map(|_| &OVER_GIT)
     }
