@@ -318,6 +318,21 @@ pub struct PairState {
     pub lately: Lately,
 }
 
+impl PairState {
+    /// Whether agreement is all that is remembered: nothing that is under way, was refused, put back, parked or waits.
+    pub fn is_settled(&self) -> bool {
+        let Self { intents, refusals, parked, pins, sightings, names, lately, .. } = self;
+        let is_waiting = !lately.absences.is_empty();
+        intents.is_empty()
+            && refusals.is_empty()
+            && parked.is_empty()
+            && pins.is_empty()
+            && !is_waiting
+            && sightings.is_empty()
+            && names.is_none()
+    }
+}
+
 /// All that is remembered about one name of a pair.
 #[derive(Clone, Debug, Default)]
 pub struct NameState {
@@ -365,6 +380,25 @@ pub struct PassEnd {
     pub counts: String,
     /// The names that keep the two sides from agreement. A pass that ended in an error saw none, and changes nothing here.
     pub unsettled: Vec<Unsettled>,
+    /// What stands for both sides and for the rules by which they agree, where nothing but agreement was found and is
+    /// remembered.
+    pub agreement: Option<String>,
+}
+
+/// What the latest pass over a pair found, where that was full agreement and nothing was remembered besides: no intent, refusal,
+/// pin, parked set or absence. Whatever is written of the pair afterwards ends it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreement {
+    /// What stands for both sides and for the rules: the fingerprint of [`PassEnd::agreement`].
+    pub fingerprint: String,
+    /// The counts of that pass, as JSON.
+    pub counts: String,
+    /// The fingerprint of the source that the records belong to.
+    pub source: String,
+    /// The identity that they belong to.
+    pub identity: Identity,
+    /// When it was last confirmed.
+    pub confirmed: Timestamp,
 }
 
 /// What keeps a name from agreement.
@@ -482,6 +516,9 @@ pub trait LedgerRead: Send + Sync {
     /// Everything about a pair; an unknown pair has the empty state.
     async fn read_pair(&self, pair: &Pair, now: Timestamp) -> Result<PairState, LedgerFault>;
 
+    /// What the latest pass over a pair agreed on, if it did: little to read, however many tags there are.
+    async fn read_agreement(&self, pair: &Pair) -> Result<Option<Agreement>, LedgerFault>;
+
     /// The pairs in which a run wrote, or began to.
     async fn read_pairs_of(&self, run: Uuid) -> Result<Vec<Pair>, LedgerFault>;
 
@@ -595,7 +632,10 @@ pub trait Ledger: LedgerRead {
     /// Returns when everything before it is durable.
     async fn flush(&self) -> Result<(), LedgerFault>;
 
-    /// Ends a pass: times and state for `status`, and everything before it is durable. `exact_begun` is only ever set here;
+    /// Ends a pass: times, state and agreement, and everything before it is durable. `exact_begun` is only ever set here;
     /// `None` leaves it as it is, and [`Ledger::bind`] takes it away.
+    ///
+    /// After a pass that found agreement its own end is durable with the next flush: should the machine lose its power before,
+    /// the pass before it is the latest one.
     async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: Option<&str>) -> Result<(), LedgerFault>;
 }

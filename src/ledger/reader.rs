@@ -16,8 +16,8 @@ use uuid::Uuid;
 
 use super::fault::{Failure, LedgerFault};
 use super::{
-    HistoryEntry, HistoryQuery, LedgerRead, NameState, Notice, Pair, PairState, PairStatus, Parked, StateDirectory,
-    read, schema,
+    Agreement, HistoryEntry, HistoryQuery, LedgerRead, NameState, Notice, Pair, PairState, PairStatus, Parked,
+    StateDirectory, read, schema,
 };
 use crate::tag::TagName;
 
@@ -144,6 +144,11 @@ impl LedgerRead for SqliteReader {
     async fn read_pair(&self, pair: &Pair, now: Timestamp) -> Result<PairState, LedgerFault> {
         let pair = pair.clone();
         self.read(move |connection| read::pair_state(connection, &pair, now)).await
+    }
+
+    async fn read_agreement(&self, pair: &Pair) -> Result<Option<Agreement>, LedgerFault> {
+        let pair = pair.clone();
+        self.read(move |connection| read::agreement(connection, &pair)).await
     }
 
     async fn read_pairs_of(&self, run: Uuid) -> Result<Vec<Pair>, LedgerFault> {

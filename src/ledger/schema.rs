@@ -145,6 +145,9 @@ const MIGRATIONS: &[&str] = &["
         tag BLOB NOT NULL, matter TEXT NOT NULL, reason TEXT NOT NULL, since INTEGER NOT NULL,
         PRIMARY KEY (pair, tag)
     ) STRICT, WITHOUT ROWID;
+", "
+    -- What stands for all that the latest pass saw, where it was agreement. Losing it costs one reading of the records.
+    ALTER TABLE passes ADD COLUMN agreement TEXT;
 "];
 
 /// How long to wait for a program that has the file open for writing, such as a shell.

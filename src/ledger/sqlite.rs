@@ -15,8 +15,8 @@ use super::read::{self, IntentRow};
 use super::reader::in_background;
 use super::writer::Writer;
 use super::{
-    Decision, HistoryEntry, HistoryQuery, Intent, IntentId, Ledger, LedgerRead, NameState, Note, Notice, Pair,
-    PairState, PairStatus, Parked, ParkedSet, PassEnd, Pin, Settlement, SqliteReader, StateDirectory, StateLock,
+    Agreement, Decision, HistoryEntry, HistoryQuery, Intent, IntentId, Ledger, LedgerRead, NameState, Note, Notice,
+    Pair, PairState, PairStatus, Parked, ParkedSet, PassEnd, Pin, Settlement, SqliteReader, StateDirectory, StateLock,
     schema,
 };
 use crate::provider::Identity;
@@ -195,6 +195,12 @@ impl LedgerRead for SqliteLedger {
         self.ask(move |connection| read::pair_state(connection, &pair, now)).await
     }
 
+    async fn read_agreement(&self, pair: &Pair) -> Result<Option<Agreement>, LedgerFault> {
+        self.writer.begin(pair).await?;
+        let pair = pair.clone();
+        self.ask(move |connection| read::agreement(connection, &pair)).await
+    }
+
     async fn read_pairs_of(&self, run: Uuid) -> Result<Vec<Pair>, LedgerFault> {
         self.read(move |connection| read::pairs_of(connection, run)).await
     }
@@ -339,7 +345,8 @@ impl Ledger for SqliteLedger {
 
     async fn end_pass(&self, pair: &Pair, end: &PassEnd, exact_begun: Option<&str>) -> Result<(), LedgerFault> {
         let (end, exact_begun) = (end.clone(), exact_begun.map(str::to_owned));
-        self.writer.end(pair, move |book, pair| book.end_pass(pair, &end, exact_begun)).await
+        let is_quiet = end.agreement.is_some();
+        self.writer.end(pair, is_quiet, move |book, pair| book.end_pass(pair, &end, exact_begun)).await
     }
 }
 
@@ -394,6 +401,7 @@ mod tests {
             error: None,
             counts: "{}".into(),
             unsettled: Vec::new(),
+            agreement: None,
         };
         let pin = Pin { value: None, undone: run, since: now };
         let is_held = |fault: LedgerFault| fault.message.contains("held by another program");

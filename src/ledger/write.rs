@@ -1,6 +1,6 @@
 //! From what happened to rows. Everything here runs inside the transaction that the writer has open.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use jiff::Timestamp;
 use rusqlite::{Connection, Params, Statement, params};
@@ -29,11 +29,29 @@ pub(super) struct Book<'connection> {
     statements: HashMap<&'static str, Statement<'connection>>,
     ids: HashMap<Pair, i64>,
     owned: HashMap<i64, i64>,
+    /// Pairs that are known to have no agreement.
+    unsettled: HashSet<Pair>,
 }
 
 impl<'connection> Book<'connection> {
     pub(super) fn new(connection: &'connection Connection) -> Self {
-        Self { connection, statements: HashMap::new(), ids: HashMap::new(), owned: HashMap::new() }
+        let (statements, ids, owned, unsettled) = Default::default();
+        Self { connection, statements, ids, owned, unsettled }
+    }
+
+    /// What the latest pass agreed on is not all that is remembered any more.
+    pub(super) fn end_agreement(&mut self, pair: &Pair) -> Result<(), Failure> {
+        if self.unsettled.contains(pair) {
+            return Ok(());
+        }
+        let Pair { job, repository, remote } = pair;
+        self.execute(
+            "UPDATE passes SET agreement = NULL WHERE agreement IS NOT NULL
+                 AND pair = (SELECT id FROM pairs WHERE job = ?1 AND repository = ?2 AND remote = ?3)",
+            params![job, repository, remote],
+        )?;
+        self.unsettled.insert(pair.clone());
+        Ok(())
     }
 
     pub(super) fn bind(
@@ -421,16 +439,19 @@ impl<'connection> Book<'connection> {
         if exact_begun.is_some() && exact_begun != row.exact_begun {
             self.put_row(id, pair, &PairRow { exact_begun, ..row })?;
         }
-        let PassEnd { began, ended, state, converged, error, counts, unsettled } = end;
+        let PassEnd { began, ended, state, converged, error, counts, unsettled, agreement } = end;
         let ended = ended.as_microsecond();
+        self.unsettled.remove(pair);
         self.execute(
-            "INSERT INTO passes (pair, began, ended, last_success, in_sync_since, state, converged, error, counts)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+            "INSERT INTO passes
+                 (pair, began, ended, last_success, in_sync_since, state, converged, error, counts, agreement)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)
              ON CONFLICT (pair) DO UPDATE SET
                  began = excluded.began, ended = excluded.ended,
                  last_success = coalesce(excluded.last_success, last_success),
                  in_sync_since = iif(excluded.converged, coalesce(in_sync_since, excluded.in_sync_since), NULL),
-                 state = excluded.state, converged = excluded.converged, error = excluded.error, counts = excluded.counts",
+                 state = excluded.state, converged = excluded.converged, error = excluded.error, counts = excluded.counts,
+                 agreement = excluded.agreement",
             params![
                 id,
                 began.as_microsecond(),
@@ -441,6 +462,7 @@ impl<'connection> Book<'connection> {
                 converged,
                 error,
                 counts,
+                agreement,
             ],
         )?;
         if error.is_none() {

@@ -41,6 +41,8 @@ struct Command {
     answer: Option<Answer>,
     /// Whether a pass begins or ends with it, so that a loss that it is told of is over.
     bounds: bool,
+    /// Whether it tells nothing but that a pass took place, so that the next flush is soon enough.
+    is_quiet: bool,
 }
 
 impl Command {
@@ -51,6 +53,14 @@ impl Command {
             move |book| work(book, &of)
         });
         Self { of: Some(of), work: Some(work), ..Self::default() }
+    }
+
+    /// Work that changes what is remembered of a pair, so that no agreement of before is all of it any more.
+    fn changing(pair: &Pair, work: impl FnOnce(&mut Book<'_>, &Pair) -> Result<(), Failure> + Send + 'static) -> Self {
+        Self::of(pair, |book, pair| {
+            book.end_agreement(pair)?;
+            work(book, pair)
+        })
     }
 
     /// Whether nobody waits for its work.
@@ -95,7 +105,7 @@ impl Writer {
         pair: &Pair,
         work: impl FnOnce(&mut Book<'_>, &Pair) -> Result<(), Failure> + Send + 'static,
     ) -> Result<(), LedgerFault> {
-        self.send(Command::of(pair, work))
+        self.send(Command::changing(pair, work))
     }
 
     /// Hands over work that no pass rests on: should it be lost, the log says so.
@@ -112,16 +122,17 @@ impl Writer {
         pair: &Pair,
         work: impl FnOnce(&mut Book<'_>, &Pair) -> Result<(), Failure> + Send + 'static,
     ) -> Result<(), LedgerFault> {
-        self.send_and_wait(Command::of(pair, work)).await
+        self.send_and_wait(Command::changing(pair, work)).await
     }
 
-    /// The same for the last work of a pass.
+    /// The same for the last work of a pass. A quiet one does not wait for the disk where nothing else does.
     pub(super) async fn end(
         &self,
         pair: &Pair,
+        is_quiet: bool,
         work: impl FnOnce(&mut Book<'_>, &Pair) -> Result<(), Failure> + Send + 'static,
     ) -> Result<(), LedgerFault> {
-        self.send_and_wait(Command { bounds: true, ..Command::of(pair, work) }).await
+        self.send_and_wait(Command { bounds: true, is_quiet, ..Command::of(pair, work) }).await
     }
 
     /// Returns when everything of a pair is on disk, before somebody looks at it afresh.
@@ -208,8 +219,9 @@ impl Pen<'_> {
     fn write(&mut self, group: Vec<Command>) {
         let mut group = self.without_the_lost(group);
         let rides: Vec<bool> = group.iter().map(Command::rides).collect();
+        let is_quiet = group.iter().all(|command| command.is_quiet);
         let work: Vec<Work> = group.iter_mut().filter_map(|command| command.work.take()).collect();
-        let outcome = if work.is_empty() { Ok(()) } else { self.transact(work) };
+        let outcome = if work.is_empty() { Ok(()) } else { self.transact(work, is_quiet) };
         if let Err(fault) = &outcome {
             for (Command { of, bounds, .. }, rides) in group.iter().zip(rides) {
                 match of {
@@ -240,9 +252,11 @@ impl Pen<'_> {
         rest
     }
 
-    fn transact(&mut self, work: Vec<Work>) -> Result<(), LedgerFault> {
+    fn transact(&mut self, work: Vec<Work>, is_quiet: bool) -> Result<(), LedgerFault> {
         let Self { connection, book, .. } = self;
         let attempt = || -> Result<(), Failure> {
+            // A commit is on disk when it returns, or, of a quiet one, when the log is next written back.
+            connection.pragma_update(None, "synchronous", if is_quiet { "normal" } else { "full" })?;
             // Dropped without a commit, it rolls back.
             let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
             work.into_iter().try_for_each(|work| work(book))?;
@@ -362,7 +376,7 @@ mod tests {
             assert!(is_full(writer.barrier().await));
             writer.flush(&other, |_, _| Ok(())).await.unwrap();
             // The pass is over once it was told at its end, or at the beginning of the next.
-            let told = if round == 1 { writer.end(&one, never).await } else { writer.begin(&one).await };
+            let told = if round == 1 { writer.end(&one, false, never).await } else { writer.begin(&one).await };
             assert!(is_full(told));
             writer.begin(&one).await.unwrap();
             writer.flush(&one, |_, _| Ok(())).await.unwrap();
@@ -370,7 +384,7 @@ mod tests {
             assert_eq!(writer.commits(), 2 * round);
         }
         writer.ride(&one, fill).unwrap();
-        assert!(is_full(writer.end(&one, |_, _| Ok(())).await));
+        assert!(is_full(writer.end(&one, false, |_, _| Ok(())).await));
         writer.begin(&one).await.unwrap();
         writer.ride_alone(|book| fill(book, &pair(""))).unwrap();
         assert!(is_full(writer.barrier().await));

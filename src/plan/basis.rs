@@ -2,11 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sha2::{Digest as _, Sha256};
-
 use super::{Conflict, HoldKind, Plan, Policy, RemoteRules, Rules, Sides};
 use crate::ledger::Record;
-use crate::tag::{NameMapping, ResolveRule, Selection, SourceSnapshot, SourceTag, TagName};
+use crate::tag::{Fingerprint, NameMapping, ResolveRule, Selection, SourceSnapshot, SourceTag, TagName};
 
 /// The names on a remote on whose values a plan can depend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,12 +80,8 @@ pub fn leaves_foreign(plan: &Plan, sides: Sides<'_>) -> bool {
 pub fn scope(rules: &Rules, mapping: &NameMapping, rule: &ResolveRule) -> String {
     let Rules { policy, selection: Selection { patterns, versions }, immutable, protected } = rules;
     let NameMapping { strip_prefix, replace, add_prefix } = mapping;
-    let mut sum = Sha256::new();
-    let mut add = |text: &str| {
-        // With its length in front, so that no two lists of texts are the same bytes.
-        sum.update((text.len() as u64).to_le_bytes());
-        sum.update(text);
-    };
+    let mut fingerprint = Fingerprint::default();
+    let mut add = |text: &str| fingerprint.add(text);
     add(policy.word());
     for patterns in [patterns, immutable, protected] {
         add(&patterns.texts().len().to_string());
@@ -102,5 +96,7 @@ pub fn scope(rules: &Rules, mapping: &NameMapping, rule: &ResolveRule) -> String
     });
     // Only what is read from the remote leaves names out.
     add(&rule.reads_from().map(ToString::to_string).unwrap_or_default());
-    sum.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let mut digits = fingerprint.digits();
+    digits.truncate(16);
+    digits
 }

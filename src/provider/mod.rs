@@ -202,6 +202,11 @@ pub trait Provider: Send + Sync {
     /// All tags: complete, or an error.
     async fn list_tags(&self) -> Result<RemoteSnapshot, Fault>;
 
+    /// Whether [`list_known`](Self::list_known) is the same as [`list_tags`](Self::list_tags), whatever is known.
+    fn lists_at_once(&self) -> bool {
+        true
+    }
+
     /// All names, complete or an error, with the values that matter: those that are known are asked for only when they are too
     /// old. Where a listing does not show its end, that may be known too ([`End::AsProven`](crate::tag::End::AsProven)). For
     /// APIs that list names only; others list as ever.

@@ -302,6 +302,12 @@ impl RemoteReport {
         self.settle_state();
     }
 
+    /// Takes in that both sides still agree, as an earlier pass has counted it.
+    pub fn take_agreement(&mut self, counts: Counts) {
+        self.counts = counts;
+        self.settle_state();
+    }
+
     /// Adds what is to be done.
     pub fn take_pending(&mut self, approved: &ApprovedPlan) {
         self.changes = approved.changes().iter().map(|change| ChangeReport::new(change, None, None, None)).collect();

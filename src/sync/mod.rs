@@ -5,6 +5,7 @@
 
 mod explain;
 mod finding;
+mod glance;
 mod pass;
 mod probe;
 mod progress;
@@ -12,10 +13,11 @@ mod remote;
 mod side;
 
 use std::collections::BTreeSet;
+use std::iter::repeat_with;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::future::{join, join_all};
 use futures_util::{FutureExt as _, StreamExt as _};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -34,7 +36,8 @@ pub use finding::{Check, Finding, Outcome};
 pub use probe::{Probe, probe};
 pub use progress::{Progress, Step, UnderWay};
 
-use pass::{pass, stopped};
+use glance::{Glance, Reach};
+use pass::{Left, pass, stopped};
 use progress::Begun;
 use side::{Opened, SourceSide};
 
@@ -154,20 +157,23 @@ pub async fn sync_repository(job: &JobSettings, repository: &Repository, run: &R
         report.error = Some(stopped().message);
         return report;
     }
-    let pair_of = |template: &RemoteTemplate| pair_of(job, repository, template);
     let concerned = concerned(job, repository, run);
-    let begun: Vec<_> = concerned.iter().map(|template| run.progress.begin(pair_of(template))).collect();
-    let remotes: Vec<_> =
-        concerned.iter().map(|template| (*template, template.for_repository(&repository.name))).collect();
-    let needs = Needs::of(remotes.iter().filter_map(|(_, settings)| settings.as_ref().ok()));
-    let side = match read_source(repository, &needs, run, &mut report.requests).await {
+    let begin = |template: &&RemoteTemplate| run.progress.begin(pair_of(job, repository, template));
+    let begun: Vec<_> = concerned.iter().map(begin).collect();
+    let settings: Vec<_> = concerned.iter().map(|template| template.for_repository(&repository.name)).collect();
+    let needs = Needs::of(settings.iter().filter_map(|settings| settings.as_ref().ok()));
+    let (side, looked) = look(repository, &needs, settings, &begun, run, &mut report.requests).await;
+    let side = match side {
         Ok(side) => side,
         Err(fault) => {
             // Every pair of this source is unknown now, and has to look so to whoever asks later.
-            for template in concerned {
-                let mut remote = RemoteReport::new(&template.name);
+            for (begun, looked) in begun.iter().zip(looked.into_iter().map(Some).chain(repeat_with(|| None))) {
+                let mut remote = RemoteReport::new(&begun.pair().remote);
+                if let Some(Ok((reach, _))) = looked {
+                    reach.count(&mut remote);
+                }
                 remote.fail(fault.message.clone(), Some(fault.hint.clone()));
-                end_pass(&pair_of(template), &mut remote, Timestamp::now(), None, run).await;
+                end_pass(begun.pair(), &mut remote, Timestamp::now(), Left::default(), run).await;
                 report.remotes.push(remote);
             }
             report.hint = Some(fault.hint);
@@ -175,10 +181,10 @@ pub async fn sync_repository(job: &JobSettings, repository: &Repository, run: &R
             return report;
         }
     };
-    let pairs = remotes.into_iter().zip(begun).map(|((template, settings), begun)| {
-        let pair = pair_of(template);
-        AssertUnwindSafe(sync_pair(job, pair, &side, settings, run, begun)).catch_unwind()
-    });
+    let pairs = looked
+        .into_iter()
+        .zip(begun)
+        .map(|(looked, begun)| AssertUnwindSafe(sync_pair(job, &side, looked, run, begun)).catch_unwind());
     // A bug in the pass over one pair costs the others nothing: they end theirs before it goes on here.
     let ended = join_all(pairs).await;
     report.remotes = ended.into_iter().collect::<Result<_, _>>().unwrap_or_else(|panic| resume_unwind(panic));
@@ -247,38 +253,51 @@ fn remote_rules<'a>(
     RemoteRules { capabilities: settings.capabilities(), mapping, rule, compare_annotations, allows_loss }
 }
 
-/// Reads the source; a pass that is stopped does not wait for a remote. Tells also how many requests went to one that could not
-/// be read.
-async fn read_source(
+/// A remote in reach, with what a glance at it has seen.
+type Looked = Result<(Reach, Option<Glance>), ConfigFault>;
+
+/// Reads the source, and glances at its remotes meanwhile; a pass that is stopped waits for none of them. Tells also how many
+/// requests went to a source that could not be read. There are no remotes where the source could not even be opened.
+async fn look(
     repository: &Repository,
     needs: &Needs,
+    settings: Vec<Result<RemoteSettings, ConfigFault>>,
+    begun: &[Begun<'_>],
     run: &Run,
     requests: &mut u64,
-) -> Result<SourceSide, SourceFault> {
-    let opened = Opened::open(repository, &run.pool).await?;
-    let counter = opened.counter();
-    let read = opened.read(needs);
-    let side = match run.stop.run_until_cancelled(read).await {
-        Some(side) => side,
-        None => Err(SourceFault { message: stopped().message, hint: "run again".to_owned() }),
+) -> (Result<SourceSide, SourceFault>, Vec<Looked>) {
+    let opened = match Opened::open(repository, &run.pool).await {
+        Ok(opened) => opened,
+        Err(fault) => return (Err(fault), Vec::new()),
     };
+    let counter = opened.counter();
+    let objects = opened.source().objects();
+    let glances = settings.into_iter().zip(begun).map(|(settings, begun)| {
+        let objects = objects.clone();
+        async move {
+            let reach = Reach::connect(settings?, objects, run).await;
+            begun.looks(&reach.transport);
+            let glance = reach.glance(begun.pair(), run).await;
+            Ok((reach, glance))
+        }
+    });
+    let read = run.stop.run_until_cancelled(opened.read(needs));
+    let (side, looked) = join(read, join_all(glances)).await;
     *requests = counter();
-    side
+    let stopped = || Err(SourceFault { message: stopped().message, hint: "run again".to_owned() });
+    (side.unwrap_or_else(stopped), looked)
 }
 
-#[tracing::instrument(level = "error", name = "pair", skip_all, fields(remote = pair.remote))]
-async fn sync_pair(
-    job: &JobSettings,
-    pair: Pair,
-    side: &SourceSide,
-    settings: Result<RemoteSettings, ConfigFault>,
-    run: &Run,
-    begun: Begun<'_>,
-) -> RemoteReport {
+#[tracing::instrument(level = "error", name = "pair", skip_all, fields(remote = begun.pair().remote))]
+async fn sync_pair(job: &JobSettings, side: &SourceSide, looked: Looked, run: &Run, begun: Begun<'_>) -> RemoteReport {
     let began = Timestamp::now();
-    let mut report = RemoteReport::new(&pair.remote);
-    let exact_begun = match pass(job, &pair, side, settings, run, &begun, &mut report).await {
-        Ok(exact_begun) => exact_begun,
+    let mut report = RemoteReport::new(&begun.pair().remote);
+    let passed = match looked {
+        Ok(looked) => pass(job, side, looked, run, &begun, &mut report).await,
+        Err(fault) => Err(fault.into()),
+    };
+    let left = match passed {
+        Ok(left) => left,
         Err(fault) => {
             tracing::warn!(error = fault.message, hint = fault.hint, "A pair could not be synchronised.");
             if fault.nowhere {
@@ -286,23 +305,23 @@ async fn sync_pair(
             } else {
                 report.fail(fault.message, fault.hint);
             }
-            None
+            Left::default()
         }
     };
-    end_pass(&pair, &mut report, began, exact_begun.as_deref(), run).await;
+    end_pass(begun.pair(), &mut report, began, left, run).await;
     report
 }
 
 /// Remembers how the pass over a pair ended, and tells it to whoever listens.
-async fn end_pass(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exact_begun: Option<&str>, run: &Run) {
-    remember(pair, report, began, exact_begun, run).await;
+async fn end_pass(pair: &Pair, report: &mut RemoteReport, began: Timestamp, left: Left, run: &Run) {
+    remember(pair, report, began, left, run).await;
     if let Some(ended) = &run.ended {
         ended(pair, report);
     }
 }
 
 /// A pass that only plans remembers nothing.
-async fn remember(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exact_begun: Option<&str>, run: &Run) {
+async fn remember(pair: &Pair, report: &mut RemoteReport, began: Timestamp, left: Left, run: &Run) {
     let Mode::Sync(ledger) = &run.mode else { return };
     if matches!(run.purpose, Purpose::Undo { .. }) {
         // It says nothing about agreement; the next ordinary pass does.
@@ -323,8 +342,9 @@ async fn remember(pair: &Pair, report: &mut RemoteReport, began: Timestamp, exac
         error: report.error.clone(),
         counts: crate::text::to_json(&report.counts).unwrap_or_default(),
         unsettled: report.unsettled(ended),
+        agreement: left.agreement,
     };
-    if let Err(fault) = ledger.end_pass(pair, &end, exact_begun).await {
+    if let Err(fault) = ledger.end_pass(pair, &end, left.exact_begun.as_deref()).await {
         report.fail(fault.message, Some(fault.hint));
     }
 }

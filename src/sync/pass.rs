@@ -8,22 +8,22 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
+use super::glance::{Glance, Reach};
 use super::side::SourceIdentity;
 use super::{Begun, Grace, Mode, Purpose, Run, SourceSide, remote_rules};
 use crate::apply::{Applied, Writer, apply, recover};
 use crate::config::{ConfigFault, JobSettings, RemoteSettings};
-use crate::http::Transport;
 use crate::ledger::{HistoryQuery, Ledger, LedgerFault, Outcome, Pair, PairState, Parked, ParkedSet, Pin, REPLICA_LAG};
 use crate::plan::{
     ApprovedPlan, Basis, Delay, Effect, Facts, Guarded, HoldKind, Plan, PlannedChange, Policy, Resolved, Rules, Sides,
     Timing, draw, effects, guard, leaves_foreign, missing_targets, questioned, resolve, reverse, scope, standing,
 };
-use crate::provider::{Access, Connection, Fault, FaultKind, Identity, Provider};
+use crate::provider::{Access, Fault, FaultKind, Identity, Provider};
 use crate::report::RemoteReport;
 use crate::source::SourceFault;
 use crate::tag::{
-    self, Attachment, End, Listed, Looks, NamePatterns, ProvenNames, RemoteSnapshot, RemoteTag, Sighting, TagName,
-    Target, Value,
+    self, Attachment, End, Fingerprint, Listed, Looks, NamePatterns, ProvenNames, RemoteSnapshot, RemoteTag, Sighting,
+    TagName, Target, Value,
 };
 
 /// An identity is believed for this long, so that an unchanged pass is the listing alone.
@@ -65,34 +65,43 @@ impl From<ConfigFault> for PairFault {
     }
 }
 
-/// The pass over one pair. Gives the rules that have now had their way here, if they have.
+/// What is to be remembered of a pass besides its report.
+#[derive(Default)]
+pub(super) struct Left {
+    /// The rules that have now had their way here.
+    pub(super) exact_begun: Option<String>,
+    /// What stands for both sides and for the rules by which they agree.
+    pub(super) agreement: Option<String>,
+}
+
+/// The pass over one pair.
 pub(super) async fn pass(
     job: &JobSettings,
-    pair: &Pair,
     side: &SourceSide,
-    settings: Result<RemoteSettings, ConfigFault>,
+    (reach, glance): (Reach, Option<Glance>),
     run: &Run,
     begun: &Begun<'_>,
     report: &mut RemoteReport,
-) -> Result<Option<String>, PairFault> {
-    let settings = settings?;
+) -> Result<Left, PairFault> {
+    let Reach { settings, provider, .. } = &reach;
     report.place = settings.keys.describe();
-    let transport = Transport::new(&run.pool, settings.http.clone());
-    begun.looks(&transport);
-    let connection = Connection {
-        transport: transport.clone(),
-        compare_annotations: settings.compare_annotations,
-        objects: side.source().objects(),
+    let outcome = match provider {
+        Ok(provider) => {
+            let (pair, provider, now) = (begun.pair(), Arc::clone(provider), Timestamp::now());
+            Pass { job, side, settings, run, begun, pair, provider, now }.run(glance, report).await
+        }
+        Err(fault) => Err(fault.clone().into()),
     };
-    let outcome = async {
-        let provider = settings.keys.connect(connection).await?;
-        let now = Timestamp::now();
-        Pass { job, side, settings: &settings, run, begun, pair, provider, now }.run(report).await
-    }
-    .await;
-    report.requests = transport.requests();
-    report.traffic = transport.traffic();
+    reach.count(report);
     outcome
+}
+
+/// Whether a remembered identity may stand for one that is asked for. A role that only reads is asked for anew each time,
+/// because the next run is how a person finds out whether it was mended.
+pub(super) fn is_believed(identity: &Identity, confirmed: Timestamp, provider: &dyn Provider, now: Timestamp) -> bool {
+    now.duration_since(confirmed) < IDENTITY_AGE
+        && !matches!(identity.access, Access::ReadOnly { .. })
+        && provider.space().is_none_or(|space| space == identity.space)
 }
 
 struct Pass<'a> {
@@ -118,16 +127,27 @@ struct Known {
 }
 
 impl Pass<'_> {
-    /// The whole pass over the pair, in the order of the contract. Gives the rules that have now had their way here, if they
-    /// have.
-    async fn run(&self, report: &mut RemoteReport) -> Result<Option<String>, PairFault> {
+    /// The whole pass over the pair, in the order of the contract.
+    async fn run(&self, glance: Option<Glance>, report: &mut RemoteReport) -> Result<Left, PairFault> {
+        if let Some(glance) = &glance
+            && self.still_agrees(glance)
+        {
+            report.take_agreement(glance.counts);
+            let agreement = Some(glance.agreement.fingerprint.clone());
+            return Ok(Left { exact_begun: Some(self.scope()), agreement });
+        }
         let mut state = self.read_pair().await?;
         self.note_returns(&mut state).await?;
         let mut known = self.identify(&state).await?;
-        self.bind(&mut state, &known, report).await?;
+        let is_void = self.bind(&mut state, &known, report).await?;
+        let is_open = !state.intents.is_empty();
         let mut changes = self.recover(&mut state, report).await?;
         let began = Timestamp::now();
-        let mut listed = self.list(&state, self.believed_names(&state)).await?;
+        let mut listed = match glance {
+            // Nothing has happened since that a later listing would have to show.
+            Some(Glance { listing, .. }) if !is_void && !is_open => Listed { snapshot: listing?, looks: None },
+            Some(_) | None => self.list(&state, self.believed_names(&state)).await?,
+        };
         let arrived = self.arrived(&state, &listed.snapshot).await?;
         let mut plan = self.plan(&state, &listed.snapshot, &arrived).await?;
         let mut attachments = BTreeSet::new();
@@ -159,6 +179,9 @@ impl Pass<'_> {
             plan = self.plan(&state, &listed.snapshot, &arrived).await?;
         }
         let Listed { snapshot: remote, looks } = listed;
+        // An end that rests on memory, and looks that do, come of age.
+        let agreement = (agrees(&plan) && state.is_settled() && looks.is_none() && remote.end() != End::AsProven)
+            .then(|| self.fingerprint(&remote));
         let decisions = self.decisions(&state);
         let guarded = guard(plan, &self.facts(&state, &known, &decisions));
         report.take_plan(&guarded, self.run.verbose);
@@ -166,7 +189,7 @@ impl Pass<'_> {
         let Guarded { approved, plan, stopped, released, conclusive } = guarded;
         let Mode::Sync(ledger) = &self.run.mode else {
             report.take_pending(&approved);
-            return Ok(None);
+            return Ok(Left::default());
         };
         self.begun.applies(approved.changes().len());
         self.remember_looks(&state, &remote, looks.as_ref(), began, ledger).await?;
@@ -178,7 +201,7 @@ impl Pass<'_> {
             self.remember_writes(&put_back, before, remembers, ledger).await?;
             changes.extend(put_back);
             report.take_applied(changes);
-            return Ok(None);
+            return Ok(Left::default());
         }
         self.take_approvals(&released, ledger).await?;
         self.note_absences(&plan, ledger, &state, &remote).await?;
@@ -208,7 +231,27 @@ impl Pass<'_> {
         }
         let is_complete = conclusive && overwritten == foreign && !leaves_foreign;
         // Under another policy, strays gather that nobody has approved: a later `exact` pass is a first one again.
-        Ok((is_complete || self.job.policy != Policy::Exact).then(|| self.scope()))
+        let exact_begun = (is_complete || self.job.policy != Policy::Exact).then(|| self.scope());
+        Ok(Left { agreement: agreement.filter(|_| exact_begun.is_some()), exact_begun })
+    }
+
+    /// Whether both sides and the rules are what the latest pass found in agreement.
+    fn still_agrees(&self, Glance { agreement, listing, .. }: &Glance) -> bool {
+        let same = |remote| self.fingerprint(remote) == agreement.fingerprint;
+        self.side.may_be(Some(&agreement.source)) && listing.as_ref().is_ok_and(same)
+    }
+
+    /// What stands for both sides as they were read, and for all that says how they are compared.
+    fn fingerprint(&self, remote: &RemoteSnapshot) -> String {
+        let mut fingerprint = Fingerprint::default();
+        // Another version may judge otherwise.
+        fingerprint.add(env!("CARGO_PKG_VERSION"));
+        fingerprint.add(self.scope());
+        fingerprint.add(self.settings.rule.to_string());
+        fingerprint.add([u8::from(self.settings.compare_annotations)]);
+        fingerprint.add(&self.side.content);
+        fingerprint.add_remote(remote);
+        fingerprint.digits()
     }
 
     /// Uses up the approvals that this pass acts on, before it does. One that a person took back meanwhile ends the pass.
@@ -262,15 +305,12 @@ impl Pass<'_> {
         }
     }
 
-    /// The remembered identity while it is fresh and nothing speaks against it, otherwise the remote's answer. A role that only
-    /// reads is asked for anew each time, because the next run is how a person finds out whether it was mended.
+    /// The remembered identity while it is fresh and nothing speaks against it, otherwise the remote's answer.
     async fn identify(&self, state: &PairState) -> Result<Known, PairFault> {
         if let Some((identity, confirmed)) = &state.identity
-            && Timestamp::now().duration_since(*confirmed) < IDENTITY_AGE
-            && !matches!(identity.access, Access::ReadOnly { .. })
+            && is_believed(identity, *confirmed, &*self.provider, Timestamp::now())
             && self.side.may_be(state.source.as_deref())
             && state.intents.is_empty()
-            && self.provider.space().is_none_or(|space| space == identity.space)
         {
             return Ok(Known { identity: identity.clone(), asked_now: false, other_space: false, source: None });
         }

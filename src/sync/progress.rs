@@ -90,6 +90,11 @@ pub(super) struct Begun<'a> {
 }
 
 impl Begun<'_> {
+    /// Which pair it is.
+    pub(super) fn pair(&self) -> &Pair {
+        &self.under_way.pair
+    }
+
     /// The remote is looked at from now on.
     pub(super) fn looks(&self, transport: &Transport) {
         // A pair has one transport and one set of changes in a pass.

@@ -10,7 +10,7 @@ use crate::config::{Place, Repository};
 use crate::http::{Pool, Transport};
 use crate::provider::{Annotations, Connection};
 use crate::source::{LocalSource, Source, SourceFault};
-use crate::tag::SourceSnapshot;
+use crate::tag::{Fingerprint, SourceSnapshot};
 
 /// A source that can be asked.
 pub(super) struct Opened {
@@ -47,6 +47,10 @@ impl Opened {
         self.transport.is_some()
     }
 
+    pub(super) fn source(&self) -> &Arc<dyn Source> {
+        &self.source
+    }
+
     /// Reads it, for all who need it.
     pub(super) async fn read(self, needs: &Needs) -> Result<SourceSide, SourceFault> {
         // A repository on this host says at once who it is. A remote is asked for it only where something depends on it.
@@ -55,7 +59,9 @@ impl Opened {
             fingerprint.set(self.source.fingerprint().await?).ok();
         }
         let snapshot = needs.read(&*self.source).await?;
-        Ok(SourceSide { opened: self, fingerprint, snapshot })
+        let mut content = Fingerprint::default();
+        content.add_source(&snapshot);
+        Ok(SourceSide { opened: self, fingerprint, snapshot, content: content.digits() })
     }
 }
 
@@ -64,6 +70,8 @@ pub(super) struct SourceSide {
     opened: Opened,
     fingerprint: OnceCell<String>,
     pub(super) snapshot: SourceSnapshot,
+    /// What stands for all of the snapshot: made once for all remotes, while these are being listed.
+    pub(super) content: String,
 }
 
 /// Who a source is, beside who it was.
@@ -76,7 +84,7 @@ pub(super) struct SourceIdentity {
 
 impl SourceSide {
     pub(super) fn source(&self) -> &Arc<dyn Source> {
-        &self.opened.source
+        self.opened.source()
     }
 
     pub(super) fn is_remote(&self) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! Everything here is pure: no clock, no file, no network.
 
+mod fingerprint;
 mod mapping;
 mod name;
 mod rule;
@@ -12,6 +13,7 @@ mod target;
 mod template;
 mod trailer;
 
+pub use fingerprint::Fingerprint;
 pub use mapping::NameMapping;
 pub use name::{InvalidTagName, TagName};
 pub use rule::{InvalidNotesRef, NotesRef, ResolveRule};

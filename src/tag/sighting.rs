@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use jiff::{SignedDuration, Timestamp};
-use sha2::{Digest as _, Sha256};
 
-use super::{ManifestDigest, RemoteSnapshot, RemoteTag, TagName};
+use super::{Fingerprint, ManifestDigest, RemoteSnapshot, RemoteTag, TagName};
 
 /// What was confirmed this long ago, or longer, is not believed any more.
 pub const SIGHTING_AGE: SignedDuration = SignedDuration::from_hours(1);
@@ -48,13 +47,9 @@ impl ProvenNames {
 
 fn fingerprint<'a>(names: impl IntoIterator<Item = &'a TagName>) -> String {
     let names: BTreeSet<&TagName> = names.into_iter().collect();
-    let mut sum = Sha256::new();
-    for name in names {
-        // With its length in front, so that no two sets of names are the same bytes.
-        sum.update((name.as_bytes().len() as u64).to_le_bytes());
-        sum.update(name.as_bytes());
-    }
-    sum.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    let mut fingerprint = Fingerprint::default();
+    names.into_iter().for_each(|name| fingerprint.add(name.as_bytes()));
+    fingerprint.digits()
 }
 
 /// What a listing may rest on besides the remote's own answers.

@@ -120,6 +120,17 @@ impl SourceSnapshot {
         notes.get(&commit_id).map(|note| note.as_deref().map_err(Box::as_ref))
     }
 
+    /// All notes that were read, in an order of their own; `Err` is the reason why one is unknown.
+    pub(super) fn notes(&self) -> impl Iterator<Item = (&NotesRef, CommitId, Result<&str, &str>)> {
+        self.notes.iter().flat_map(|(notes_ref, notes)| {
+            let mut commits: Vec<_> = notes.iter().collect();
+            commits.sort_unstable_by_key(|(commit_id, _)| **commit_id);
+            commits
+                .into_iter()
+                .map(move |(commit_id, note)| (notes_ref, *commit_id, note.as_deref().map_err(Box::as_ref)))
+        })
+    }
+
     /// The commits that tags peel to, each as often as there are tags on it.
     pub fn commits(&self) -> impl Iterator<Item = CommitId> {
         self.tags.iter().filter_map(|(_, tag)| tag.as_ref().ok()?.commit_id())

@@ -38,6 +38,12 @@ macro_rules! git_id {
                 id.0
             }
         }
+        impl $name {
+            /// The id's 20 or 32 bytes.
+            pub fn as_bytes(&self) -> &[u8] {
+                self.0.as_bytes()
+            }
+        }
         impl FromStr for $name {
             type Err = InvalidId;
             fn from_str(hex: &str) -> Result<Self, InvalidId> {

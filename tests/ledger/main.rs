@@ -125,6 +125,7 @@ fn pass(ended: Timestamp, converged: bool, error: Option<&str>) -> PassEnd {
         error: error.map(str::to_owned),
         counts: "{}".into(),
         unsettled: Vec::new(),
+        agreement: None,
     }
 }
 

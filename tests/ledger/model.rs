@@ -8,7 +8,8 @@ enum Step {
     Announce(u8, Action, bool),
     Settle(u8, Outcome, bool, bool),
     Note(u8, Option<u8>),
-    EndPass,
+    EndPass(bool),
+    Confirm,
     Reopen,
     Read,
 }
@@ -28,7 +29,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (any::<u8>(), outcome, any::<bool>(), any::<bool>())
             .prop_map(|(which, outcome, keep, refuse)| Step::Settle(which, outcome, keep, refuse)),
         3 => (0..6_u8, proptest::option::of(0..3_u8)).prop_map(|(tag, value)| Step::Note(tag, value)),
-        1 => Just(Step::EndPass),
+        2 => any::<bool>().prop_map(Step::EndPass),
+        1 => Just(Step::Confirm),
         1 => Just(Step::Reopen),
         1 => Just(Step::Read),
     ]
@@ -43,6 +45,8 @@ struct Model {
     used: std::collections::BTreeSet<(Action, IntentId)>,
     history: Vec<(TagName, Outcome)>,
     high_water: usize,
+    /// What the latest pass agreed on, until something else is written.
+    agreement: Option<String>,
 }
 
 impl Model {
@@ -91,6 +95,8 @@ impl Model {
         assert_eq!(refusals, self.refusals);
         assert_eq!((read.usage.deletes, read.usage.moves), (self.count(Action::Delete), self.count(Action::Move)));
         assert_eq!(usize::try_from(read.usage.high_water).unwrap(), self.high_water);
+        let agreement = ledger.read_agreement(&pair()).await.unwrap();
+        assert_eq!(agreement.map(|agreement| agreement.fingerprint), self.agreement);
         let history = ledger.read_history(&HistoryQuery::default()).await.unwrap();
         let history: Vec<_> = history.into_iter().map(|entry| (entry.tag, entry.outcome)).collect();
         assert_eq!(history, self.history);
@@ -101,8 +107,13 @@ async fn follow(steps: Vec<Step>) {
     let state = State::new();
     let mut ledger = state.open();
     let mut model = Model::default();
+    let identity = Identity { space: "1".into(), access: Access::Write };
+    ledger.bind(&pair(), "source", &identity, at(0), false).await.unwrap();
     for (now, step) in steps.into_iter().enumerate() {
         let now = at(i64::try_from(now).unwrap());
+        if !matches!(step, Step::Settle(..) | Step::Reopen | Step::Read) {
+            model.agreement = None;
+        }
         match step {
             Step::Announce(tag, action, approved) => {
                 let tag = name([b't', 0xf0 + tag]);
@@ -123,6 +134,7 @@ async fn follow(steps: Vec<Step>) {
                 let settlement = Settlement { outcome, record, keep_intent, detail: None, refusal };
                 ledger.settle(&pair(), *id, &settlement, now).await.unwrap();
                 model.settle(at, &settlement);
+                model.agreement = None;
             }
             Step::Settle(..) => {}
             Step::Note(tag, value) => {
@@ -132,7 +144,15 @@ async fn follow(steps: Vec<Step>) {
                 model.change(&tag, &note.record);
                 model.refusals.remove(&tag);
             }
-            Step::EndPass => ledger.end_pass(&pair(), &pass(now, true, None), None).await.unwrap(),
+            Step::EndPass(agrees) => {
+                model.agreement = agrees.then(|| format!("as of {now}"));
+                let end = PassEnd { agreement: model.agreement.clone(), ..pass(now, true, None) };
+                ledger.end_pass(&pair(), &end, None).await.unwrap();
+                // What is written of another pair is no matter of this one.
+                let other = Pair { remote: "other".into(), ..pair() };
+                ledger.note(&other, &[put(&name("v1"), 1)], now).await.unwrap();
+            }
+            Step::Confirm => ledger.bind(&pair(), "source", &identity, now, false).await.unwrap(),
             Step::Reopen => {
                 drop(ledger);
                 ledger = state.open();

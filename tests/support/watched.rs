@@ -94,6 +94,7 @@ impl Watched {
             error: error.map(str::to_owned),
             counts: r#"{"in_sync":41}"#.to_owned(),
             unsettled: open.iter().map(|open| Unsettled { since: ended, ..open.clone() }).collect(),
+            agreement: None,
         };
         self.ledger.end_pass(pair, &end, None).await.expect("the ledger works");
     }

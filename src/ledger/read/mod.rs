@@ -17,9 +17,9 @@ pub(super) use lately::absence_checksum;
 use super::checksum::Checksum;
 use super::fault::Failure;
 use super::{
-    APPROVED, APPROVED_UNDO, Action, Decision, Intent, IntentId, Matter, NameState, Notice, Outcome, Ownership, Pair,
-    PairState, PairStatus, Parked, ParkedBy, ParkedEnd, ParkedSet, PassEnd, Pin, Record, Refusal, RefusalKind,
-    Unsettled, Usage,
+    APPROVED, APPROVED_UNDO, Action, Agreement, Decision, Intent, IntentId, Matter, NameState, Notice, Outcome,
+    Ownership, Pair, PairState, PairStatus, Parked, ParkedBy, ParkedEnd, ParkedSet, PassEnd, Pin, Record, Refusal,
+    RefusalKind, Unsettled, Usage,
 };
 use crate::provider::{Access, Identity};
 use crate::tag::{ProvenNames, Sighting, Sightings, TagName, Value};
@@ -203,6 +203,18 @@ pub(super) fn pair_state(connection: &Connection, pair: &Pair, now: Timestamp) -
         names: names(&moment, id, pair)?,
         lately: lately::of_pair(&moment, id, pair, row.bound, now)?,
     })
+}
+
+/// What the latest pass agreed on. What is not as a pass leaves it is none: then all is read.
+pub(super) fn agreement(connection: &Connection, pair: &Pair) -> Result<Option<Agreement>, Failure> {
+    let moment = connection.unchecked_transaction()?;
+    let Some((id, row)) = pair_row(&moment, pair)? else { return Ok(None) };
+    let (Some(source), Some((identity, confirmed))) = (row.source, row.identity) else { return Ok(None) };
+    let mut statement = moment.prepare("SELECT agreement, counts FROM passes WHERE pair = ?1")?;
+    let mut rows = statement.query([id])?;
+    let Some(row) = rows.next()? else { return Ok(None) };
+    let Some(fingerprint) = optional_text(row, 0)?.map(str::to_owned) else { return Ok(None) };
+    Ok(Some(Agreement { fingerprint, counts: text(row, 1)?.to_owned(), source, identity, confirmed }))
 }
 
 /// Everything about one name of a pair, as of one moment.
@@ -465,7 +477,8 @@ pub(super) fn status(connection: &Connection) -> Result<Vec<PairStatus>, Failure
     // One transaction, so that what the parts say belongs together whatever is written meanwhile.
     let moment = connection.unchecked_transaction()?;
     let mut statement = moment.prepare(
-        "SELECT job, repository, remote, began, ended, state, converged, error, counts, last_success, in_sync_since, id
+        "SELECT job, repository, remote, began, ended, state, converged, error, counts, last_success, in_sync_since, id,
+             agreement
          FROM passes JOIN pairs ON pairs.id = passes.pair ORDER BY job, repository, remote",
     )?;
     let mut rows = statement.query([])?;
@@ -482,6 +495,7 @@ pub(super) fn status(connection: &Connection) -> Result<Vec<PairStatus>, Failure
                 error: optional_text(row, 7)?.map(str::to_owned),
                 counts: text(row, 8)?.to_owned(),
                 unsettled: unsettled(&moment, id)?,
+                agreement: optional_text(row, 12)?.map(str::to_owned),
             },
             last_success: optional_time(row, 9)?,
             in_sync_since: optional_time(row, 10)?,

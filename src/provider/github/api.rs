@@ -305,6 +305,10 @@ impl Provider for GitHub {
         self.list(&|_| true).await
     }
 
+    fn lists_at_once(&self) -> bool {
+        false
+    }
+
     async fn list_known(&self, known: &Known<'_>) -> Result<Listed, Fault> {
         Ok(Listed { snapshot: self.list(known.matters).await?, looks: None })
     }

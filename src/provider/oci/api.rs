@@ -115,6 +115,10 @@ impl Provider for Registry {
         Ok(snapshot)
     }
 
+    fn lists_at_once(&self) -> bool {
+        false
+    }
+
     async fn list_known(&self, known: &Known<'_>) -> Result<Listed, Fault> {
         *self.siblings.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.image.list_known(known).await

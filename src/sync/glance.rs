@@ -1,0 +1,81 @@
+//! A remote within reach, and a glance at it: its listing, taken while the source is read.
+//!
+//! Where the latest pass found nothing but agreement, the ledger keeps what stands for both sides and for the rules. As long as
+//! these are the same, so is the plan, which depends on nothing else: then the records need not even be read. Whoever lists
+//! its tags by what is known of them is not glanced at.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use futures_util::FutureExt as _;
+use jiff::Timestamp;
+
+use super::pass::is_believed;
+use super::{Mode, Purpose, Run};
+use crate::config::RemoteSettings;
+use crate::http::Transport;
+use crate::ledger::{Agreement, LedgerFault, Pair};
+use crate::provider::{Connection, Fault, Provider};
+use crate::report::{Counts, RemoteReport};
+use crate::tag::RemoteSnapshot;
+use crate::wire::Objects;
+
+/// A remote to which nothing was sent yet.
+pub(super) struct Reach {
+    pub(super) settings: RemoteSettings,
+    /// What counts its requests.
+    pub(super) transport: Transport,
+    pub(super) provider: Result<Arc<dyn Provider>, Fault>,
+}
+
+/// What a glance has seen.
+pub(super) struct Glance {
+    pub(super) agreement: Agreement,
+    /// The counts of that agreement.
+    pub(super) counts: Counts,
+    pub(super) listing: Result<RemoteSnapshot, Fault>,
+}
+
+impl Reach {
+    /// Reads the credentials.
+    pub(super) async fn connect(settings: RemoteSettings, objects: Option<Arc<dyn Objects>>, run: &Run) -> Self {
+        let transport = Transport::new(&run.pool, settings.http.clone());
+        let compare_annotations = settings.compare_annotations;
+        let connection = Connection { transport: transport.clone(), compare_annotations, objects };
+        let provider = settings.keys.connect(connection).await;
+        Self { settings, transport, provider }
+    }
+
+    /// Says in the report how much was asked of the remote so far.
+    pub(super) fn count(&self, report: &mut RemoteReport) {
+        report.requests = self.transport.requests();
+        report.traffic = self.transport.traffic();
+    }
+
+    /// Lists the remote's tags if the latest pass ended in agreement, and if nobody wants to know more than whether it still
+    /// holds. `None` also when the run is stopped.
+    pub(super) async fn glance(&self, pair: &Pair, run: &Run) -> Option<Glance> {
+        if run.verbose || !run.released.is_empty() || !matches!(run.purpose, Purpose::Agree) {
+            return None;
+        }
+        let provider = self.provider.as_ref().ok().filter(|provider| provider.lists_at_once())?;
+        // Whatever is wrong with the ledger, the pass is told of it when it reads the rest.
+        let agreement = read_agreement(pair, run).await.ok().flatten()?;
+        let counts = serde_json::from_str(&agreement.counts).ok()?;
+        if !is_believed(&agreement.identity, agreement.confirmed, &**provider, Timestamp::now()) {
+            return None;
+        }
+        // A bug in it costs no other pair anything, and shows again in the pass.
+        let listing = AssertUnwindSafe(provider.list_tags()).catch_unwind();
+        let listing = run.stop.run_until_cancelled(listing).await?.ok()?;
+        Some(Glance { agreement, counts, listing })
+    }
+}
+
+async fn read_agreement(pair: &Pair, run: &Run) -> Result<Option<Agreement>, LedgerFault> {
+    match &run.mode {
+        Mode::Sync(ledger) => ledger.read_agreement(pair).await,
+        Mode::Plan(Some(ledger)) => ledger.read_agreement(pair).await,
+        Mode::Plan(None) => Ok(None),
+    }
+}

@@ -1,0 +1,112 @@
+//! What one pass found in agreement, the next one does not take apart again; and whatever differs, it does.
+
+mod support;
+
+use support::mirror::{Mirror, count, counts};
+
+/// A mirror whose latest pass found nothing but agreement, and none of whose tags we wrote just now.
+fn agreed() -> Mirror {
+    let mirror = Mirror::new();
+    mirror.tag_many(6);
+    let far = mirror.server.repository.path().to_str().expect("it is a text");
+    mirror.source.git(&["push", "--quiet", far, "refs/tags/*:refs/tags/*"]);
+    mirror.server.repository.tag("theirs", &mirror.commits[0]);
+    mirror.sync().expect(0);
+    mirror.sync().expect(0);
+    mirror
+}
+
+/// Makes the records unreadable, so that it shows whether a pass reads them.
+fn damage_records(mirror: &Mirror) {
+    let ledger = rusqlite::Connection::open(mirror.program.path("state/ledger.db")).expect("the ledger is there");
+    ledger.execute("UPDATE records SET checksum = checksum + 1", []).expect("a table of the ledger");
+}
+
+fn in_agreement() -> Vec<(String, u64)> {
+    [count("in_sync", 6), count("unmanaged", 1)].concat()
+}
+
+#[test]
+fn records_are_read_only_where_something_differs() {
+    let mirror = agreed();
+    damage_records(&mirror);
+    mirror.server.server().forget();
+    for _ in 0..2 {
+        let remote = mirror.sync().expect(0).remote();
+        assert_eq!((counts(&remote), remote["requests"].as_u64()), (in_agreement(), Some(1)), "{remote}");
+        let remote = mirror.program.plan(&[]).expect(0).remote();
+        assert_eq!((counts(&remote), remote["requests"].as_u64()), (in_agreement(), Some(1)), "{remote}");
+    }
+    // Names are asked for, which the counts do not tell.
+    mirror.program.plan(&["-v"]).expect(1);
+    mirror.source.tag("v0", &mirror.commits[2]);
+    let error = mirror.sync().expect(1).remote()["error"].to_string();
+    assert!(error.contains("damaged"), "{error}");
+    // What failed is no agreement, although both sides are as before.
+    mirror.source.tag("v0", &mirror.commits[0]);
+    mirror.sync().expect(1);
+}
+
+#[test]
+fn every_difference_is_seen() {
+    type Change = fn(&Mirror);
+    let changes: [(&str, Change, &[(&str, u64)]); 9] = [
+        ("a new tag", |mirror| mirror.source.tag("new", &mirror.commits[0]), &[("create", 1), ("in_sync", 6)]),
+        ("a moved tag", |mirror| mirror.source.tag("v0", &mirror.commits[2]), &[("in_sync", 5), ("move", 1)]),
+        ("a dropped tag", |mirror| drop(mirror.source.git(&["tag", "-d", "v0"])), &[("delete", 1), ("in_sync", 5)]),
+        (
+            "a tag annotated anew",
+            |mirror| drop(mirror.source.git(&["tag", "-f", "-a", "-m", "other", "v1", &mirror.commits[1]])),
+            &[("in_sync", 5), ("move", 1)],
+        ),
+        (
+            "a tag lost on the remote",
+            |mirror| drop(mirror.server.repository.git(&["tag", "-d", "v0"])),
+            &[("create", 1), ("in_sync", 5)],
+        ),
+        (
+            "a tag moved on the remote",
+            |mirror| mirror.server.repository.tag("v0", &mirror.commits[2]),
+            &[("in_sync", 5), ("move", 1)],
+        ),
+        (
+            "a foreign tag",
+            |mirror| mirror.server.repository.tag("foreign", &mirror.commits[0]),
+            &[("in_sync", 6), ("unmanaged", 2)],
+        ),
+        (
+            "a narrower selection",
+            |mirror| mirror.configure(&mirror.server.url(), r#"tags = ["v*", "!v5"]"#, ""),
+            &[("forget", 1), ("in_sync", 5)],
+        ),
+        (
+            "another policy",
+            |mirror| mirror.configure(&mirror.server.url(), r#"policy = "exact""#, ""),
+            &[("held", 1), ("in_sync", 6)],
+        ),
+    ];
+    for (what, change, expected) in changes {
+        let mirror = agreed();
+        assert_eq!(counts(&mirror.sync().expect(0).remote()), in_agreement());
+        change(&mirror);
+        let remote = mirror.sync().json()["jobs"][0]["remotes"][0].clone();
+        let mut found = counts(&remote);
+        found.retain(|(name, n)| name != "unmanaged" || *n > 1);
+        let expected: Vec<_> = expected.iter().map(|(name, n)| ((*name).to_owned(), *n)).collect();
+        assert_eq!(found, expected, "{what}: {remote}");
+    }
+}
+
+#[test]
+fn another_repository_in_the_same_place_is_no_agreement() {
+    let mirror = agreed();
+    mirror.sync().expect(0);
+    let (path, aside) = (mirror.source.path().to_owned(), mirror.source.path().with_extension("aside"));
+    let copy = mirror.source.clone_of(&["--mirror"]);
+    std::fs::rename(&path, &aside).expect("the folder can be renamed");
+    std::fs::rename(copy.path(), &path).expect("the folder can be renamed");
+    let remote = mirror.sync().expect(0).remote();
+    assert!(remote["notes"].to_string().contains("identity changed"), "{remote}");
+    assert_eq!(counts(&remote), [count("adopt", 6), count("unmanaged", 1)].concat());
+    std::fs::remove_dir_all(&aside).expect("the folder can be removed");
+}
