@@ -196,7 +196,7 @@ impl LedgerRead for SqliteLedger {
     }
 
     async fn read_agreement(&self, pair: &Pair) -> Result<Option<Agreement>, LedgerFault> {
-        self.writer.begin(pair).await?;
+        self.writer.catch_up(pair).await?;
         let pair = pair.clone();
         self.ask(move |connection| read::agreement(connection, &pair)).await
     }

@@ -14,7 +14,7 @@ use super::pass::is_believed;
 use super::{Mode, Purpose, Run};
 use crate::config::RemoteSettings;
 use crate::http::Transport;
-use crate::ledger::{Agreement, LedgerFault, Pair};
+use crate::ledger::{Agreement, Pair};
 use crate::provider::{Connection, Fault, Provider};
 use crate::report::{Counts, RemoteReport};
 use crate::tag::RemoteSnapshot;
@@ -52,15 +52,10 @@ impl Reach {
         report.traffic = self.transport.traffic();
     }
 
-    /// Lists the remote's tags if the latest pass ended in agreement, and if nobody wants to know more than whether it still
-    /// holds. `None` also when the run is stopped.
-    pub(super) async fn glance(&self, pair: &Pair, run: &Run) -> Option<Glance> {
-        if run.verbose || !run.released.is_empty() || !matches!(run.purpose, Purpose::Agree) {
-            return None;
-        }
+    /// Lists the remote's tags, if there is an agreement that may still hold. `None` also when the run is stopped.
+    pub(super) async fn glance(&self, agreement: Option<Agreement>, run: &Run) -> Option<Glance> {
+        let agreement = agreement?;
         let provider = self.provider.as_ref().ok().filter(|provider| provider.lists_at_once())?;
-        // Whatever is wrong with the ledger, the pass is told of it when it reads the rest.
-        let agreement = read_agreement(pair, run).await.ok().flatten()?;
         let counts = serde_json::from_str(&agreement.counts).ok()?;
         if !is_believed(&agreement.identity, agreement.confirmed, &**provider, Timestamp::now()) {
             return None;
@@ -72,10 +67,16 @@ impl Reach {
     }
 }
 
-async fn read_agreement(pair: &Pair, run: &Run) -> Result<Option<Agreement>, LedgerFault> {
-    match &run.mode {
+/// What the latest pass agreed on, if it did, and if nobody wants to know more than whether it still holds.
+pub(super) async fn agreement(pair: &Pair, run: &Run) -> Option<Agreement> {
+    if run.verbose || !run.released.is_empty() || !matches!(run.purpose, Purpose::Agree) {
+        return None;
+    }
+    let read = match &run.mode {
         Mode::Sync(ledger) => ledger.read_agreement(pair).await,
         Mode::Plan(Some(ledger)) => ledger.read_agreement(pair).await,
-        Mode::Plan(None) => Ok(None),
-    }
+        Mode::Plan(None) => return None,
+    };
+    // Whatever is wrong with the ledger, the pass is told of it when it reads the rest.
+    read.ok().flatten()
 }

@@ -36,7 +36,7 @@ pub use finding::{Check, Finding, Outcome};
 pub use probe::{Probe, probe};
 pub use progress::{Progress, Step, UnderWay};
 
-use glance::{Glance, Reach};
+use glance::{Glance, Reach, agreement};
 use pass::{Left, pass, stopped};
 use progress::Begun;
 use side::{Opened, SourceSide};
@@ -257,7 +257,7 @@ fn remote_rules<'a>(
 type Looked = Result<(Reach, Option<Glance>), ConfigFault>;
 
 /// Reads the source, and glances at its remotes meanwhile; a pass that is stopped waits for none of them. Tells also how many
-/// requests went to a source that could not be read. There are no remotes where the source could not even be opened.
+/// requests went to a source that could not be read; then there may be no remotes.
 async fn look(
     repository: &Repository,
     needs: &Needs,
@@ -270,22 +270,30 @@ async fn look(
         Ok(opened) => opened,
         Err(fault) => return (Err(fault), Vec::new()),
     };
-    let counter = opened.counter();
-    let objects = opened.source().objects();
-    let glances = settings.into_iter().zip(begun).map(|(settings, begun)| {
-        let objects = objects.clone();
+    let (counter, is_remote) = (opened.counter(), opened.is_remote());
+    let source = Arc::clone(opened.source());
+    let glances = join_all(settings.into_iter().zip(begun).map(|(settings, begun)| {
+        let source = &source;
         async move {
-            let reach = Reach::connect(settings?, objects, run).await;
+            let reach = Reach::connect(settings?, source.objects(), run);
+            let (reach, agreement) = join(reach, agreement(begun.pair(), run)).await;
             begun.looks(&reach.transport);
-            let glance = reach.glance(begun.pair(), run).await;
+            let glance = reach.glance(agreement, run).await;
             Ok((reach, glance))
         }
-    });
-    let read = run.stop.run_until_cancelled(opened.read(needs));
-    let (side, looked) = join(read, join_all(glances)).await;
-    *requests = counter();
+    }));
     let stopped = || Err(SourceFault { message: stopped().message, hint: "run again".to_owned() });
-    (side.unwrap_or_else(stopped), looked)
+    let read = async { run.stop.run_until_cancelled(opened.read(needs)).await.unwrap_or_else(stopped) };
+    let (side, looked) = match is_remote {
+        false => join(read, glances).await,
+        // What objects it gives is known once it was listed.
+        true => match read.await {
+            Ok(side) => (Ok(side), glances.await),
+            Err(fault) => (Err(fault), Vec::new()),
+        },
+    };
+    *requests = counter();
+    (side, looked)
 }
 
 #[tracing::instrument(level = "error", name = "pair", skip_all, fields(remote = begun.pair().remote))]
