@@ -54,7 +54,7 @@ impl Writer {
 
     async fn create(&self, change: &PlannedChange, new: &NewTag) -> Result<Settlement, String> {
         if !self.capabilities.create_refuses_existing
-            && let Some(there) = self.look(&new.name).await?
+            && let Some(there) = self.look_before_create(&new.name).await?
         {
             return Ok(found_instead(&there, new));
         }
@@ -317,6 +317,10 @@ impl Writer {
 
     async fn look(&self, name: &TagName) -> Result<Option<RemoteTag>, String> {
         self.provider.get_tag(name).await.map_err(|fault| self.not_looked(&fault))
+    }
+
+    async fn look_before_create(&self, name: &TagName) -> Result<Option<RemoteTag>, String> {
+        self.provider.look_before_create(name).await.map_err(|fault| self.not_looked(&fault))
     }
 
     fn not_looked(&self, fault: &Fault) -> String {

@@ -227,6 +227,12 @@ pub trait Provider: Send + Sync {
     /// One tag; `None` only when the server says that this tag, in a tag space that it does show, is not there.
     async fn get_tag(&self, name: &TagName) -> Result<Option<RemoteTag>, Fault>;
 
+    /// What has a name that is to be created, asked directly before: [`get_tag`](Self::get_tag), unless one look can tell of
+    /// many names at once, and is as fresh and as complete.
+    async fn look_before_create(&self, name: &TagName) -> Result<Option<RemoteTag>, Fault> {
+        self.get_tag(name).await
+    }
+
     /// What only the remote knows about a tag that it has, for people who ask; `signed` when the source's tag carries a
     /// signature. At most a few cheap reads; nothing is decided by it.
     async fn get_facts(&self, _tag: &RemoteTag, _signed: bool) -> Result<Vec<Fact>, Fault> {

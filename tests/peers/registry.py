@@ -4,7 +4,9 @@
 Images are pushed under `sha-COMMIT`, as a CI would. Version tags follow: created, moved, waiting until an image is there,
 deleted where the registry is allowed to. Prints how long 200 retags take beside a loop of `skopeo copy`, and beside what the
 registry itself needs: as many writes over as many connections, with a look before each and without. Once with the registry's
-store on disk, where it flushes six times for each tag, and once in its memory.
+store on disk, where it flushes six times for each tag, and once in its memory; and for two images each: one with a single layer,
+which is the least that `skopeo copy` can have to do, and one as it is released, an index of two platforms with five layers each,
+which `skopeo copy --all` keeps whole.
 
 usage: registry.py TAGSYNCD [REGISTRY-PROGRAM]
 """
@@ -29,6 +31,7 @@ from contract import Walk, free_port  # noqa: E402
 RETAGS = 200
 CONNECTIONS = 8
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 class Registry:
@@ -59,32 +62,51 @@ class Registry:
         self.process.wait()
 
 
-def image(folder, text):
-    """An OCI image layout with one small layer, and its manifest's digest."""
-    folder.mkdir()
-    blobs = folder / "blobs" / "sha256"
-    blobs.mkdir(parents=True)
+class Layout:
+    """An OCI image layout that is being written."""
 
-    def blob(content):
+    def __init__(self, folder):
+        self.folder = folder
+        self.blobs = folder / "blobs" / "sha256"
+        self.blobs.mkdir(parents=True)
+
+    def blob(self, kind, content):
         digest = hashlib.sha256(content).hexdigest()
-        (blobs / digest).write_bytes(content)
-        return {"digest": f"sha256:{digest}", "size": len(content)}
+        (self.blobs / digest).write_bytes(content)
+        return {"mediaType": kind, "digest": f"sha256:{digest}", "size": len(content)}
 
-    layer = blob(text.encode())
-    config = blob(json.dumps({
-        "architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [layer["digest"]]},
-    }).encode())
-    manifest = blob(json.dumps({
-        "schemaVersion": 2, "mediaType": MANIFEST,
-        "config": {"mediaType": "application/vnd.oci.image.config.v1+json", **config},
-        "layers": [{"mediaType": "application/vnd.oci.image.layer.v1.tar", **layer}],
-    }).encode())
-    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
-    (folder / "index.json").write_text(json.dumps({
-        "schemaVersion": 2,
-        "manifests": [{"mediaType": MANIFEST, **manifest}],
-    }))
-    return manifest["digest"]
+    def json(self, kind, content):
+        return self.blob(kind, json.dumps(content).encode())
+
+    def manifest(self, architecture, texts):
+        layers = [self.blob("application/vnd.oci.image.layer.v1.tar", text.encode()) for text in texts]
+        config = self.json("application/vnd.oci.image.config.v1+json", {
+            "architecture": architecture, "os": "linux", "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
+        })
+        content = {"schemaVersion": 2, "mediaType": MANIFEST, "config": config, "layers": layers}
+        return self.json(MANIFEST, content) | {"platform": {"os": "linux", "architecture": architecture}}
+
+    def finish(self, top):
+        """Names what the layout is about, and gives its digest."""
+        (self.folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+        (self.folder / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [top]}))
+        return top["digest"]
+
+
+def image(folder, text):
+    """An image with one small layer, and its manifest's digest."""
+    layout = Layout(folder)
+    manifest = layout.manifest("amd64", [text])
+    return layout.finish({key: manifest[key] for key in ("mediaType", "digest", "size")})
+
+
+def release(folder, text):
+    """An image as it is released, for two platforms, and its index's digest."""
+    layout = Layout(folder)
+    platforms = ["amd64", "arm64"]
+    manifests = [layout.manifest(platform, [f"{text} {platform} {at}" for at in range(5)]) for platform in platforms]
+    return layout.finish(layout.json(INDEX, {"schemaVersion": 2, "mediaType": INDEX, "manifests": manifests}))
 
 
 def skopeo(*arguments):
@@ -101,7 +123,8 @@ class Images:
         self.base = f"docker://127.0.0.1:{registry.port}/team/app"
 
     def push(self, layout, tag):
-        skopeo("copy", "--quiet", "--dest-tls-verify=false", "--preserve-digests", f"oci:{layout}", f"{self.base}:{tag}")
+        whole = ["--all", "--preserve-digests"]
+        skopeo("copy", "--quiet", "--dest-tls-verify=false", *whole, f"oci:{layout}", f"{self.base}:{tag}")
 
     def tags(self):
         return set(json.loads(skopeo("list-tags", "--tls-verify=false", self.base))["Tags"])
@@ -154,24 +177,24 @@ def walk(tagsyncd, program, root):
 
 def bare(registry, tag, looks):
     """How long as many writes take, with a look before each or without, and nothing else."""
-    def ask(connection, method, name, body=None):
-        kind = "Content-Type" if body else "Accept"
-        connection.request(method, f"/v2/team/app/manifests/{name}", body=body, headers={kind: MANIFEST})
+    def ask(connection, method, name, headers, body=None):
+        connection.request(method, f"/v2/team/app/manifests/{name}", body=body, headers=headers)
         answer = connection.getresponse()
         content = answer.read()
         if answer.status not in (200, 201, 404):
             raise SystemExit(f"{method} {name}: {answer.status}")
-        return content
+        return answer.headers, content
 
     def work(part):
         connection = http.client.HTTPConnection("127.0.0.1", registry.port)
         for at in range(part, RETAGS, CONNECTIONS):
             name = f"bare-{looks}-{at}"
             if looks:
-                ask(connection, "HEAD", name)
-            ask(connection, "PUT", name, manifest)
+                ask(connection, "HEAD", name, accept)
+            ask(connection, "PUT", name, {"Content-Type": headers["Content-Type"]}, manifest)
 
-    manifest = ask(http.client.HTTPConnection("127.0.0.1", registry.port), "GET", tag)
+    accept = {"Accept": f"{MANIFEST}, {INDEX}"}
+    headers, manifest = ask(http.client.HTTPConnection("127.0.0.1", registry.port), "GET", tag, accept)
     threads = [threading.Thread(target=work, args=(part,)) for part in range(CONNECTIONS)]
     began = time.monotonic()
     for thread in threads:
@@ -181,11 +204,11 @@ def bare(registry, tag, looks):
     return time.monotonic() - began
 
 
-def retags(tagsyncd, program, root, on_disk):
+def retags(tagsyncd, program, root, on_disk, layout, what):
     registry = Registry(program, root, deletes=False, on_disk=on_disk)
     images = Images(registry)
     try:
-        image(root / "app", "app")
+        digest = layout(root / "app", "app")
         walk = Walk(tagsyncd, "oci", remote(registry, "never"))
         tag = f"sha-{walk.commits[0][:12]}"
         images.push(root / "app", tag)
@@ -195,15 +218,18 @@ def retags(tagsyncd, program, root, on_disk):
         walk.sync(0, create=RETAGS)
         ours = time.monotonic() - began
         expect("requests of an unchanged pass", walk.sync(0, in_sync=RETAGS)["requests"], 1)
+        for name in (tag, "1.0", f"1.{RETAGS - 1}"):
+            expect(f"digest of {name}", images.digest(name), digest)
         looks, writes = bare(registry, tag, looks=True), bare(registry, tag, looks=False)
         sample = 20
         began = time.monotonic()
         for at in range(sample):
             source, copy = f"{images.base}:{tag}", f"{images.base}:copy-{at}"
-            skopeo("copy", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", source, copy)
+            skopeo("copy", "--all", "--quiet", "--src-tls-verify=false", "--dest-tls-verify=false", source, copy)
         theirs = (time.monotonic() - began) / sample * RETAGS
+        expect("digest of a copy", images.digest("copy-0"), digest)
         print(
-            f"oci: store {'on disk' if on_disk else 'in memory'}: {RETAGS} retags in {ours:.2f} s; `skopeo copy` takes "
+            f"oci: store {'on disk' if on_disk else 'in memory'}, {what}: {RETAGS} retags in {ours:.2f} s; `skopeo copy` takes "
             f"{theirs:.1f} s for as many (from {sample}): {theirs / ours:.0f} times as long. Bare looks and writes take "
             f"{looks:.2f} s ({theirs / looks:.0f} times), bare writes {writes:.2f} s ({theirs / writes:.0f} times)"
         )
@@ -211,12 +237,11 @@ def retags(tagsyncd, program, root, on_disk):
         registry.stop()
 
 
-def on_disk(tagsyncd, program, root):
-    retags(tagsyncd, program, root, on_disk=True)
-
-
-def in_memory(tagsyncd, program, root):
-    retags(tagsyncd, program, root, on_disk=False)
+def all_retags(tagsyncd, program, root):
+    for on_disk in (True, False):
+        for layout, what in [(image, "an image of one layer"), (release, "an index of two images of five layers")]:
+            with tempfile.TemporaryDirectory(dir=root) as folder:
+                retags(tagsyncd, program, pathlib.Path(folder), on_disk, layout, what)
 
 
 def mirror(tagsyncd, program, root):
@@ -270,7 +295,7 @@ def mirror(tagsyncd, program, root):
 def main():
     tagsyncd = sys.argv[1]
     program = sys.argv[2] if len(sys.argv) > 2 else shutil.which("docker-registry")
-    for part in (walk, mirror, on_disk, in_memory):
+    for part in (walk, mirror, all_retags):
         with tempfile.TemporaryDirectory() as folder:
             part(tagsyncd, program, pathlib.Path(folder))
 

@@ -128,6 +128,10 @@ impl Provider for Registry {
         self.image.get_tag(name).await
     }
 
+    async fn look_before_create(&self, name: &TagName) -> Result<Option<RemoteTag>, Fault> {
+        if self.image.shows_free(name).await { Ok(None) } else { self.image.get_tag(name).await }
+    }
+
     async fn has_target(&self, target: &Target) -> Result<bool, Fault> {
         if self.image.try_find_target(target).await?.is_some() {
             return Ok(true);
@@ -137,7 +141,9 @@ impl Provider for Registry {
     }
 
     async fn create_tag(&self, new: &NewTag) -> Result<RemoteTag, Fault> {
-        self.put("create the tag", new).await
+        let tag = self.put("create the tag", new).await?;
+        self.image.has_created(&new.name);
+        Ok(tag)
     }
 
     async fn delete_tag(&self, name: &TagName, lease: &Value) -> Result<(), Fault> {

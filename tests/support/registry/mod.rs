@@ -134,6 +134,8 @@ pub struct Quirks {
     pub denies_with: Option<u16>,
     /// Tags that are listed and have no manifest.
     pub dangling: Vec<String>,
+    /// The list of tags is of an earlier time, and has these names.
+    pub lists_still: Option<Vec<String>>,
 }
 
 impl Default for Quirks {
@@ -156,6 +158,7 @@ impl Default for Quirks {
             tag_deletes: TagDeletes::Tag,
             denies_with: None,
             dangling: Vec::new(),
+            lists_still: None,
         }
     }
 }

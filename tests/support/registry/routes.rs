@@ -167,7 +167,10 @@ impl RegistryWorld {
             return name_unknown(&self.image);
         }
         let quirks = &self.quirks;
-        let mut names: Vec<&String> = self.tags.keys().chain(&quirks.dangling).collect();
+        let mut names: Vec<&String> = match &quirks.lists_still {
+            Some(still) => still.iter().collect(),
+            None => self.tags.keys().chain(&quirks.dangling).collect(),
+        };
         names.sort();
         if quirks.reversed {
             names.reverse();
