@@ -97,11 +97,16 @@ impl serde_json::ser::Formatter for JsonText {
     }
 }
 
-/// Writes a value as one line of JSON through [`JsonText`].
+/// A value as one line of JSON through [`JsonText`].
 pub fn to_json(value: &impl serde::Serialize) -> serde_json::Result<String> {
     let mut bytes = Vec::new();
-    value.serialize(&mut serde_json::Serializer::with_formatter(&mut bytes, JsonText))?;
+    write_json(&mut bytes, value)?;
     String::from_utf8(bytes).map_err(serde::ser::Error::custom)
+}
+
+/// The same for what may be large: written as it is made.
+pub fn write_json(writer: impl io::Write, value: &impl serde::Serialize) -> serde_json::Result<()> {
+    value.serialize(&mut serde_json::Serializer::with_formatter(writer, JsonText))
 }
 
 #[cfg(test)]

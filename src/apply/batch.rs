@@ -6,24 +6,16 @@
 use std::sync::Arc;
 
 use futures_util::StreamExt as _;
-use futures_util::future::join_all;
 
-use super::write::{Written, another_than_asked, done, ended, has_no_effect, refused};
+use super::write::{another_than_asked, done, ended, has_no_effect, intent, refused};
 use super::{Applied, Writer};
-use crate::ledger::{Action, IntentId, Outcome, Ownership, RecordChange, Settlement};
+use crate::ledger::{Action, Outcome, Ownership, RecordChange, Settlement};
 use crate::plan::PlannedChange;
 use crate::provider::{Change, Fault, FaultKind, NewTag};
 use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Value};
 
 /// How many looks into the source are under way at once.
 const LOOKS_AT_ONCE: usize = 16;
-
-/// A write that is about to leave.
-struct Ready {
-    change: PlannedChange,
-    ask: Change,
-    degraded: Option<&'static str>,
-}
 
 /// What is there, after answers that leave something open.
 enum Seen {
@@ -57,52 +49,58 @@ impl Writer {
 
     async fn write_together(&self, changes: Vec<PlannedChange>) -> Vec<Applied> {
         let mut applied = Vec::with_capacity(changes.len());
+        let (asks, open) = self.prepare_all(changes, &mut applied).await;
+        if asks.is_empty() {
+            return applied;
+        }
+        let intents = asks.iter().zip(&open).map(|(ask, (change, _))| intent(change, message_of(ask).cloned(), None));
+        let ids = match self.announce_all(intents.collect()).await {
+            Ok(ids) => ids,
+            Err(reason) => {
+                applied.extend(open.into_iter().map(|(change, _)| Applied::not_sent(change, reason.clone())));
+                return applied;
+            }
+        };
+        let mut answers = self.provider.apply_batch(&asks).await;
+        let silence = || Err(Fault::new(FaultKind::Ambiguous, "the remote's answer says nothing about it"));
+        answers.resize_with(asks.len(), silence);
+        let seen = self.look_at_what_is_open(&asks, &answers).await;
+        let mut settlements = Vec::with_capacity(ids.len());
+        for (((id, (change, degraded)), ask), answer) in ids.into_iter().zip(open).zip(asks).zip(answers) {
+            if let Err(fault) = &answer {
+                self.halt_on(fault);
+            }
+            let settlement = self.conclude(&ask, answer, &seen);
+            applied.push(self.applied(change, &settlement, degraded));
+            settlements.push((id, settlement));
+        }
+        self.settle_all(settlements).await;
+        applied
+    }
+
+    /// Makes the changes ready to leave, each with what its copy will lack. What must not leave has ended.
+    async fn prepare_all(
+        &self,
+        changes: Vec<PlannedChange>,
+        applied: &mut Vec<Applied>,
+    ) -> (Vec<Change>, Vec<(PlannedChange, Option<&'static str>)>) {
+        let (mut asks, mut open) = (Vec::with_capacity(changes.len()), Vec::with_capacity(changes.len()));
         let mut prepared = futures_util::stream::iter(changes)
             .map(|change| async {
                 let ready = self.prepare(&change).await;
                 (change, ready)
             })
             .buffered(LOOKS_AT_ONCE);
-        let mut ready = Vec::new();
         while let Some((change, prepared)) = prepared.next().await {
             match prepared {
-                Ok((ask, degraded)) => ready.push(Ready { change, ask, degraded }),
-                Err(reason) => applied.push(Applied::not_sent(change, reason)),
-            }
-        }
-        // At once, so that they share a flush.
-        let announced = join_all(ready.iter().map(|ready| {
-            let message = match &ready.ask {
-                Change::Create(new) | Change::Move { to: new, .. } => new.message.clone(),
-                Change::Delete { .. } => None,
-            };
-            self.announce(&ready.change, message, None)
-        }))
-        .await;
-        let (mut asks, mut open) = (Vec::new(), Vec::new());
-        for (Ready { change, ask, degraded }, announced) in ready.into_iter().zip(announced) {
-            match announced {
-                Ok(id) => {
+                Ok((ask, degraded)) => {
                     asks.push(ask);
-                    open.push((change, id, degraded));
+                    open.push((change, degraded));
                 }
                 Err(reason) => applied.push(Applied::not_sent(change, reason)),
             }
         }
-        let answers = self.provider.apply_batch(&asks).await;
-        let silence = || Err(Fault::new(FaultKind::Ambiguous, "the remote's answer says nothing about it"));
-        let answers: Vec<_> =
-            asks.into_iter().zip(answers.into_iter().chain(std::iter::repeat_with(silence))).collect();
-        let seen = self.look_at_what_is_open(&answers).await;
-        let settled = answers.into_iter().zip(open).map(|((ask, answer), (change, id, degraded))| {
-            if let Err(fault) = &answer {
-                self.halt_on(fault);
-            }
-            let settlement = self.conclude(&ask, answer, &seen);
-            self.settle_one(change, id, settlement, degraded)
-        });
-        applied.extend(join_all(settled).await);
-        applied
+        (asks, open)
     }
 
     /// What a change asks of the remote; `Err` says why it must not.
@@ -113,7 +111,7 @@ impl Writer {
             let (message, tag_id) = (annotation.message.clone(), annotation.tag_id);
             NewTag { name: name.clone(), value: value.clone(), message, tag_id }
         };
-        let ask = match (change.action, &change.old, &change.new) {
+        let ask = match (change.action, change.old.as_deref(), &change.new) {
             (Action::Create, _, Some(value)) => Change::Create(new(value)),
             (Action::Move, Some(lease), Some(value)) => Change::Move { lease: lease.clone(), to: new(value) },
             (Action::Delete, Some(lease), _) => {
@@ -128,8 +126,9 @@ impl Writer {
     }
 
     /// One look for all that the answers leave open.
-    async fn look_at_what_is_open(&self, answers: &[(Change, Answer)]) -> Seen {
-        let mut open = answers.iter().filter(|(ask, answer)| is_open(ask, answer)).map(|(ask, _)| name_of(ask));
+    async fn look_at_what_is_open(&self, asks: &[Change], answers: &[Answer]) -> Seen {
+        let answered = asks.iter().zip(answers);
+        let mut open = answered.filter(|(ask, answer)| is_open(ask, answer)).map(|(ask, _)| name_of(ask));
         match (open.next(), open.next()) {
             (None, _) => Seen::Nothing,
             (Some(name), None) => Seen::One(name.clone(), self.provider.get_tag(name).await),
@@ -166,19 +165,6 @@ impl Writer {
         let fault = answer.err().unwrap_or_else(another_than_asked);
         self.judged(new, lease, &fault, there).unwrap_or_else(|| refused(new, &fault, false))
     }
-
-    async fn settle_one(
-        &self,
-        change: PlannedChange,
-        id: IntentId,
-        settlement: Settlement,
-        degraded: Option<&'static str>,
-    ) -> Applied {
-        match self.settle(id, settlement).await {
-            Ok(settlement) => self.applied(change, Written { settlement, degraded }),
-            Err(reason) => Applied::not_sent(change, reason),
-        }
-    }
 }
 
 /// What a provider says about one change of a batch.
@@ -188,6 +174,14 @@ fn name_of(ask: &Change) -> &TagName {
     match ask {
         Change::Create(new) | Change::Move { to: new, .. } => &new.name,
         Change::Delete { name, .. } => name,
+    }
+}
+
+/// The message that goes along.
+fn message_of(ask: &Change) -> Option<&String> {
+    match ask {
+        Change::Create(new) | Change::Move { to: new, .. } => new.message.as_ref(),
+        Change::Delete { .. } => None,
     }
 }
 

@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
-
 use super::write::{done, ended};
 use super::{Applied, Writer};
 use crate::ledger::{Action, Intent, IntentId, Outcome, Ownership, RecordChange, Settlement};
-use crate::plan::{CarriedMessage, Cause, PlannedChange};
 use crate::provider::{Fault, NewTag};
 use crate::tag::{RemoteTag, Value};
 
@@ -23,7 +20,7 @@ pub async fn recover(writer: &Arc<Writer>, intents: Vec<(IntentId, Intent)>) -> 
     } else {
         None
     };
-    let mut judged = Vec::with_capacity(intents.len());
+    let mut settlements = Vec::with_capacity(intents.len());
     for (id, intent) in intents {
         let alone;
         let there = match &all {
@@ -38,24 +35,13 @@ pub async fn recover(writer: &Arc<Writer>, intents: Vec<(IntentId, Intent)>) -> 
             tag = %intent.tag, action = intent.action.word(), outcome = settlement.outcome.word(),
             "Settled an interrupted write.",
         );
-        judged.push((id, intent, settlement));
-    }
-    // At once, so that they share a flush.
-    let settled = join_all(
-        judged.into_iter().map(|(id, intent, settlement)| async move { (intent, writer.settle(id, settlement).await) }),
-    );
-    for (intent, settlement) in settled.await {
-        let settlement = settlement.map_err(|reason| Fault::new(crate::provider::FaultKind::NotSent, reason))?;
         if settlement.outcome != Outcome::NotSent {
-            recovered.push(Applied {
-                change: change(intent),
-                outcome: settlement.outcome,
-                detail: settlement.detail.or_else(|| Some("settled after an interruption".to_owned())),
-                waits: false,
-                degraded: None,
-            });
+            let detail = settlement.detail.clone().unwrap_or_else(|| "settled after an interruption".to_owned());
+            recovered.push(Applied::of_intent(intent, settlement.outcome, detail));
         }
+        settlements.push((id, settlement));
     }
+    writer.settle_all(settlements).await;
     Ok(recovered)
 }
 
@@ -80,24 +66,5 @@ async fn judge(writer: &Arc<Writer>, intent: &Intent, there: Option<&RemoteTag>)
         (Action::Move, Some(new), Some(old)) if there.is_none() => writer.close_gap(&new, &old).await,
         // It never took effect, or somebody has written since: the plan will judge what is there now.
         (Action::Create | Action::Move | Action::Delete, _, _) => ended(Outcome::NotSent, RecordChange::Keep),
-    }
-}
-
-fn change(intent: Intent) -> PlannedChange {
-    PlannedChange {
-        tag: intent.tag,
-        remote_name: intent.remote_name,
-        action: intent.action,
-        old: intent.old,
-        new: intent.new,
-        commit: None,
-        record: None,
-        cause: Cause::Ordinary,
-        foreign: false,
-        attachment: None,
-        namesakes: Vec::new(),
-        message: CarriedMessage::None,
-        undone: None,
-        blockers: Vec::new(),
     }
 }

@@ -7,7 +7,9 @@
 use jiff::Timestamp;
 
 use super::Writer;
-use crate::ledger::{Action, Intent, IntentId, Outcome, Ownership, Record, RecordChange, RefusalKind, Settlement};
+use crate::ledger::{
+    Action, Intent, IntentId, LedgerFault, Outcome, Ownership, Record, RecordChange, RefusalKind, Settlement,
+};
 use crate::plan::{CarriedMessage, PlannedChange};
 use crate::provider::{Fault, FaultKind, Lease, Moves, NewTag};
 use crate::tag::{Attachment, RemoteTag, TagId, TagName, Value};
@@ -31,7 +33,7 @@ impl Writer {
     /// Carries out one change. `Err` says why it was not even announced.
     pub(super) async fn write(&self, change: &PlannedChange) -> Result<Written, String> {
         let Annotation { message, tag_id, degraded } = self.read_annotation(change).await?;
-        let settlement = match (change.action, &change.old, &change.new) {
+        let settlement = match (change.action, change.old.as_deref(), &change.new) {
             (Action::Create, _, Some(new)) => {
                 let new = NewTag { name: change.remote_name.clone(), value: new.clone(), message, tag_id };
                 self.create(change, &new).await?
@@ -330,17 +332,17 @@ impl Writer {
 
     /// The message that a create or a move carries along.
     pub(super) async fn read_annotation(&self, change: &PlannedChange) -> Result<Annotation, String> {
-        let tag_id = match &change.message {
+        let tag_id = match change.message.as_deref() {
             _ if change.action == Action::Delete => return Ok(Annotation::default()),
-            CarriedMessage::None => return Ok(Annotation::default()),
-            CarriedMessage::Text(text) => {
+            None => return Ok(Annotation::default()),
+            Some(CarriedMessage::Text(text)) => {
                 return Ok(Annotation { message: Some(text.clone()), ..Annotation::default() });
             }
-            CarriedMessage::Told(digest) => {
+            Some(CarriedMessage::Told(digest)) => {
                 let message = self.source.read_message(&change.tag, digest).await.map_err(|fault| fault.to_string())?;
                 return Ok(Annotation { message: Some(message), ..Annotation::default() });
             }
-            CarriedMessage::Of(tag_id) => *tag_id,
+            Some(CarriedMessage::Of(tag_id)) => *tag_id,
         };
         let tag = self.source.read_annotation(tag_id).await.map_err(|fault| fault.to_string())?;
         let degraded = match (tag.signature, tag.nested) {
@@ -359,28 +361,50 @@ impl Writer {
         message: Option<String>,
         old_message: Option<String>,
     ) -> Result<IntentId, String> {
-        let intent = Intent {
-            tag: change.tag.clone(),
-            remote_name: change.remote_name.clone(),
-            action: change.action,
-            old: change.old.clone(),
-            new: change.new.clone(),
-            message,
-            old_message,
-            reason: change.cause.word().unwrap_or_default().to_owned(),
-        };
-        self.ledger.announce(&self.pair, self.run, &intent, Timestamp::now()).await.map_err(|fault| {
-            self.halt_with(format!("nothing is sent that cannot be remembered: {fault}"));
-            fault.to_string()
-        })
+        let intent = intent(change, message, old_message);
+        let announced = self.ledger.announce(&self.pair, self.run, &intent, Timestamp::now()).await;
+        announced.map_err(|fault| self.not_remembered(&fault))
+    }
+
+    /// Puts intents on disk, all of them in one flush or none. Gives their ids in the same order.
+    pub(super) async fn announce_all(&self, intents: Vec<Intent>) -> Result<Vec<IntentId>, String> {
+        let announced = self.ledger.announce_all(&self.pair, self.run, intents, Timestamp::now()).await;
+        announced.map_err(|fault| self.not_remembered(&fault))
     }
 
     pub(super) async fn settle(&self, id: IntentId, settlement: Settlement) -> Result<Settlement, String> {
         // What could not be settled stays an intent, and the next pass settles it by a look at the tag.
         if let Err(fault) = self.ledger.settle(&self.pair, id, &settlement, Timestamp::now()).await {
-            self.halt_with(format!("nothing is sent that cannot be remembered: {fault}"));
+            self.not_remembered(&fault);
         }
         Ok(settlement)
+    }
+
+    /// Settles what was announced together.
+    pub(super) async fn settle_all(&self, settlements: Vec<(IntentId, Settlement)>) {
+        if let Err(fault) = self.ledger.settle_all(&self.pair, settlements, Timestamp::now()).await {
+            self.not_remembered(&fault);
+        }
+    }
+
+    /// Ends the pass over a ledger that takes nothing more; gives its words.
+    fn not_remembered(&self, fault: &LedgerFault) -> String {
+        self.halt_with(format!("nothing is sent that cannot be remembered: {fault}"));
+        fault.to_string()
+    }
+}
+
+/// What is about to happen, as the ledger keeps it.
+pub(super) fn intent(change: &PlannedChange, message: Option<String>, old_message: Option<String>) -> Intent {
+    Intent {
+        tag: change.tag.clone(),
+        remote_name: change.remote_name.clone(),
+        action: change.action,
+        old: change.old.as_deref().cloned(),
+        new: change.new.clone(),
+        message,
+        old_message,
+        reason: change.cause.word().unwrap_or_default().to_owned(),
     }
 }
 

@@ -8,7 +8,7 @@ use anstyle::Style;
 use super::progress::Screen;
 use super::{ExitCode, Format};
 use crate::report::style::{self, FAILED, HEADING, paint};
-use crate::text::Printable;
+use crate::text::{Printable, write_json};
 
 /// Why a command could not do its work.
 #[derive(Debug)]
@@ -53,10 +53,15 @@ impl Output {
         match self.format {
             Format::Human => write(anstream::stdout().lock(), text.to_string().as_bytes()),
             Format::Json => {
-                let json = crate::text::to_json(json).map_err(|fault| {
-                    Failure::new(ExitCode::Bug, format!("the result could not be written as JSON: {fault}"))
-                })?;
-                write(io::stdout().lock(), (json + "\n").as_bytes())
+                let mut stdout = io::BufWriter::new(io::stdout().lock());
+                match write_json(&mut stdout, json) {
+                    Err(fault) if !fault.is_io() => {
+                        let message = format!("the result could not be written as JSON: {fault}");
+                        Err(Failure::new(ExitCode::Bug, message))
+                    }
+                    Err(fault) => written(Err(fault.into())),
+                    Ok(()) => write(stdout, b"\n"),
+                }
             }
         }
     }
@@ -95,7 +100,11 @@ fn say(style: Style, what: impl fmt::Display) {
 }
 
 fn write(mut stdout: impl io::Write, shown: &[u8]) -> Result<(), Failure> {
-    match stdout.write_all(shown).and_then(|()| stdout.flush()) {
+    written(stdout.write_all(shown).and_then(|()| stdout.flush()))
+}
+
+fn written(outcome: io::Result<()>) -> Result<(), Failure> {
+    match outcome {
         // A reader that has seen enough, like `head`, is no failure of ours.
         Err(fault) if fault.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::new(ExitCode::Failed, format!("standard output could not be written: {fault}")))

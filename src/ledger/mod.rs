@@ -566,6 +566,15 @@ pub trait Ledger: LedgerRead {
     /// Writes an intent. It is durable when this returns; intents that arrive together share one flush to disk.
     async fn announce(&self, pair: &Pair, run: Uuid, intent: &Intent, now: Timestamp) -> Result<IntentId, LedgerFault>;
 
+    /// Writes many intents in one flush, all or none; gives their ids in the same order.
+    async fn announce_all(
+        &self,
+        pair: &Pair,
+        run: Uuid,
+        intents: Vec<Intent>,
+        now: Timestamp,
+    ) -> Result<Vec<IntentId>, LedgerFault>;
+
     /// Settles an intent: record, history, refusal. Ordered after everything before it; durable with the next flush.
     ///
     /// An intent that is not there, or is another pair's, is a fault.
@@ -574,6 +583,14 @@ pub trait Ledger: LedgerRead {
         pair: &Pair,
         id: IntentId,
         settlement: &Settlement,
+        now: Timestamp,
+    ) -> Result<(), LedgerFault>;
+
+    /// Settles many intents, all or none.
+    async fn settle_all(
+        &self,
+        pair: &Pair,
+        settlements: Vec<(IntentId, Settlement)>,
         now: Timestamp,
     ) -> Result<(), LedgerFault>;
 

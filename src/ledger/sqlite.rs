@@ -249,6 +249,26 @@ impl Ledger for SqliteLedger {
         Ok(IntentId(id))
     }
 
+    async fn announce_all(
+        &self,
+        pair: &Pair,
+        run: Uuid,
+        intents: Vec<Intent>,
+        now: Timestamp,
+    ) -> Result<Vec<IntentId>, LedgerFault> {
+        let count = i64::try_from(intents.len()).unwrap_or(i64::MAX);
+        let first = self.next_intent.fetch_add(count, Ordering::Relaxed);
+        let ids = first..first.saturating_add(count);
+        let (run, announced) = (run.to_string(), ids.clone());
+        self.writer
+            .flush(pair, move |book, pair| {
+                let row = |(id, intent)| IntentRow { id, time: now, run: run.clone(), intent };
+                announced.zip(intents).map(row).try_for_each(|row| book.announce(pair, &row))
+            })
+            .await?;
+        Ok(ids.map(IntentId).collect())
+    }
+
     async fn settle(
         &self,
         pair: &Pair,
@@ -258,6 +278,17 @@ impl Ledger for SqliteLedger {
     ) -> Result<(), LedgerFault> {
         let settlement = settlement.clone();
         self.writer.ride(pair, move |book, pair| book.settle(pair, id, &settlement, now))
+    }
+
+    async fn settle_all(
+        &self,
+        pair: &Pair,
+        settlements: Vec<(IntentId, Settlement)>,
+        now: Timestamp,
+    ) -> Result<(), LedgerFault> {
+        self.writer.ride(pair, move |book, pair| {
+            settlements.iter().try_for_each(|(id, settlement)| book.settle(pair, *id, settlement, now))
+        })
     }
 
     async fn note(&self, pair: &Pair, notes: &[Note], now: Timestamp) -> Result<(), LedgerFault> {

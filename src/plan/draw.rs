@@ -1,12 +1,12 @@
 //! Draws the plan: every name that exists anywhere gets exactly one verdict.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
 
 use jiff::Timestamp;
 
 use super::{
-    Delay, Held, HoldKind, Judgement, Plan, Policy, Resolved, Subject, Timing, Waiting, Wanted, judge, resolve,
+    Delay, Held, HoldKind, Judgement, Plan, PlannedChange, Policy, Resolved, Subject, Timing, Waiting, Wanted, judge,
+    resolve,
 };
 use crate::ledger::{Action, Note, Pin, Record, RecordChange, Refusal};
 use crate::provider::Capabilities;
@@ -94,14 +94,16 @@ pub struct Unplaceable {
 
 /// Draws the plan. The same inputs give the same plan, byte for byte.
 pub fn draw(sides: Sides<'_>, rules: &Rules, remote_rules: RemoteRules<'_>) -> Plan {
-    let mut drawing = Drawing { sides, rules, remote_rules, claimed: Vec::new(), plan: Plan::default() };
+    let mut drawing = Drawing { sides, rules, remote_rules, plan: Plan::default() };
     let claims = drawing.claims();
-    drawing.judge_the_claims(claims);
-    drawing.judge_the_unclaimed();
+    drawing.judge_the_claims(&claims);
+    drawing.judge_the_unclaimed(&claims);
+    drop(claims);
     drawing.end_pins();
     let mut plan = drawing.plan;
     clear_the_way(&mut plan, sides.remote, remote_rules);
-    plan.changes.sort_by(|one, other| one.tag.cmp(&other.tag));
+    // A name has one change.
+    plan.changes.sort_unstable_by(|one, other| one.tag.cmp(&other.tag));
     plan.notes.sort_by(|one, other| one.tag.cmp(&other.tag));
     plan.held.sort_by(|one, other| one.tag.cmp(&other.tag));
     plan.waiting.sort_by(|one, other| one.tag.cmp(&other.tag));
@@ -109,6 +111,7 @@ pub fn draw(sides: Sides<'_>, rules: &Rules, remote_rules: RemoteRules<'_>) -> P
 }
 
 /// A source name with its place on the remote.
+#[derive(Clone)]
 struct Claim<'a> {
     tag: &'a TagName,
     remote_name: TagName,
@@ -120,8 +123,6 @@ struct Drawing<'a> {
     sides: Sides<'a>,
     rules: &'a Rules,
     remote_rules: RemoteRules<'a>,
-    /// Remote names that belong to a name of the source or of the ledger, sorted.
-    claimed: Vec<TagName>,
     plan: Plan,
 }
 
@@ -166,34 +167,33 @@ impl<'a> Drawing<'a> {
     }
 
     /// Judges each claim alone; claims of several names on one place are settled between them first.
-    fn judge_the_claims(&mut self, claims: Vec<Claim<'a>>) {
-        self.claimed = claims.iter().map(|claim| claim.remote_name.clone()).collect();
-        self.claimed.dedup();
-        let mut claims = claims.into_iter().peekable();
-        while let Some(claim) = claims.next() {
-            let mut rivals = vec![claim];
-            while let Some(rival) = claims.next_if(|next| next.remote_name == rivals[0].remote_name) {
-                rivals.push(rival);
-            }
-            if let Some(claim) = self.settle_rivals(rivals) {
-                self.judge(claim);
+    fn judge_the_claims(&mut self, claims: &[Claim<'a>]) {
+        // Nearly all names have the same verdict. What is not needed of this is never touched, and given back.
+        self.plan.in_sync.reserve_exact(claims.len());
+        self.plan.changes.reserve_exact(claims.len());
+        for rivals in claims.chunk_by(|one, other| one.remote_name == other.remote_name) {
+            match rivals {
+                [claim] => self.judge(claim),
+                rivals => {
+                    if let Some(heir) = self.settle_rivals(rivals) {
+                        self.judge(&heir);
+                    }
+                }
             }
         }
+        self.plan.in_sync.shrink_to_fit();
+        self.plan.changes.shrink_to_fit();
     }
 
     /// Of several names that have one place on the remote, the one that may have it. A name that the source still has takes
     /// over from those that it dropped, together with the record, because tagsyncd wrote what is there. Otherwise all are held.
-    fn settle_rivals(&mut self, mut rivals: Vec<Claim<'a>>) -> Option<Claim<'a>> {
-        if rivals.len() == 1 {
-            return rivals.pop();
-        }
+    fn settle_rivals(&mut self, rivals: &[Claim<'a>]) -> Option<Claim<'a>> {
         let present = |claim: &Claim<'_>| matches!(claim.source, Some(Ok(_)));
-        if rivals.iter().filter(|claim| present(claim)).count() == 1
-            && rivals.iter().filter(|claim| claim.source.is_some()).count() == 1
+        if rivals.iter().filter(|claim| claim.source.is_some()).count() == 1
             && let Some(at) = rivals.iter().position(present)
         {
-            let mut heir = rivals.swap_remove(at);
-            for dropped in rivals {
+            let mut heir = rivals[at].clone();
+            for (_, dropped) in rivals.iter().enumerate().filter(|(place, _)| *place != at) {
                 self.plan.notes.push(Note { tag: dropped.tag.clone(), record: RecordChange::Drop });
                 heir.record = heir.record.or(dropped.record);
             }
@@ -206,12 +206,12 @@ impl<'a> Drawing<'a> {
         let reason = format!("{} all become `{}` on the remote", names.join(", "), rivals[0].remote_name);
         for claim in rivals {
             let hint = "change `strip_prefix` or `replace`, or exclude one by `tags`";
-            self.hold(&claim, HoldKind::NamesMeet, &reason, hint);
+            self.hold(claim, HoldKind::NamesMeet, &reason, hint);
         }
         None
     }
 
-    fn judge(&mut self, claim: Claim<'a>) {
+    fn judge(&mut self, claim: &Claim<'a>) {
         let remote = self.sides.remote.get(&claim.remote_name);
         let source = claim.source.map(|read| read.map(|tag| self.wanted(claim.tag, tag)));
         let is_lost = matches!(&source, Some(Ok(wanted)) if !matches!(wanted.resolved, Resolved::Waiting(_)))
@@ -233,7 +233,7 @@ impl<'a> Drawing<'a> {
         // What we wrote a moment ago is not lost because a replica does not show it yet.
         let is_unseen = matches!(judgement, Judgement::Waiting { until: Some((Delay::Replica, _)), .. });
         self.plan.vanished += u32::from(is_lost && !is_unseen);
-        self.take(&claim, judgement);
+        self.take(claim, judgement);
     }
 
     /// A source tag with what it should be on the remote.
@@ -260,9 +260,10 @@ impl<'a> Drawing<'a> {
     }
 
     /// Remote names that neither source nor ledger claims: unmanaged, or under `exact` to be deleted.
-    fn judge_the_unclaimed(&mut self) {
+    fn judge_the_unclaimed(&mut self, claims: &[Claim<'a>]) {
         for tag in self.sides.remote.tags() {
-            if self.claimed.binary_search(&tag.name).is_ok() || self.remote_rules.only_reads(&tag.name) {
+            let is_claimed = claims.binary_search_by(|claim| claim.remote_name.cmp(&tag.name)).is_ok();
+            if is_claimed || self.remote_rules.only_reads(&tag.name) {
                 continue;
             }
             let candidates = self.remote_rules.mapping.to_source(&tag.name);
@@ -338,59 +339,109 @@ pub(super) fn clear_the_way(plan: &mut Plan, remote: &RemoteSnapshot, remote_rul
     if !remote_rules.capabilities.names.are_refs || !creates {
         return;
     }
-    let names_of = |action| -> BTreeSet<TagName> {
-        let of_action = plan.changes.iter().filter(|change| change.action == action);
-        of_action.map(|change| change.remote_name.clone()).collect()
-    };
-    let (going, coming) = (names_of(Action::Delete), names_of(Action::Create));
     let leaving: BTreeMap<TagName, (Delay, Timestamp)> = plan
         .waiting
         .iter()
         .filter(|waiting| waiting.to.is_none())
         .filter_map(|waiting| Some((waiting.remote_name.clone(), waiting.until?)))
         .collect();
-    let existing: BTreeSet<TagName> = remote.tags().iter().map(|tag| tag.name.clone()).collect();
-    for mut change in std::mem::take(&mut plan.changes) {
-        if change.action == Action::Create {
-            if let Some(rival) = in_the_way(&change.remote_name, &coming).first() {
-                let reason = format!("`{}` and `{rival}` cannot exist together on the remote", change.remote_name);
-                let hint = "change `replace`, or exclude one by `tags`";
-                plan.held.push(change.into_held(HoldKind::NamesMeet, reason, hint));
-                continue;
+    let names_of =
+        |action| plan.changes.iter().filter(move |change| change.action == action).map(|change| &change.remote_name);
+    let (going, coming): (Names, Names) = (names_of(Action::Delete).collect(), names_of(Action::Create).collect());
+    let existing: Names = remote.tags().iter().map(|tag| &tag.name).collect();
+    let creates = plan.changes.iter().enumerate().filter(|(_, change)| change.action == Action::Create);
+    let obstructed: Vec<(usize, Obstruction)> = creates
+        .filter_map(|(at, change)| {
+            Some((at, Obstruction::of(&change.remote_name, &coming, &existing, &going, &leaving)?))
+        })
+        .collect();
+    if obstructed.is_empty() {
+        return;
+    }
+    let mut obstructed = obstructed.into_iter().peekable();
+    // Collected where they are: there may be as many as there are tags.
+    let changes = std::mem::take(&mut plan.changes).into_iter().enumerate().filter_map(|(at, mut change)| {
+        match obstructed.next_if(|(obstructed, _)| *obstructed == at).map(|(_, obstruction)| obstruction) {
+            None => return Some(change),
+            Some(Obstruction::Goes { blockers }) => {
+                change.blockers = blockers;
+                return Some(change);
             }
-            change.blockers = in_the_way(&change.remote_name, &existing);
-            let stays = change.blockers.iter().filter(|blocker| !going.contains(*blocker));
-            let (later, stays): (Vec<_>, Vec<_>) =
-                stays.map(|blocker| (blocker, leaving.get(blocker))).partition(|(_, until)| until.is_some());
-            if let Some((stays, _)) = stays.first() {
-                let reason = format!("`{stays}` is in the way on the remote, and git cannot keep both");
-                let hint = "delete or rename the other tag, or exclude one by `tags`";
-                plan.held.push(change.into_held(HoldKind::Blocked, reason, hint));
-                continue;
-            }
-            if let Some((blocker, until)) = later.into_iter().max_by_key(|(_, until)| until.map(|(_, time)| *time)) {
-                let reason = format!("`{blocker}` is in the way on the remote until its deletion, which waits");
-                let until = until.copied();
-                plan.waiting.push(Waiting {
-                    tag: change.tag,
-                    remote_name: change.remote_name,
-                    to: change.new,
-                    reason,
-                    until,
-                });
-                continue;
+            Some(Obstruction::Stays { kind, reason, hint }) => plan.held.push(change.into_held(kind, reason, hint)),
+            Some(Obstruction::Waits { reason, until }) => {
+                let PlannedChange { tag, remote_name, new: to, .. } = change;
+                plan.waiting.push(Waiting { tag, remote_name, to, reason, until });
             }
         }
-        plan.changes.push(change);
+        None
+    });
+    plan.changes = changes.collect();
+}
+
+/// What is in the way of a create.
+enum Obstruction {
+    /// Tags that go before it in the same pass.
+    Goes { blockers: Box<[TagName]> },
+    /// What only a person can move.
+    Stays { kind: HoldKind, reason: String, hint: &'static str },
+    /// Tags that go in a later pass.
+    Waits { reason: String, until: Option<(Delay, Timestamp)> },
+}
+
+impl Obstruction {
+    /// `None` where the way is free.
+    fn of(
+        name: &TagName,
+        coming: &Names<'_>,
+        existing: &Names<'_>,
+        going: &Names<'_>,
+        leaving: &BTreeMap<TagName, (Delay, Timestamp)>,
+    ) -> Option<Self> {
+        if let Some(rival) = coming.in_the_way_of(name).next() {
+            let reason = format!("`{name}` and `{rival}` cannot exist together on the remote");
+            let hint = "change `replace`, or exclude one by `tags`";
+            return Some(Self::Stays { kind: HoldKind::NamesMeet, reason, hint });
+        }
+        let blockers: Vec<&TagName> = existing.in_the_way_of(name).collect();
+        let stays = blockers.iter().filter(|blocker| !going.has(blocker));
+        let (later, stays): (Vec<_>, Vec<_>) =
+            stays.map(|blocker| (blocker, leaving.get(*blocker))).partition(|(_, until)| until.is_some());
+        if let Some((stays, _)) = stays.first() {
+            let reason = format!("`{stays}` is in the way on the remote, and git cannot keep both");
+            let hint = "delete or rename the other tag, or exclude one by `tags`";
+            return Some(Self::Stays { kind: HoldKind::Blocked, reason, hint });
+        }
+        if let Some((blocker, until)) = later.into_iter().max_by_key(|(_, until)| until.map(|(_, time)| *time)) {
+            let reason = format!("`{blocker}` is in the way on the remote until its deletion, which waits");
+            return Some(Self::Waits { reason, until: until.copied() });
+        }
+        (!blockers.is_empty()).then(|| Self::Goes { blockers: blockers.into_iter().cloned().collect() })
     }
 }
 
-/// The names of a set that cannot exist beside this one.
-fn in_the_way(name: &TagName, names: &BTreeSet<TagName>) -> Vec<TagName> {
-    let above = name.parents().filter_map(|parent| names.get(parent));
-    let directory = [name.as_bytes(), b"/"].concat();
-    let below = names
-        .range::<[u8], _>((Bound::Excluded(directory.as_slice()), Bound::Unbounded))
-        .take_while(|other| other.as_bytes().starts_with(&directory));
-    above.chain(below).cloned().collect()
+/// Names, sorted.
+struct Names<'a>(Vec<&'a TagName>);
+
+impl<'a> FromIterator<&'a TagName> for Names<'a> {
+    fn from_iter<I: IntoIterator<Item = &'a TagName>>(names: I) -> Self {
+        let mut names: Vec<_> = names.into_iter().collect();
+        names.sort_unstable();
+        Self(names)
+    }
+}
+
+impl<'a> Names<'a> {
+    fn has(&self, name: &TagName) -> bool {
+        self.0.binary_search(&name).is_ok()
+    }
+
+    /// Those that cannot exist beside this one.
+    fn in_the_way_of(&self, name: &TagName) -> impl Iterator<Item = &'a TagName> {
+        let find = |parent: &[u8]| self.0.binary_search_by(|other| other.as_bytes().cmp(parent)).ok();
+        let above = name.parents().filter_map(find).map(|at| self.0[at]);
+        let directory = [name.as_bytes(), b"/"].concat();
+        let first = self.0.partition_point(|other| other.as_bytes() <= directory.as_slice());
+        let below = self.0[first..].iter().copied().take_while(move |other| other.as_bytes().starts_with(&directory));
+        above.chain(below)
+    }
 }

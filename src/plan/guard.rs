@@ -171,12 +171,15 @@ fn hold(
     hint: &str,
     reason_to_stop: impl Fn(&PlannedChange) -> Option<String>,
 ) {
-    for change in std::mem::take(changes) {
-        match reason_to_stop(&change) {
-            Some(reason) => held.push(change.into_held(kind, reason, hint)),
-            None => changes.push(change),
+    // Collected where they are: there may be as many as there are tags.
+    let going = std::mem::take(changes).into_iter().filter_map(|change| match reason_to_stop(&change) {
+        Some(reason) => {
+            held.push(change.into_held(kind, reason, hint));
+            None
         }
-    }
+        None => Some(change),
+    });
+    *changes = going.collect();
 }
 
 /// Which changes are parked, by whom and why; the first that stops one names the reason.
@@ -241,8 +244,8 @@ fn park_many_to_one(changes: &[&PlannedChange], parking: &mut Parking) {
         let Some(new) = &change.new else { continue };
         if change.old.as_ref().is_some_and(|old| old.target != new.target) {
             // Tag objects are all different, and may all lead to one commit.
-            let target = match (&new.target, change.commit) {
-                (Target::Object(_), Some(commit_id)) => Target::Commit(commit_id),
+            let target = match (&new.target, change.commit.as_deref()) {
+                (Target::Object(_), Some(commit_id)) => Target::Commit(*commit_id),
                 (target, _) => target.clone(),
             };
             by_target.entry(target).or_default().push(change);

@@ -308,37 +308,37 @@ pub fn judge(
         tag: subject.tag.clone(),
         remote_name: subject.remote_name.clone(),
         action,
-        old: remote_value.cloned(),
+        old: remote_value.cloned().map(Box::new),
         new,
-        commit: wanted.and_then(|wanted| wanted.tag.commit_id()),
+        commit: wanted.filter(|_| action == Action::Move).and_then(|wanted| wanted.tag.commit_id()).map(Box::new),
         cause,
         foreign: action != Action::Create
             && recorded.as_ref().map(|value| &value.target) != remote_value.map(|value| &value.target),
-        record: subject.record.map(|record| record.value.clone()),
+        record: subject.record.map(|record| Box::new(record.value.clone())),
         attachment: subject.remote.and_then(|tag| tag.attachment),
         namesakes: if action == Action::Delete {
             let mut others = remote_rules.mapping.to_source(subject.remote_name);
             others.retain(|name| name != subject.tag);
-            others
+            others.into()
         } else {
-            Vec::new()
+            Box::default()
         },
         message: match (capabilities.annotations, wanted) {
-            (Annotations::Message, Some(wanted)) => carried_message(wanted.tag),
+            (Annotations::Message, Some(wanted)) => carried_message(wanted.tag).map(Box::new),
             // The whole object goes there, not its message.
-            (Annotations::None | Annotations::Whole, _) | (Annotations::Message, None) => CarriedMessage::None,
+            (Annotations::None | Annotations::Whole, _) | (Annotations::Message, None) => None,
         },
         undone,
-        blockers: Vec::new(),
+        blockers: Box::default(),
     }))
 }
 
-fn carried_message(tag: &SourceTag) -> CarriedMessage {
+fn carried_message(tag: &SourceTag) -> Option<CarriedMessage> {
     match tag {
-        SourceTag::Git(GitTag { tag_id, .. }) => tag_id.map_or(CarriedMessage::None, CarriedMessage::Of),
+        SourceTag::Git(GitTag { tag_id, .. }) => tag_id.map(CarriedMessage::Of),
         SourceTag::Told(value) => match &value.annotation {
-            Annotation::Annotated(digest) => CarriedMessage::Told(**digest),
-            Annotation::NotCompared | Annotation::Lightweight => CarriedMessage::None,
+            Annotation::Annotated(digest) => Some(CarriedMessage::Told(**digest)),
+            Annotation::NotCompared | Annotation::Lightweight => None,
         },
     }
 }

@@ -118,8 +118,6 @@ impl Cause {
 /// The message of an annotated tag that a create or a move carries along.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CarriedMessage {
-    /// The tag is lightweight.
-    None,
     /// That of this tag object in the source.
     Of(TagId),
     /// That of the source's tag, of which an API tells; it has this fingerprint.
@@ -128,7 +126,7 @@ pub enum CarriedMessage {
     Text(String),
 }
 
-/// One write that a plan asks for.
+/// One write that a plan asks for. A first pass asks for as many creates as there are tags, so what those do without is apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PlannedChange {
     /// The source's name.
@@ -138,13 +136,13 @@ pub struct PlannedChange {
     /// Create, move or delete.
     pub action: Action,
     /// The lease: what the remote has; `None` for a create.
-    pub old: Option<Value>,
+    pub old: Option<Box<Value>>,
     /// What it shall have; `None` for a delete.
     pub new: Option<Value>,
-    /// The commit that the source's tag leads to, where it has one.
-    pub commit: Option<CommitId>,
+    /// The commit that the source's tag leads to, where it has one; only for a move.
+    pub commit: Option<Box<CommitId>>,
     /// What was last agreed.
-    pub record: Option<Value>,
+    pub record: Option<Box<Value>>,
     /// Why.
     pub cause: Cause,
     /// Whether it would destroy a value that we did not leave there, so that only `exact` asks for it.
@@ -152,13 +150,13 @@ pub struct PlannedChange {
     /// What the remote had attached to the tag when this was planned; more than that may not be destroyed.
     pub attachment: Option<Attachment>,
     /// Other source names that would have this name on the remote; a deletion makes sure that none of them is there.
-    pub namesakes: Vec<TagName>,
-    /// What a create or a move carries along.
-    pub message: CarriedMessage,
+    pub namesakes: Box<[TagName]>,
+    /// What a create or a move carries along; `None` where the tag is lightweight, or its message does not go there.
+    pub message: Option<Box<CarriedMessage>>,
     /// The run that a person undid here, which this would do again.
     pub undone: Option<Uuid>,
     /// Names on the remote that have to go first, because git cannot keep both (`a` and `a/b`).
-    pub blockers: Vec<TagName>,
+    pub blockers: Box<[TagName]>,
 }
 
 impl Plan {
@@ -174,7 +172,7 @@ impl Plan {
 impl PlannedChange {
     /// The line that stands for it in a parked set.
     pub fn line(&self) -> String {
-        ParkedSet::line(self.action, &self.tag, &self.remote_name, self.old.as_ref(), self.new.as_ref())
+        ParkedSet::line(self.action, &self.tag, &self.remote_name, self.old.as_deref(), self.new.as_ref())
     }
 
     fn into_held(self, kind: HoldKind, reason: String, hint: &str) -> Held {
@@ -183,8 +181,8 @@ impl PlannedChange {
             remote_name: self.remote_name,
             kind,
             source: self.new,
-            record: self.record,
-            remote: self.old,
+            record: self.record.map(|record| *record),
+            remote: self.old.map(|old| *old),
             reason,
             hint: hint.to_owned(),
             dismissed: false,

@@ -192,21 +192,21 @@ fn put_back(
         tag: tag.clone(),
         remote_name: remote_name.clone(),
         action,
-        old: there.cloned(),
+        old: there.cloned().map(Box::new),
         new: before,
         commit: None,
-        record: subject.record.map(|record| record.value.clone()),
+        record: subject.record.map(|record| Box::new(record.value.clone())),
         cause: Cause::Undo,
         foreign: false,
         attachment: subject.remote.and_then(|there| there.attachment),
-        namesakes: Vec::new(),
+        namesakes: Box::default(),
         message: match remote_rules.capabilities.annotations {
             Annotations::Message => message.clone(),
             Annotations::None | Annotations::Whole => None,
         }
-        .map_or(CarriedMessage::None, CarriedMessage::Text),
+        .map(|message| Box::new(CarriedMessage::Text(message))),
         undone: None,
-        blockers: Vec::new(),
+        blockers: Box::default(),
     });
 }
 

@@ -174,13 +174,13 @@ pub struct ChangeReport {
     /// What is done.
     pub action: Action,
     /// What the remote has or had.
-    pub from: Option<Value>,
+    pub from: Option<Box<Value>>,
     /// What it shall have or has.
     pub to: Option<Value>,
     /// How it ended; null in a plan.
     pub outcome: Option<Outcome>,
     /// Why it was asked for, or why it was not done.
-    pub reason: Option<String>,
+    pub reason: Option<Box<str>>,
     /// What the remote's copy lacks.
     pub degraded: Option<&'static str>,
 }
@@ -310,23 +310,25 @@ impl RemoteReport {
 
     /// Adds what is to be done.
     pub fn take_pending(&mut self, approved: &ApprovedPlan) {
-        self.changes = approved.changes().iter().map(|change| ChangeReport::new(change, None, None, None)).collect();
+        self.changes = approved.changes().iter().map(|change| ChangeReport::new(change)).collect();
         self.settle_state();
     }
 
     /// Adds what was done.
     pub fn take_applied(&mut self, applied: Vec<Applied>) {
-        for Applied { change, outcome, detail, waits, degraded } in applied {
-            if waits {
-                self.waiting.push(WaitingReport {
-                    tag: change.tag,
-                    name: change.remote_name,
-                    to: change.new,
-                    reason: detail.unwrap_or_default(),
-                });
-            } else {
-                self.changes.push(ChangeReport::new(&change, Some(outcome), detail, degraded));
+        // Collected where they are: there may be as many as there are tags.
+        let written = applied.into_iter().filter_map(|applied| {
+            if applied.waits {
+                self.waiting.push(WaitingReport::of(applied));
+                return None;
             }
+            Some(ChangeReport::of(applied))
+        });
+        let mut written = written.collect();
+        if self.changes.is_empty() {
+            self.changes = written;
+        } else {
+            self.changes.append(&mut written);
         }
         self.waiting.sort_by(|one, other| one.tag.cmp(&other.tag));
         self.settle_state();
@@ -391,21 +393,35 @@ impl RemoteReport {
     }
 }
 
+// What becomes of a list of the one is a list of the other in the same place, without a second one beside it.
+const _: () = assert!(size_of::<ChangeReport>() <= size_of::<Applied>());
+
 impl ChangeReport {
-    fn new(
-        change: &PlannedChange,
-        outcome: Option<Outcome>,
-        detail: Option<String>,
-        degraded: Option<&'static str>,
-    ) -> Self {
+    /// What is yet to be done.
+    fn new(change: &PlannedChange) -> Self {
         Self {
             tag: change.tag.clone(),
             name: change.remote_name.clone(),
             action: change.action,
             from: change.old.clone(),
             to: change.new.clone(),
-            outcome,
-            reason: detail.or_else(|| change.cause.word().map(str::to_owned)),
+            outcome: None,
+            reason: change.cause.word().map(Box::from),
+            degraded: None,
+        }
+    }
+
+    /// What was done.
+    fn of(applied: Applied) -> Self {
+        let Applied { tag, remote_name, action, old, new, cause, outcome, detail, degraded, .. } = applied;
+        Self {
+            tag,
+            name: remote_name,
+            action,
+            from: old,
+            to: new,
+            outcome: Some(outcome),
+            reason: detail.or_else(|| cause.word().map(Box::from)),
             degraded,
         }
     }
@@ -435,6 +451,10 @@ impl HeldReport {
 }
 
 impl WaitingReport {
+    fn of(Applied { tag, remote_name, new, detail, .. }: Applied) -> Self {
+        Self { tag, name: remote_name, to: new, reason: detail.unwrap_or_default().into() }
+    }
+
     fn new(waiting: &Waiting) -> Self {
         Self {
             tag: waiting.tag.clone(),

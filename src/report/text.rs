@@ -51,6 +51,36 @@ impl Line {
     }
 }
 
+/// Like lines in a row: the first, others that are shown, and how many there are.
+struct Kind {
+    first: Line,
+    others: Vec<Line>,
+    count: usize,
+}
+
+impl Kind {
+    /// What is not shown is not kept.
+    fn of_all(lines: impl Iterator<Item = Line>, most: usize) -> Vec<Self> {
+        let mut kinds: Vec<Self> = Vec::new();
+        for line in lines {
+            match kinds.last_mut() {
+                Some(kind) if kind.first.is_like(&line) => {
+                    if kind.count < most {
+                        kind.others.push(line);
+                    }
+                    kind.count += 1;
+                }
+                Some(_) | None => kinds.push(Self { first: line, others: Vec::new(), count: 1 }),
+            }
+        }
+        kinds
+    }
+
+    fn shown(&self) -> impl Iterator<Item = &Line> {
+        std::iter::once(&self.first).chain(&self.others)
+    }
+}
+
 impl RemoteReport {
     fn write(&self, f: &mut fmt::Formatter<'_>, job: &str, repository: &str, most: usize) -> fmt::Result {
         write!(f, "{}", paint(HEADING, format_args!("{job}: {repository} -> {}", self.remote)))?;
@@ -62,96 +92,93 @@ impl RemoteReport {
             writeln!(f, "\n  {} {}", paint(style, word), Printable::new(error))?;
             return write_hint(f, "  ", self.hint.as_deref());
         }
-        let lines = self.lines();
-        if lines.is_empty() && self.notes.is_empty() {
+        let kinds = Kind::of_all(self.lines(), most);
+        if kinds.is_empty() && self.notes.is_empty() {
             return writeln!(f, ": {}", self.summary());
         }
         writeln!(f)?;
         for note in &self.notes {
             writeln!(f, "  {}", Printable::new(note))?;
         }
-        let shown = || lines.chunk_by(Line::is_like).flat_map(|kind| kind.iter().take(most));
+        let shown = || kinds.iter().flat_map(Kind::shown);
         let width = |text: fn(&Line) -> &str| shown().map(|line| text(line).chars().count()).max().unwrap_or(0);
         let (names, values) = (width(|line| &line.name).min(40), width(|line| &line.values).min(28));
-        for kind in lines.chunk_by(Line::is_like) {
-            for line in kind.iter().take(most) {
+        for kind in &kinds {
+            let Kind { first, count, .. } = kind;
+            for line in kind.shown() {
                 let Line { mark, style, name, values: value, remark, .. } = line;
                 let mark = paint(*style, mark);
-                let advice = line.advice.as_ref().filter(|_| kind.len() == 1).map_or("", |(reason, _)| reason);
+                let advice = line.advice.as_ref().filter(|_| *count == 1).map_or("", |(reason, _)| reason);
                 let colon = if advice.is_empty() { "" } else { ": " };
                 let value = if value.is_empty() { String::new() } else { format!("{value:values$}  ") };
                 let shown = format!("  {mark} {name:names$}  {value}{remark}{colon}{advice}");
                 writeln!(f, "{}", shown.trim_end())?;
             }
-            if let [first, _, ..] = kind {
-                if kind.len() > most {
+            if *count > 1 {
+                if *count > most {
                     let mark = paint(first.style, first.mark);
-                    writeln!(f, "  {mark} … and {} more; `-v` lists all", kind.len() - most)?;
+                    writeln!(f, "  {mark} … and {} more; `-v` lists all", count - most)?;
                 }
                 if let Some((reason, _)) = &first.advice {
-                    writeln!(f, "      all {}: {reason}", kind.len())?;
+                    writeln!(f, "      all {count}: {reason}")?;
                 }
             }
-            if let Some((_, hint)) = kind.first().and_then(|first| first.advice.as_ref()) {
+            if let Some((_, hint)) = &first.advice {
                 write_hint(f, "      ", Some(hint))?;
             }
         }
         writeln!(f, "  {}", self.summary())
     }
 
-    fn lines(&self) -> Vec<Line> {
-        let mut lines = Vec::new();
-        for change in &self.changes {
-            let short = |value: &Option<Value>| value.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default();
+    fn lines(&self) -> impl Iterator<Item = Line> {
+        let changes = self.changes.iter().map(|change| {
+            let short = |value: Option<&Value>| value.map(|value| format!("{value:.12}")).unwrap_or_default();
+            let (from, to) = (change.from.as_deref(), change.to.as_ref());
             let values = match change.action {
-                Action::Create => short(&change.to),
-                Action::Move => format!("{} -> {}", short(&change.from), short(&change.to)),
-                Action::Delete => short(&change.from),
+                Action::Create => short(to),
+                Action::Move => format!("{} -> {}", short(from), short(to)),
+                Action::Delete => short(from),
             };
             let (mark, style) = style::mark(change.action);
             let outcome = change.outcome.filter(|outcome| *outcome != Outcome::Done);
             let outcome = outcome.map(|end| paint(style::outcome(end), end.word().replace('_', " ")).to_string());
             let remarks = [outcome, change.reason.as_deref().map(printable), change.degraded.map(str::to_owned)];
-            lines.push(Line {
+            Line {
                 mark,
                 style,
                 name: shown_name(&change.tag, &change.name),
                 values,
                 remark: remarks.into_iter().flatten().collect::<Vec<_>>().join("; "),
                 advice: None,
-            });
-        }
-        for held in self.held.iter().filter(|held| !held.dismissed) {
-            lines.push(Line {
-                mark: '!',
-                style: HELD,
-                name: shown_name(&held.tag, &held.name),
-                values: String::new(),
-                remark: paint(HELD, "held").to_string(),
-                advice: Some((printable(&held.reason), held.hint.clone())),
-            });
-        }
-        for waiting in &self.waiting {
-            lines.push(Line {
-                mark: '…',
-                style: WAITING,
-                name: shown_name(&waiting.tag, &waiting.name),
-                values: waiting.to.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default(),
-                remark: format!("{} {}", paint(WAITING, "waiting:"), printable(&waiting.reason)),
-                advice: None,
-            });
-        }
-        for (verdict, names) in self.quiet.iter().flat_map(Quiet::lists) {
-            lines.extend(names.iter().map(|name| Line {
+            }
+        });
+        let held = self.held.iter().filter(|held| !held.dismissed).map(|held| Line {
+            mark: '!',
+            style: HELD,
+            name: shown_name(&held.tag, &held.name),
+            values: String::new(),
+            remark: paint(HELD, "held").to_string(),
+            advice: Some((printable(&held.reason), held.hint.clone())),
+        });
+        let waiting = self.waiting.iter().map(|waiting| Line {
+            mark: '…',
+            style: WAITING,
+            name: shown_name(&waiting.tag, &waiting.name),
+            values: waiting.to.as_ref().map(|value| format!("{value:.12}")).unwrap_or_default(),
+            remark: format!("{} {}", paint(WAITING, "waiting:"), printable(&waiting.reason)),
+            advice: None,
+        });
+        let quiet = self.quiet.iter().flat_map(Quiet::lists).flat_map(|(verdict, names)| {
+            names.iter().map(move |name| Line {
                 mark: '=',
                 style: PLAIN,
                 name: name.to_string(),
                 values: String::new(),
                 remark: verdict.to_owned(),
                 advice: None,
-            }));
-        }
-        lines
+            })
+        });
+        changes.chain(held).chain(waiting).chain(quiet)
     }
 
     fn summary(&self) -> String {

@@ -141,7 +141,7 @@ impl Pass<'_> {
         let mut known = self.identify(&state).await?;
         let is_void = self.bind(&mut state, &known, report).await?;
         let is_open = !state.intents.is_empty();
-        let mut changes = self.recover(&mut state, report).await?;
+        let recovered = self.recover(&mut state, report).await?;
         let began = Timestamp::now();
         let mut listed = match glance {
             // Nothing has happened since that a later listing would have to show.
@@ -198,9 +198,9 @@ impl Pass<'_> {
         if let Purpose::Undo { run, .. } = &self.run.purpose {
             let before = Timestamp::now();
             let put_back = self.put_back(*run, approved, ledger, &state, &remote).await?;
-            self.remember_writes(&put_back, before, remembers, ledger).await?;
-            changes.extend(put_back);
-            report.take_applied(changes);
+            self.remember_writes(&state, &put_back, before, remembers, ledger).await?;
+            report.take_applied(recovered);
+            report.take_applied(put_back);
             return Ok(Left::default());
         }
         self.take_approvals(&released, ledger).await?;
@@ -208,15 +208,15 @@ impl Pass<'_> {
         let foreign = approved.changes().iter().filter(|change| change.foreign).count();
         let before = Timestamp::now();
         let applied = apply(approved, &self.writer(ledger)).await?;
-        self.remember_writes(&applied, before, remembers, ledger).await?;
+        self.remember_writes(&state, &applied, before, remembers, ledger).await?;
         if remembers {
             self.remember_names(&state, &remote, &applied, began, settles, ledger).await?;
         }
-        let overwritten = applied.iter().filter(|applied| applied.change.foreign && applied.succeeded()).count();
-        changes.extend(applied);
+        let overwritten = applied.iter().filter(|applied| applied.foreign && applied.succeeded()).count();
         let no_open = BTreeSet::new();
         let leaves_foreign = leaves_foreign(&plan, self.sides(&state, &remote, &no_open));
-        report.take_applied(changes);
+        report.take_applied(recovered);
+        report.take_applied(applied);
         if conclusive && (!stopped.is_empty() || !state.parked.is_empty()) {
             let parked: Vec<ParkedSet> = stopped.into_iter().map(|stopped| stopped.set).collect();
             ledger.park(self.pair, &parked, Timestamp::now()).await?;
@@ -290,7 +290,7 @@ impl Pass<'_> {
         ledger.pin(self.pair, &pins).await?;
         let applied = apply(approved, &self.writer(ledger)).await?;
         let refused = applied.iter().filter(|applied| applied.outcome == Outcome::Rejected);
-        let refused = refused.map(|applied| applied.change.tag.clone());
+        let refused = refused.map(|applied| applied.tag.clone());
         let needless: Vec<TagName> = refused.filter(|tag| !state.pins.contains_key(tag)).collect();
         ledger.unpin(self.pair, &needless).await?;
         Ok(applied)
@@ -440,18 +440,22 @@ impl Pass<'_> {
     /// touched is looked at by the next pass. All of it counts from before the first write.
     async fn remember_writes(
         &self,
+        state: &PairState,
         changes: &[Applied],
         confirmed: Timestamp,
         remembers: bool,
         ledger: &Arc<dyn Ledger>,
     ) -> Result<(), LedgerFault> {
+        if !remembers && state.sightings.is_empty() {
+            return Ok(());
+        }
         let written = |applied: &Applied| {
-            let new = applied.change.new.as_ref().filter(|_| remembers && applied.succeeded())?;
-            Some((applied.change.remote_name.clone(), sighting(new, confirmed)?))
+            let new = applied.new.as_ref().filter(|_| remembers && applied.succeeded())?;
+            Some((applied.remote_name.clone(), sighting(new, confirmed)?))
         };
         let seen: Vec<_> = changes.iter().filter_map(written).collect();
         let others = changes.iter().filter(|applied| written(applied).is_none());
-        let forgotten: Vec<_> = others.map(|applied| applied.change.remote_name.clone()).collect();
+        let forgotten: Vec<_> = others.map(|applied| applied.remote_name.clone()).collect();
         ledger.remember(self.pair, &seen, &forgotten).await
     }
 
@@ -476,7 +480,7 @@ impl Pass<'_> {
             return if state.names.is_some() { ledger.remember_names(self.pair, None).await } else { Ok(()) };
         }
         let mut names: BTreeSet<&TagName> = remote.tags().iter().map(|tag| &tag.name).collect();
-        for PlannedChange { remote_name, new, .. } in changes.iter().map(|applied| &applied.change) {
+        for Applied { remote_name, new, .. } in changes {
             if new.is_some() {
                 names.insert(remote_name)
             } else {

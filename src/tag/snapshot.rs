@@ -104,6 +104,8 @@ impl SourceSnapshot {
     pub(crate) fn of_walk(tags: impl IntoIterator<Item = (TagName, Result<SourceTag, Box<str>>)>) -> Self {
         let mut tags: Vec<_> = tags.into_iter().collect();
         tags.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
+        // It stays for as long as the pass.
+        tags.shrink_to_fit();
         Self { tags, notes: BTreeMap::new() }
     }
 
@@ -275,6 +277,7 @@ impl Listing {
         }
         let mut tags = self.tags;
         tags.sort_unstable_by(|one, other| one.name.cmp(&other.name));
+        tags.shrink_to_fit();
         Ok(RemoteSnapshot { tags, end })
     }
 }

@@ -33,22 +33,23 @@ fn deletion(tag_name: &str) -> PlannedChange {
         tag: name(tag_name),
         remote_name: name(tag_name),
         action: Action::Delete,
-        old: Some(value(1)),
+        old: Some(Box::new(value(1))),
         new: None,
         commit: None,
-        record: Some(value(1)),
+        record: Some(Box::new(value(1))),
         cause: Cause::Ordinary,
         foreign: false,
         attachment: None,
-        namesakes: Vec::new(),
-        message: CarriedMessage::None,
+        namesakes: Box::default(),
+        message: None,
         undone: None,
-        blockers: Vec::new(),
+        blockers: Box::default(),
     }
 }
 
 fn relocation(tag_name: &str, from: u8, to: u8) -> PlannedChange {
-    PlannedChange { action: Action::Move, old: Some(value(from)), new: Some(value(to)), ..deletion(tag_name) }
+    let (old, new) = (Some(Box::new(value(from))), Some(value(to)));
+    PlannedChange { action: Action::Move, old, new, ..deletion(tag_name) }
 }
 
 fn addition(tag_name: &str) -> PlannedChange {
@@ -166,7 +167,7 @@ fn the_first_exact_pass_needs_a_person_for_what_is_not_ours() {
 fn a_create_behind_a_parked_deletion_is_parked_with_it() {
     let pair = pair();
     let forbidden = Facts { limits: Limits { deletes: 0, ..Limits::default() }, ..facts(&pair, Usage::default()) };
-    let create = PlannedChange { blockers: vec![name("a")], ..addition("a/b") };
+    let create = PlannedChange { blockers: [name("a")].into(), ..addition("a/b") };
     let guarded = guard(plan_with(vec![deletion("a"), create]), &forbidden);
     assert_eq!((guarded.approved.changes().len(), count(&guarded)), (0, 2));
 }

@@ -151,7 +151,7 @@ fn facts(pair: &Pair, usage: Usage) -> Facts<'_> {
 
 /// A ref store that refuses what git refuses.
 fn write(far: &mut BTreeMap<TagName, Value>, change: &PlannedChange) -> Result<(), String> {
-    if far.get(&change.remote_name) != change.old.as_ref() {
+    if far.get(&change.remote_name) != change.old.as_deref() {
         return Err(format!("{:?} is not at its lease", change.remote_name));
     }
     match &change.new {

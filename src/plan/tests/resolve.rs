@@ -273,7 +273,7 @@ fn machines_are_found_by_their_uuid() {
     let plan = draw(sides, &rules(Policy::Mirror), remote_rules);
     assert_eq!(verdict(&plan), format!("create {id}"));
     // Nothing is kept there that could hold the message.
-    assert_eq!(plan.changes[0].message, CarriedMessage::None);
+    assert_eq!(plan.changes[0].message, None);
 }
 
 #[test]

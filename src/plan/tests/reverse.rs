@@ -40,7 +40,7 @@ fn reversed_under(
 /// What a plan's changes leave in the history.
 fn history(plan: &Plan) -> Vec<HistoryEntry> {
     let told = |change: &PlannedChange| HistoryEntry {
-        old: change.old.clone(),
+        old: change.old.as_deref().cloned(),
         new: change.new.clone(),
         ..entry(&change.tag.to_string(), change.action, None, None, Outcome::Done)
     };
