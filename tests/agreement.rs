@@ -48,6 +48,26 @@ fn records_are_read_only_where_something_differs() {
 }
 
 #[test]
+fn a_pass_that_changed_something_leaves_an_agreement_too() {
+    let mirror = agreed();
+    mirror.source.tag("new", &mirror.commits[0]);
+    mirror.source.tag("v0", &mirror.commits[2]);
+    mirror.source.delete_tag("v2");
+    mirror.server.repository.tag("zz", &mirror.commits[0]);
+    mirror.sync().expect(0);
+    damage_records(&mirror);
+    let remote = mirror.sync().expect(0).remote();
+    assert_eq!(counts(&remote), [count("in_sync", 6), count("unmanaged", 2)].concat(), "{remote}");
+    // What was refused is none.
+    let mirror = agreed();
+    mirror.server.hook("update", "test \"$1\" != refs/tags/new");
+    mirror.source.tag("new", &mirror.commits[0]);
+    mirror.sync().expect(1);
+    damage_records(&mirror);
+    mirror.sync().expect(1);
+}
+
+#[test]
 fn every_difference_is_seen() {
     type Change = fn(&Mirror);
     let changes: [(&str, Change, &[(&str, u64)]); 9] = [

@@ -380,19 +380,17 @@ pub struct PassEnd {
     pub counts: String,
     /// The names that keep the two sides from agreement. A pass that ended in an error saw none, and changes nothing here.
     pub unsettled: Vec<Unsettled>,
-    /// What stands for both sides and for the rules by which they agree, where nothing but agreement was found and is
-    /// remembered.
+    /// What stands for both sides and for the rules by which they agree now, as a text of whoever made the pass; `None` where
+    /// not all is agreement.
     pub agreement: Option<String>,
 }
 
-/// What the latest pass over a pair found, where that was full agreement and nothing was remembered besides: no intent, refusal,
+/// What the latest pass over a pair left, where that was full agreement and nothing was remembered besides: no intent, refusal,
 /// pin, parked set or absence. Whatever is written of the pair afterwards ends it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Agreement {
-    /// What stands for both sides and for the rules: the fingerprint of [`PassEnd::agreement`].
-    pub fingerprint: String,
-    /// The counts of that pass, as JSON.
-    pub counts: String,
+    /// What the pass left as [`PassEnd::agreement`].
+    pub text: String,
     /// The fingerprint of the source that the records belong to.
     pub source: String,
     /// The identity that they belong to.

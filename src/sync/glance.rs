@@ -1,6 +1,6 @@
 //! A remote within reach, and a glance at it: its listing, taken while the source is read.
 //!
-//! Where the latest pass found nothing but agreement, the ledger keeps what stands for both sides and for the rules. As long as
+//! Where the latest pass left nothing but agreement, the ledger keeps what stands for both sides and for the rules. As long as
 //! these are the same, so is the plan, which depends on nothing else: then the records need not even be read. Whoever lists
 //! its tags by what is known of them is not glanced at.
 
@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use futures_util::FutureExt as _;
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::pass::is_believed;
 use super::{Mode, Purpose, Run};
@@ -28,11 +29,20 @@ pub(super) struct Reach {
     pub(super) provider: Result<Arc<dyn Provider>, Fault>,
 }
 
+/// What both sides agreed on at the end of a pass.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Agreed {
+    /// What stands for both sides and for the rules.
+    pub(super) fingerprint: String,
+    /// How many names agreed, and how many are none of ours.
+    pub(super) counts: Counts,
+}
+
 /// What a glance has seen.
 pub(super) struct Glance {
-    pub(super) agreement: Agreement,
-    /// The counts of that agreement.
-    pub(super) counts: Counts,
+    pub(super) agreed: Agreed,
+    /// The source that agreed.
+    pub(super) source: String,
     pub(super) listing: Result<RemoteSnapshot, Fault>,
 }
 
@@ -56,14 +66,14 @@ impl Reach {
     pub(super) async fn glance(&self, agreement: Option<Agreement>, run: &Run) -> Option<Glance> {
         let agreement = agreement?;
         let provider = self.provider.as_ref().ok().filter(|provider| provider.lists_at_once())?;
-        let counts = serde_json::from_str(&agreement.counts).ok()?;
+        let agreed = serde_json::from_str(&agreement.text).ok()?;
         if !is_believed(&agreement.identity, agreement.confirmed, &**provider, Timestamp::now()) {
             return None;
         }
         // A bug in it costs no other pair anything, and shows again in the pass.
         let listing = AssertUnwindSafe(provider.list_tags()).catch_unwind();
         let listing = run.stop.run_until_cancelled(listing).await?.ok()?;
-        Some(Glance { agreement, counts, listing })
+        Some(Glance { agreed, source: agreement.source, listing })
     }
 }
 

@@ -350,7 +350,7 @@ async fn remember(pair: &Pair, report: &mut RemoteReport, began: Timestamp, left
         error: report.error.clone(),
         counts: crate::text::to_json(&report.counts).unwrap_or_default(),
         unsettled: report.unsettled(ended),
-        agreement: left.agreement,
+        agreement: left.agreed.map(|agreed| crate::text::to_json(&agreed).unwrap_or_default()),
     };
     if let Err(fault) = ledger.end_pass(pair, &end, left.exact_begun.as_deref()).await {
         report.fail(fault.message, Some(fault.hint));

@@ -1,5 +1,6 @@
 //! One pass over one pair, from its memory to its report.
 
+use std::borrow::{Borrow, Cow};
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
 
@@ -8,7 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::glance::{Glance, Reach};
+use super::glance::{Agreed, Glance, Reach};
 use super::side::SourceIdentity;
 use super::{Begun, Grace, Mode, Purpose, Run, SourceSide, remote_rules};
 use crate::apply::{Applied, Writer, apply, recover};
@@ -19,7 +20,7 @@ use crate::plan::{
     Timing, draw, effects, guard, leaves_foreign, missing_targets, questioned, resolve, reverse, scope, standing,
 };
 use crate::provider::{Access, Fault, FaultKind, Identity, Provider};
-use crate::report::RemoteReport;
+use crate::report::{Counts, RemoteReport};
 use crate::source::SourceFault;
 use crate::tag::{
     self, Attachment, End, Fingerprint, Listed, Looks, NamePatterns, ProvenNames, RemoteSnapshot, RemoteTag, Sighting,
@@ -70,8 +71,8 @@ impl From<ConfigFault> for PairFault {
 pub(super) struct Left {
     /// The rules that have now had their way here.
     pub(super) exact_begun: Option<String>,
-    /// What stands for both sides and for the rules by which they agree.
-    pub(super) agreement: Option<String>,
+    /// What both sides agree on now, where that is everything.
+    pub(super) agreed: Option<Agreed>,
 }
 
 /// The pass over one pair.
@@ -132,9 +133,8 @@ impl Pass<'_> {
         if let Some(glance) = &glance
             && self.still_agrees(glance)
         {
-            report.take_agreement(glance.counts);
-            let agreement = Some(glance.agreement.fingerprint.clone());
-            return Ok(Left { exact_begun: Some(self.scope()), agreement });
+            report.take_agreement(glance.agreed.counts);
+            return Ok(Left { exact_begun: Some(self.scope()), agreed: Some(glance.agreed.clone()) });
         }
         let mut state = self.read_pair().await?;
         self.note_returns(&mut state).await?;
@@ -180,8 +180,7 @@ impl Pass<'_> {
         }
         let Listed { snapshot: remote, looks } = listed;
         // An end that rests on memory, and looks that do, come of age.
-        let agreement = (agrees(&plan) && state.is_settled() && looks.is_none() && remote.end() != End::AsProven)
-            .then(|| self.fingerprint(&remote));
+        let is_lasting = state.is_settled() && looks.is_none() && remote.end() != End::AsProven;
         let decisions = self.decisions(&state);
         let guarded = guard(plan, &self.facts(&state, &known, &decisions));
         report.take_plan(&guarded, self.run.verbose);
@@ -213,6 +212,15 @@ impl Pass<'_> {
             self.remember_names(&state, &remote, &applied, began, settles, ledger).await?;
         }
         let overwritten = applied.iter().filter(|applied| applied.foreign && applied.succeeded()).count();
+        let agreed = (is_lasting && settles && conclusive && applied.iter().all(Applied::succeeded)).then(|| Agreed {
+            fingerprint: self.fingerprint(after(&remote, &applied)),
+            counts: Counts {
+                in_sync: plan.in_scope.into(),
+                unmanaged: plan.unmanaged.len() as u64,
+                retained: plan.retained.len() as u64,
+                ..Counts::default()
+            },
+        });
         let no_open = BTreeSet::new();
         let leaves_foreign = leaves_foreign(&plan, self.sides(&state, &remote, &no_open));
         report.take_applied(recovered);
@@ -232,17 +240,17 @@ impl Pass<'_> {
         let is_complete = conclusive && overwritten == foreign && !leaves_foreign;
         // Under another policy, strays gather that nobody has approved: a later `exact` pass is a first one again.
         let exact_begun = (is_complete || self.job.policy != Policy::Exact).then(|| self.scope());
-        Ok(Left { agreement: agreement.filter(|_| exact_begun.is_some()), exact_begun })
+        Ok(Left { agreed: agreed.filter(|_| exact_begun.is_some()), exact_begun })
     }
 
     /// Whether both sides and the rules are what the latest pass found in agreement.
-    fn still_agrees(&self, Glance { agreement, listing, .. }: &Glance) -> bool {
-        let same = |remote| self.fingerprint(remote) == agreement.fingerprint;
-        self.side.may_be(Some(&agreement.source)) && listing.as_ref().is_ok_and(same)
+    fn still_agrees(&self, Glance { agreed, source, listing }: &Glance) -> bool {
+        let same = |remote: &RemoteSnapshot| self.fingerprint(remote.tags()) == agreed.fingerprint;
+        self.side.may_be(Some(source)) && listing.as_ref().is_ok_and(same)
     }
 
     /// What stands for both sides as they were read, and for all that says how they are compared.
-    fn fingerprint(&self, remote: &RemoteSnapshot) -> String {
+    fn fingerprint(&self, remote: impl IntoIterator<Item: Borrow<RemoteTag>>) -> String {
         let mut fingerprint = Fingerprint::default();
         // Another version may judge otherwise.
         fingerprint.add(env!("CARGO_PKG_VERSION"));
@@ -719,6 +727,25 @@ fn unseen_attachments(plan: &Plan, remote: &RemoteSnapshot, seen: &BTreeSet<TagN
     }
     unlisted.truncate(ATTACHMENTS_AT_ONCE.saturating_sub(seen.len()));
     unlisted
+}
+
+/// What a remote should show after these writes, in the order of names. One that shows anything else has more to tell.
+fn after(remote: &RemoteSnapshot, applied: &[Applied]) -> impl Iterator<Item = impl Borrow<RemoteTag>> {
+    let mut writes: Vec<&Applied> = applied.iter().collect();
+    writes.sort_unstable_by(|one, other| one.remote_name.cmp(&other.remote_name));
+    let written = |tag: &RemoteTag| writes.binary_search_by(|write| write.remote_name.cmp(&tag.name)).is_ok();
+    let kept: Vec<&RemoteTag> = remote.tags().iter().filter(|tag| !written(tag)).collect();
+    let made = |write: &Applied| {
+        let (name, value) = (write.remote_name.clone(), Ok(write.new.clone()?));
+        Some(RemoteTag { name, value, message: None, protected: false, attachment: None })
+    };
+    let mut kept = kept.into_iter().peekable();
+    let mut made = writes.into_iter().filter_map(made).peekable();
+    std::iter::from_fn(move || match (kept.peek(), made.peek()) {
+        (Some(there), Some(new)) if there.name < new.name => kept.next().map(Cow::Borrowed),
+        (_, Some(_)) => made.next().map(Cow::Owned),
+        (_, None) => kept.next().map(Cow::Borrowed),
+    })
 }
 
 /// What a person said about sets that were parked.

@@ -1,8 +1,10 @@
 //! What stands for more than is worth keeping: two of them are equal only where all that went in was.
 
+use std::borrow::Borrow;
+
 use sha2::{Digest as _, Sha256};
 
-use super::{Annotation, Attachment, Peeled, RemoteSnapshot, SourceSnapshot, SourceTag, Target, Value};
+use super::{Annotation, Attachment, Peeled, RemoteTag, SourceSnapshot, SourceTag, Target, Value};
 
 /// Sums up what is added, in its order.
 #[derive(Clone, Default)]
@@ -50,9 +52,10 @@ impl Fingerprint {
         }
     }
 
-    /// Adds every tag of a remote with all that its listing says of it.
-    pub fn add_remote(&mut self, snapshot: &RemoteSnapshot) {
-        for tag in snapshot.tags() {
+    /// Adds every tag of a remote with all that its listing says of it, in the order of names.
+    pub fn add_remote(&mut self, tags: impl IntoIterator<Item: Borrow<RemoteTag>>) {
+        for tag in tags {
+            let tag = tag.borrow();
             self.add(tag.name.as_bytes());
             match &tag.value {
                 Ok(value) => self.add_value(value),
@@ -140,7 +143,7 @@ mod tests {
         let mut listing = Listing::new();
         listing.page(tags).unwrap();
         let mut fingerprint = Fingerprint::default();
-        fingerprint.add_remote(&listing.finish(End::SingleResponse, None).unwrap());
+        fingerprint.add_remote(listing.finish(End::SingleResponse, None).unwrap().tags());
         fingerprint.digits()
     }
 

@@ -96,7 +96,7 @@ impl Model {
         assert_eq!((read.usage.deletes, read.usage.moves), (self.count(Action::Delete), self.count(Action::Move)));
         assert_eq!(usize::try_from(read.usage.high_water).unwrap(), self.high_water);
         let agreement = ledger.read_agreement(&pair()).await.unwrap();
-        assert_eq!(agreement.map(|agreement| agreement.fingerprint), self.agreement);
+        assert_eq!(agreement.map(|agreement| agreement.text), self.agreement);
         let history = ledger.read_history(&HistoryQuery::default()).await.unwrap();
         let history: Vec<_> = history.into_iter().map(|entry| (entry.tag, entry.outcome)).collect();
         assert_eq!(history, self.history);

@@ -210,11 +210,11 @@ pub(super) fn agreement(connection: &Connection, pair: &Pair) -> Result<Option<A
     let moment = connection.unchecked_transaction()?;
     let Some((id, row)) = pair_row(&moment, pair)? else { return Ok(None) };
     let (Some(source), Some((identity, confirmed))) = (row.source, row.identity) else { return Ok(None) };
-    let mut statement = moment.prepare("SELECT agreement, counts FROM passes WHERE pair = ?1")?;
+    let mut statement = moment.prepare("SELECT agreement FROM passes WHERE pair = ?1")?;
     let mut rows = statement.query([id])?;
     let Some(row) = rows.next()? else { return Ok(None) };
-    let Some(fingerprint) = optional_text(row, 0)?.map(str::to_owned) else { return Ok(None) };
-    Ok(Some(Agreement { fingerprint, counts: text(row, 1)?.to_owned(), source, identity, confirmed }))
+    let Some(text) = optional_text(row, 0)?.map(str::to_owned) else { return Ok(None) };
+    Ok(Some(Agreement { text, source, identity, confirmed }))
 }
 
 /// Everything about one name of a pair, as of one moment.
