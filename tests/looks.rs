@@ -85,6 +85,7 @@ fn many_creates_share_their_looks_within_the_limit_of_requests() {
         (8, Quirks::default()),
         (8, Quirks { no_link: true, ..Quirks::default() }),
         (8, Quirks { no_paging: true, ..Quirks::default() }),
+        (8, Quirks { no_paging: true, reversed: true, ..Quirks::default() }),
         (8, Quirks { no_digest: true, ..Quirks::default() }),
     ] {
         let world = world(&format!("concurrency = {concurrency}"), quirks);

@@ -56,7 +56,8 @@ pub(super) struct Image {
     client: Client,
     /// `v2` and the parts of the image's name.
     path: Vec<String>,
-    /// What was fetched or is being fetched, so that many tags on one manifest take one fetch.
+    /// What was fetched or is being fetched, so that many tags on one manifest take one fetch, which is over before the first of
+    /// them is written: distribution 2.8 answers 500 to many reads of a manifest that is being written (2026-11-22, seen).
     kept: Mutex<HashMap<ManifestDigest, Arc<Fetch>>>,
     /// When the registry last gave the list of tags.
     shown: Mutex<Option<Instant>>,

@@ -136,7 +136,7 @@ impl Image {
                 }
             };
         };
-        self.looks.listed(&names, first_page == names.len());
+        self.looks.listed(&names, end, first_page == names.len());
         Ok(Names { found: names, end })
     }
 

@@ -4,13 +4,13 @@
 //! would be half of the requests of a pass that creates many. A listing may stand for them only where it is as good:
 //!
 //! - It was sent after the write asked for it, or at most [`FRESH`] before.
-//! - It holds every name, which is proven anew each time ([`all_names`]). So it is tried only where the pass's own listing was
-//!   one page.
+//! - It holds every name. So it is tried only where the pass's own listing proved to be one answer, and is as strict each time:
+//!   a registry that does not page at all gives all names at once, and of one that does two pages have to [`meet`].
 //! - It holds the names that this pass has created so far: then the registry lists what was just written, and does not lag.
 //!   The first creates of a pass are therefore looked at one by one, and so are those of a small pass.
 //!
-//! Wherever one of these does not hold, the answer is "not known", and each name is looked at by itself for the rest of the
-//! pass.
+//! Wherever one of these does not hold, the answer is "not known", and the name is looked at by itself. After [`TRIES`] looks in
+//! vain that is so for the rest of the pass.
 
 use std::collections::BTreeSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -20,12 +20,15 @@ use tokio::time::Instant;
 
 use super::Image;
 use super::listing::Cursor;
-use crate::tag::TagName;
+use crate::tag::{End, TagName};
 
 /// How long a look counts after it was sent. A `HEAD` is ahead of its write, too, by a flush of the ledger and a turn among the
 /// other requests. This is longer, and still a few writes only: in a registry that is 20 ms away about four on each connection,
 /// where half the time would leave one or two, and cost nearly as many waits as a `HEAD` for each.
 const FRESH: Duration = Duration::from_millis(100);
+
+/// How many looks in a row may prove nothing: tags that come between the two pages of one can be the reason for a few.
+const TRIES: u32 = 4;
 
 /// What is known for the looks of one pass.
 #[derive(Debug, Default)]
@@ -37,30 +40,48 @@ pub(super) struct SharedLooks {
 
 #[derive(Debug, Default)]
 struct Pass {
-    /// A name that the image has, the greatest that was seen; `None` where a look of this kind proves nothing.
-    edge: Option<TagName>,
+    listing: Shape,
     /// What this pass created.
     created: Vec<TagName>,
+    /// How many looks in a row proved nothing.
+    in_vain: u32,
 }
 
-/// One listing, complete.
+/// How the registry lists the image's tags, as the pass's own listing proved.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+enum Shape {
+    /// In a way that makes many requests of a look, or none yet.
+    #[default]
+    Other,
+    /// All at once, because it does not page.
+    AllAtOnce,
+    /// In pages, of which one is enough. The greatest name that was seen is where the second begins.
+    OnePage { edge: TagName },
+}
+
+/// One look.
 #[derive(Debug)]
 struct Look {
     sent: Instant,
-    names: BTreeSet<TagName>,
+    /// All names; `None` where it proves nothing.
+    names: Option<BTreeSet<TagName>>,
 }
 
 impl Look {
     /// Whether it counts for somebody who began to want one at that time.
     fn counts(&self, wanted: Instant) -> bool {
-        self.sent >= wanted || self.sent.elapsed() <= FRESH
+        self.sent >= wanted || self.names.is_some() && self.sent.elapsed() <= FRESH
     }
 }
 
 impl SharedLooks {
-    /// A listing of the pass brought these names, and proved their end.
-    pub(super) fn listed(&self, names: &[TagName], one_page: bool) {
-        self.pass().edge = names.iter().max().filter(|_| one_page).cloned();
+    /// A listing of the pass brought these names with this proof of their end.
+    pub(super) fn listed(&self, names: &[TagName], end: End, one_page: bool) {
+        self.pass().listing = match (end, names.iter().max()) {
+            (End::SingleResponse, _) => Shape::AllAtOnce,
+            (End::ShortPage | End::AsProven, Some(edge)) if one_page => Shape::OnePage { edge: edge.clone() },
+            _ => Shape::Other,
+        };
     }
 
     fn pass(&self) -> MutexGuard<'_, Pass> {
@@ -81,51 +102,66 @@ impl Image {
         if !latest.as_ref().is_some_and(|look| look.counts(wanted)) {
             *latest = self.look().await;
         }
-        latest.as_ref().is_some_and(|look| !look.names.contains(name))
+        let names = latest.as_ref().and_then(|look| look.names.as_ref());
+        names.is_some_and(|names| !names.contains(name))
     }
 
-    /// Looks at all names; `None` where that proves nothing.
+    /// Looks at all names; `None` where that would prove nothing.
     async fn look(&self) -> Option<Look> {
-        let (edge, created) = {
+        let (listing, created) = {
             let pass = self.looks.pass();
-            (pass.edge.clone()?, pass.created.len())
+            (pass.listing.clone(), pass.created.len())
         };
-        if created == 0 {
+        if created == 0 || listing == Shape::Other {
             return None;
         }
         let sent = Instant::now();
-        // Together, because a look should not take longer than a `HEAD`.
-        let behind = Cursor::After(edge.clone());
-        let names = match tokio::join!(self.page(&Cursor::Start), self.page(&behind)) {
-            (Ok(start), Ok(behind)) if start.next.is_none() && behind.next.is_none() => {
-                all_names(start.names, behind.names, &edge)
-            }
-            _ => None,
-        };
+        let seen = self.names_now(listing).await;
         let mut pass = self.looks.pass();
-        let names = names.filter(|names| pass.created.iter().take(created).all(|name| names.contains(name)));
-        if names.is_none() {
-            tracing::debug!("A listing does not tell which names are free; each is looked at by itself from now on.");
+        let greatest = seen.as_ref().and_then(|(names, _)| names.last());
+        if let (Shape::OnePage { edge }, Some(greatest)) = (&mut pass.listing, greatest) {
+            *edge = greatest.clone();
         }
-        pass.edge = names.as_ref().and_then(|names| names.last().cloned());
-        names.map(|names| Look { sent, names })
+        let shows_ours = |names: &BTreeSet<TagName>| pass.created.iter().take(created).all(|name| names.contains(name));
+        let names = seen.filter(|(names, whole)| *whole && shows_ours(names)).map(|(names, _)| names);
+        pass.in_vain = if names.is_some() { 0 } else { pass.in_vain + 1 };
+        if pass.in_vain == TRIES {
+            tracing::debug!("Listings do not tell which names are free: each is looked at by itself from now on.");
+            pass.listing = Shape::Other;
+        }
+        Some(Look { sent, names })
+    }
+
+    /// The names that the registry lists now, and whether these are proven to be all.
+    async fn names_now(&self, listing: Shape) -> Option<(BTreeSet<TagName>, bool)> {
+        match listing {
+            Shape::Other => None,
+            Shape::AllAtOnce => {
+                let page = self.page(&Cursor::Start).await.ok()?;
+                Some((page.names.into_iter().collect(), page.next.is_none()))
+            }
+            Shape::OnePage { edge } => {
+                // Together, because a look should not take longer than a `HEAD`.
+                let behind = Cursor::After(edge.clone());
+                let (start, behind) = tokio::try_join!(self.page(&Cursor::Start), self.page(&behind)).ok()?;
+                let no_more = start.next.is_none() && behind.next.is_none();
+                let whole = no_more && meet(&start.names, &behind.names, &edge);
+                Some((start.names.into_iter().chain(behind.names).collect(), whole))
+            }
+        }
     }
 }
 
-/// All names, from a page at the start and one behind `edge`, a name that was there; `None` where the two do not prove that
-/// there are no others.
+/// Whether a page from the start and one behind `edge`, a name that was there, prove that there are no other names.
 ///
 /// A page that ends before the last name, and does not say so, is what registries have been seen to give. Two pages that meet,
 /// each in the order of names, leave no gap; and the second is whole if it is shorter than the first, which shows how many
-/// names a page can hold. A registry that gives `edge` itself behind `edge` ignores `last`: it does not page at all, and
-/// everything comes in one answer.
-fn all_names(start: Vec<TagName>, behind: Vec<TagName>, edge: &TagName) -> Option<BTreeSet<TagName>> {
-    let starts_over = behind.contains(edge) && behind.first() == start.first();
-    let meets = start.last() >= Some(edge)
+/// names a page can hold.
+fn meet(start: &[TagName], behind: &[TagName], edge: &TagName) -> bool {
+    start.last() >= Some(edge)
         && behind.first().is_none_or(|first| first > edge)
-        && [&start, &behind].iter().all(|page| page.is_sorted())
-        && behind.len() < start.len();
-    (starts_over || meets).then(|| start.into_iter().chain(behind).collect())
+        && [start, behind].iter().all(|page| page.is_sorted())
+        && behind.len() < start.len()
 }
 
 #[cfg(test)]
@@ -133,23 +169,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn two_pages_are_all_names_only_where_nothing_can_be_between_or_behind_them() {
+    fn two_pages_meet_only_where_nothing_can_be_between_or_behind_them() {
         let names = |names: &str| names.split_whitespace().map(|name| TagName::new(name).unwrap()).collect::<Vec<_>>();
-        for (start, behind, all) in [
-            ("a m", "", "a m"),
+        let meets = |start, behind| meet(&names(start), &names(behind), &names("m")[0]);
+        for (start, behind) in [
+            ("a m", ""),
             // Created between the two answers, or since the edge was seen.
-            ("a b m", "", "a b m"),
-            ("a m z", "z", "a m z"),
-            ("a m", "z", "a m z"),
-            ("a m z", "", "a m z"),
-            // The edge went, and what is behind it shows that the first page goes beyond.
-            ("a n", "n", "a n"),
-            // It ignores `last`.
-            ("a m", "a m", "a m"),
-            ("z m a", "z n m a", "a m n z"),
+            ("a b m", ""),
+            ("a m z", "z"),
+            ("a m", "z"),
+            ("a m z", ""),
+            // The edge went, and the first page goes beyond it.
+            ("a n", "n"),
         ] {
-            let found = all_names(names(start), names(behind), &names("m")[0]);
-            assert_eq!(found, Some(names(all).into_iter().collect()), "{start} | {behind}");
+            assert!(meets(start, behind), "{start} | {behind}");
         }
         for (start, behind) in [
             ("", ""),
@@ -165,11 +198,12 @@ mod tests {
             ("m a", ""),
             ("a m x", "y x"),
             ("z a m", ""),
-            // Behind the edge are names that should be before it.
+            // Behind the edge is what should be at it or before it.
             ("a m", "b"),
             ("a b m", "m x"),
+            ("a m", "a m"),
         ] {
-            assert_eq!(all_names(names(start), names(behind), &names("m")[0]), None, "{start} | {behind}");
+            assert!(!meets(start, behind), "{start} | {behind}");
         }
     }
 }
