@@ -164,7 +164,7 @@ impl Agenda {
         entry.looking = Looking::No;
         let Some(found) = found else { return Vec::new() };
         let mut former = std::mem::take(&mut entry.instances);
-        for repository in found {
+        let instance = |repository: Repository| {
             let name = repository.name.clone();
             let instance = match former.remove(&name) {
                 Some(known) => Instance { repository, ..known },
@@ -176,8 +176,10 @@ impl Agenda {
                     new
                 }
             };
-            entry.instances.insert(name, instance);
-        }
+            (name, instance)
+        };
+        // All at once, because a tree that grows one by one in their order is half empty.
+        entry.instances = found.into_iter().map(instance).collect();
         former.into_keys().collect()
     }
 

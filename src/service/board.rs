@@ -243,11 +243,10 @@ impl Board {
                 notices.found.insert(job.to_owned());
                 let exist: BTreeSet<&Pair> = pairs.iter().collect();
                 notices.retain(|pair| pair.job != job || exist.contains(pair));
-                for pair in pairs {
-                    if !notices.pairs.contains_key(pair) {
-                        notices.pairs.insert(pair.clone(), Standing::default());
-                    }
-                }
+                let new = pairs.iter().filter(|pair| !notices.pairs.contains_key(pair));
+                let mut new = new.map(|pair| (pair.clone(), Standing::default())).collect();
+                // All at once, because a tree that grows one by one in their order is half empty.
+                notices.pairs.append(&mut new);
             }
             Err(fault) => {
                 notices.lost.insert(job.to_owned(), fault.message.clone());

@@ -135,17 +135,21 @@ impl Kept {
         }
         self.known.retain(|_, unwanted| unwanted.is_none_or(|since| now.duration_since(since) < LINGER));
         let before: BTreeSet<Change> = self.known.keys().cloned().collect();
-        self.known.extend(wanted_now.into_iter().map(|change| (change, None)));
+        // Here and below all at once, because a tree that grows one by one in the order of its keys is half empty.
+        self.known.append(&mut wanted_now.into_iter().map(|change| (change, None)).collect());
 
-        let (gone, new) = self.compare(self.look(wanted.state.as_deref()));
+        let (gone, mut new) = self.compare(self.look(wanted.state.as_deref()));
         // First, because another path may lead to the same directory.
         for path in gone {
             // It may be gone from the disk, too, and its watch with it.
             let _gone = self.kernel.unwatch(&path);
         }
-        for (path, place) in new {
-            let means = place.means.clone();
-            if self.add(path, place) {
+        let watched: Vec<(PathBuf, bool, Vec<Change>)> =
+            new.iter().map(|(path, place)| (path.clone(), place.deep, place.means.clone())).collect();
+        // Before they are watched, so that nothing that is heard of them is lost.
+        locked(&self.places).append(&mut new);
+        for (path, deep, means) in watched {
+            if self.add(path, deep) {
                 for change in means.iter().filter(|change| before.contains(change)) {
                     let _ended = self.seen.send(change.clone());
                 }
@@ -165,7 +169,8 @@ impl Kept {
             for (path, deep) in parts {
                 let Some(inode) = inode(&path) else { continue };
                 let path = paths.entry(inode).or_insert(path).clone();
-                let place = || Place { inode: Some(inode), deep, means: Vec::new() };
+                // Nearly always one path leads here; a vector that grows begins with room for four.
+                let place = || Place { inode: Some(inode), deep, means: Vec::with_capacity(1) };
                 let means = &mut places.entry(path).or_insert_with(place).means;
                 if !means.contains(change) {
                     means.push(change.clone());
@@ -192,10 +197,8 @@ impl Kept {
         (gone, new)
     }
 
-    fn add(&mut self, path: PathBuf, place: Place) -> bool {
-        let mode = if place.deep { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
-        // Before it is watched, so that nothing that is heard of it is lost.
-        locked(&self.places).insert(path.clone(), place);
+    fn add(&mut self, path: PathBuf, deep: bool) -> bool {
+        let mode = if deep { RecursiveMode::Recursive } else { RecursiveMode::NonRecursive };
         let Err(fault) = self.kernel.watch(&path, mode) else { return true };
         // A part of what is below may be watched.
         let _part = self.kernel.unwatch(&path);
