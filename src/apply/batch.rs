@@ -8,7 +8,7 @@ use std::sync::Arc;
 use futures_util::StreamExt as _;
 
 use super::write::{another_than_asked, done, ended, has_no_effect, intent, refused};
-use super::{Applied, Writer};
+use super::{Ended, Place, Writer};
 use crate::ledger::{Action, Outcome, Ownership, RecordChange, Settlement};
 use crate::plan::PlannedChange;
 use crate::provider::{Change, Fault, FaultKind, NewTag};
@@ -16,6 +16,12 @@ use crate::tag::{RemoteSnapshot, RemoteTag, TagName, Value};
 
 /// How many looks into the source are under way at once.
 const LOOKS_AT_ONCE: usize = 16;
+
+/// A change that is about to leave, and what its copy on the remote will lack.
+struct Ready {
+    place: Place,
+    degraded: Option<&'static str>,
+}
 
 /// What is there, after answers that leave something open.
 enum Seen {
@@ -36,29 +42,35 @@ impl Seen {
 }
 
 impl Writer {
-    /// Carries out changes together. Every change comes back with its outcome.
-    pub(super) async fn carry_out_together(self: Arc<Self>, changes: Vec<PlannedChange>) -> Vec<Applied> {
-        let count = changes.len();
-        let applied = match self.halted() {
-            Some(reason) => changes.into_iter().map(|change| Applied::not_sent(change, reason.clone())).collect(),
-            None => self.write_together(changes).await,
+    /// Carries out the changes at these places together, and says how each has ended.
+    pub(super) async fn carry_out_together(
+        self: Arc<Self>,
+        changes: Arc<Vec<PlannedChange>>,
+        part: Vec<Place>,
+    ) -> Vec<(Place, Ended)> {
+        let count = part.len();
+        let ended = match self.halted() {
+            Some(reason) => part.into_iter().map(|place| (place, Ended::not_sent(reason.clone()))).collect(),
+            None => self.write_together(&changes, part).await,
         };
         self.ended.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
-        applied
+        ended
     }
 
-    async fn write_together(&self, changes: Vec<PlannedChange>) -> Vec<Applied> {
-        let mut applied = Vec::with_capacity(changes.len());
-        let (asks, open) = self.prepare_all(changes, &mut applied).await;
+    async fn write_together(&self, changes: &[PlannedChange], part: Vec<Place>) -> Vec<(Place, Ended)> {
+        let mut ends = Vec::with_capacity(part.len());
+        let (asks, ready) = self.prepare_all(changes, part, &mut ends).await;
         if asks.is_empty() {
-            return applied;
+            return ends;
         }
-        let intents = asks.iter().zip(&open).map(|(ask, (change, _))| intent(change, message_of(ask).cloned(), None));
+        let announced = asks.iter().zip(&ready);
+        let intents =
+            announced.map(|(ask, Ready { place, .. })| intent(&changes[*place], message_of(ask).cloned(), None));
         let ids = match self.announce_all(intents.collect()).await {
             Ok(ids) => ids,
             Err(reason) => {
-                applied.extend(open.into_iter().map(|(change, _)| Applied::not_sent(change, reason.clone())));
-                return applied;
+                ends.extend(ready.into_iter().map(|Ready { place, .. }| (place, Ended::not_sent(reason.clone()))));
+                return ends;
             }
         };
         let mut answers = self.provider.apply_batch(&asks).await;
@@ -66,41 +78,39 @@ impl Writer {
         answers.resize_with(asks.len(), silence);
         let seen = self.look_at_what_is_open(&asks, &answers).await;
         let mut settlements = Vec::with_capacity(ids.len());
-        for (((id, (change, degraded)), ask), answer) in ids.into_iter().zip(open).zip(asks).zip(answers) {
+        for (((id, Ready { place, degraded }), ask), answer) in ids.into_iter().zip(ready).zip(&asks).zip(answers) {
             if let Err(fault) = &answer {
                 self.halt_on(fault);
             }
-            let settlement = self.conclude(&ask, answer, &seen);
-            applied.push(self.applied(change, &settlement, degraded));
+            let settlement = self.conclude(ask, answer, &seen);
+            ends.push((place, super::ended(&changes[place], &settlement, degraded)));
             settlements.push((id, settlement));
         }
         self.settle_all(settlements).await;
-        applied
+        ends
     }
 
-    /// Makes the changes ready to leave, each with what its copy will lack. What must not leave has ended.
+    /// Makes the changes ready to leave. What must not leave has ended.
     async fn prepare_all(
         &self,
-        changes: Vec<PlannedChange>,
-        applied: &mut Vec<Applied>,
-    ) -> (Vec<Change>, Vec<(PlannedChange, Option<&'static str>)>) {
-        let (mut asks, mut open) = (Vec::with_capacity(changes.len()), Vec::with_capacity(changes.len()));
-        let mut prepared = futures_util::stream::iter(changes)
-            .map(|change| async {
-                let ready = self.prepare(&change).await;
-                (change, ready)
-            })
+        changes: &[PlannedChange],
+        part: Vec<Place>,
+        ends: &mut Vec<(Place, Ended)>,
+    ) -> (Vec<Change>, Vec<Ready>) {
+        let (mut asks, mut ready) = (Vec::with_capacity(part.len()), Vec::with_capacity(part.len()));
+        let mut prepared = futures_util::stream::iter(part)
+            .map(|place| async move { (place, self.prepare(&changes[place]).await) })
             .buffered(LOOKS_AT_ONCE);
-        while let Some((change, prepared)) = prepared.next().await {
+        while let Some((place, prepared)) = prepared.next().await {
             match prepared {
                 Ok((ask, degraded)) => {
                     asks.push(ask);
-                    open.push((change, degraded));
+                    ready.push(Ready { place, degraded });
                 }
-                Err(reason) => applied.push(Applied::not_sent(change, reason)),
+                Err(reason) => ends.push((place, Ended::not_sent(reason))),
             }
         }
-        (asks, open)
+        (asks, ready)
     }
 
     /// What a change asks of the remote; `Err` says why it must not.

@@ -27,10 +27,6 @@ use crate::plan::{ApprovedPlan, CarriedMessage, Cause, PlannedChange};
 use crate::provider::{Capabilities, Fault, FaultKind, Lease, Moves, Provider};
 use crate::source::Source;
 use crate::tag::{ObjectId, TagName, Target, Value};
-use write::Written;
-
-/// How many changes are in memory twice at most, while what they came to takes their place.
-const PART: usize = 1_000;
 
 /// Everything that a write needs besides the change itself.
 pub struct Writer {
@@ -56,7 +52,7 @@ pub struct Writer {
     pub ended: Arc<AtomicUsize>,
 }
 
-/// What became of a change. The change itself is gone by then: there may be as many as there are tags.
+/// A change, as far as it matters afterwards, and what became of it.
 #[derive(Clone, Debug)]
 pub struct Applied {
     /// The source's name.
@@ -90,18 +86,23 @@ pub async fn apply(approved: ApprovedPlan, writer: &Arc<Writer>) -> Result<Vec<A
         writer.ledger.note(&writer.pair, &notes, Timestamp::now()).await?;
     }
     writer.source.read_ahead(&carried_along(&changes)).await;
-    let mut applied = Vec::with_capacity(changes.len());
-    let stages = Stages::of(changes);
+    let stages = Stages::of(&changes);
+    let mut work =
+        Work { writer: Arc::clone(writer), ends: vec![Ended::default(); changes.len()], changes: Arc::new(changes) };
     let at_once = writer.provider.changes_at_once();
     if at_once > 1 && writer.capabilities.lease == Lease::Server {
-        apply_together(stages, at_once, writer, &mut applied).await;
+        work.do_together(stages, at_once).await;
     } else {
-        apply_each(stages, writer, &mut applied).await;
+        work.do_each(stages).await;
     }
-    // A name has one change.
-    applied.sort_unstable_by(|one, other| one.tag.cmp(&other.tag));
-    Ok(applied)
+    let Work { changes, ends, .. } = work;
+    // Nobody else works on them any more. What they came to takes their place: there may be as many as there are tags.
+    let changes = Arc::unwrap_or_clone(changes);
+    Ok(changes.into_iter().zip(ends).map(|(change, ended)| Applied::of(change, ended)).collect())
 }
+
+// What becomes of a list of the one is a list of the other in the same place, without a second one beside it.
+const _: () = assert!(size_of::<Applied>() <= size_of::<PlannedChange>());
 
 /// The objects that these changes need of the source: whole ones, or their messages.
 fn carried_along(changes: &[PlannedChange]) -> Vec<ObjectId> {
@@ -114,58 +115,65 @@ fn carried_along(changes: &[PlannedChange]) -> Vec<ObjectId> {
     changes.iter().filter(|change| change.action != Action::Delete).filter_map(object).collect()
 }
 
-/// Carries out each change in a request of its own, so many at once as the writer may.
-async fn apply_each(stages: Stages, writer: &Arc<Writer>, applied: &mut Vec<Applied>) {
-    let Stages { creates, chains, moves, deletes } = stages;
-    let each = |changes| in_parts(changes, PART).flatten().map(|change| vec![change]);
-    // Without a move in place a tag is gone for a moment: one such gap at a time per remote.
-    let moves_at_once = if writer.capabilities.moves == Moves::InPlace { writer.width } else { 1 };
-    apply_stage(each(creates).chain(chains), writer.width, writer, applied).await;
-    apply_stage(each(moves), moves_at_once, writer, applied).await;
-    apply_stage(each(deletes), writer.width, writer, applied).await;
+/// A plan under way. Its changes stay where they are until the last one has ended; whoever carries some out knows their places.
+struct Work {
+    writer: Arc<Writer>,
+    changes: Arc<Vec<PlannedChange>>,
+    /// How each has ended, in the order of the changes.
+    ends: Vec<Ended>,
 }
 
-async fn apply_stage(
-    stage: impl Iterator<Item = Steps>,
-    at_once: usize,
-    writer: &Arc<Writer>,
-    applied: &mut Vec<Applied>,
-) {
-    let mut running = futures_util::stream::iter(stage)
-        .map(|steps| finished(tokio::spawn(carry_out(Arc::clone(writer), steps).in_current_span())))
-        .buffer_unordered(at_once.max(1));
-    while let Some(mut ended) = running.next().await {
-        applied.append(&mut ended);
+impl Work {
+    /// Carries out each change in a request of its own, so many at once as the writer may.
+    async fn do_each(&mut self, stages: Stages) {
+        let Stages { creates, chains, moves, deletes } = stages;
+        let alone = |places: Vec<Place>| places.into_iter().map(|place| vec![place]);
+        let width = self.writer.width;
+        // Without a move in place a tag is gone for a moment: one such gap at a time per remote.
+        let moves_at_once = if self.writer.capabilities.moves == Moves::InPlace { width } else { 1 };
+        self.do_stage(alone(creates).chain(chains), width).await;
+        self.do_stage(alone(moves), moves_at_once).await;
+        self.do_stage(alone(deletes), width).await;
     }
-}
 
-/// Carries out the stages in parts of at most so many changes, one part after the other. What must not begin before something
-/// else has ended goes on its own, between the other creates and the rest.
-async fn apply_together(stages: Stages, at_once: usize, writer: &Arc<Writer>, applied: &mut Vec<Applied>) {
-    let Stages { creates: mut waiting, chains, moves, deletes } = stages;
-    for steps in chains {
-        apply_parts(std::mem::take(&mut waiting), at_once, writer, applied).await;
-        applied.append(&mut finished(tokio::spawn(carry_out(Arc::clone(writer), steps))).await);
+    async fn do_stage(&mut self, stage: impl Iterator<Item = Steps>, at_once: usize) {
+        let (writer, changes) = (Arc::clone(&self.writer), Arc::clone(&self.changes));
+        let carry_out = |steps| carry_out(Arc::clone(&writer), Arc::clone(&changes), steps);
+        let mut running = futures_util::stream::iter(stage)
+            .map(|steps| finished(tokio::spawn(carry_out(steps).in_current_span())))
+            .buffer_unordered(at_once.max(1));
+        while let Some(ended) = running.next().await {
+            self.take(ended);
+        }
     }
-    waiting.extend(moves.into_iter().chain(deletes));
-    apply_parts(waiting, at_once, writer, applied).await;
-}
 
-async fn apply_parts(changes: Vec<PlannedChange>, at_once: usize, writer: &Arc<Writer>, applied: &mut Vec<Applied>) {
-    for part in in_parts(changes, at_once) {
-        applied.append(&mut finished(tokio::spawn(Arc::clone(writer).carry_out_together(part))).await);
+    /// Carries out the stages in parts of at most so many changes, one part after the other. What must not begin before
+    /// something else has ended goes on its own, between the other creates and the rest.
+    async fn do_together(&mut self, stages: Stages, at_once: usize) {
+        let Stages { creates: mut waiting, chains, moves, deletes } = stages;
+        for steps in chains {
+            self.do_parts(&std::mem::take(&mut waiting), at_once).await;
+            let task = carry_out(Arc::clone(&self.writer), Arc::clone(&self.changes), steps);
+            let ended = finished(tokio::spawn(task)).await;
+            self.take(ended);
+        }
+        waiting.extend(moves.into_iter().chain(deletes));
+        self.do_parts(&waiting, at_once).await;
     }
-}
 
-/// The same in parts of at most so many, in the same order. What was handed out is in memory no more where it was.
-fn in_parts(mut changes: Vec<PlannedChange>, most: usize) -> impl Iterator<Item = Vec<PlannedChange>> {
-    changes.reverse();
-    std::iter::from_fn(move || {
-        let mut part = changes.split_off(changes.len().saturating_sub(most));
-        changes.shrink_to_fit();
-        part.reverse();
-        (!part.is_empty()).then_some(part)
-    })
+    async fn do_parts(&mut self, places: &[Place], at_once: usize) {
+        for part in places.chunks(at_once) {
+            let task = Arc::clone(&self.writer).carry_out_together(Arc::clone(&self.changes), part.to_vec());
+            let ended = finished(tokio::spawn(task)).await;
+            self.take(ended);
+        }
+    }
+
+    fn take(&mut self, ended: Vec<(Place, Ended)>) {
+        for (place, ended) in ended {
+            self.ends[place] = ended;
+        }
+    }
 }
 
 /// What a task came to; a panic in it goes on here.
@@ -176,60 +184,109 @@ async fn finished<T>(task: tokio::task::JoinHandle<T>) -> T {
     }
 }
 
+/// Where a change stands in its plan.
+type Place = usize;
+
 /// Changes that must follow one another; most stand alone.
-type Steps = Vec<PlannedChange>;
+type Steps = Vec<Place>;
 
 /// Changes by when they are carried out.
 struct Stages {
-    /// Nothing is in their way.
-    creates: Vec<PlannedChange>,
+    /// Creates with nothing in their way.
+    creates: Vec<Place>,
     /// Creates, with the deletions that clear the way for them in front.
     chains: Vec<Steps>,
-    moves: Vec<PlannedChange>,
-    deletes: Vec<PlannedChange>,
+    moves: Vec<Place>,
+    deletes: Vec<Place>,
 }
 
 impl Stages {
-    /// What is many, the creates, stays where it is.
-    fn of(mut changes: Vec<PlannedChange>) -> Self {
-        let moves = changes.extract_if(.., |change| change.action == Action::Move).collect();
-        let deletes = changes.extract_if(.., |change| change.action == Action::Delete);
-        let mut deletes: BTreeMap<TagName, PlannedChange> =
-            deletes.map(|change| (change.remote_name.clone(), change)).collect();
+    fn of(changes: &[PlannedChange]) -> Self {
+        let of_action = |action| changes.iter().enumerate().filter(move |(_, change)| change.action == action);
+        let mut deletes: BTreeMap<&TagName, Place> =
+            of_action(Action::Delete).map(|(place, change)| (&change.remote_name, place)).collect();
         // Creates under one blocker share a chain; since git keeps no `a` beside `a/b`, two chains never share a blocker.
-        let mut chains: BTreeMap<Option<TagName>, Steps> = BTreeMap::new();
-        for create in changes.extract_if(.., |change| !change.blockers.is_empty()) {
-            let cleared = create.blockers.iter().filter_map(|blocker| deletes.remove(blocker));
-            let chain = chains.entry(create.blockers.first().cloned()).or_default();
-            chain.extend(cleared);
-            chain.push(create);
+        let mut chains: BTreeMap<&TagName, Steps> = BTreeMap::new();
+        let mut creates = Vec::new();
+        for (place, create) in of_action(Action::Create) {
+            let Some(first) = create.blockers().first() else {
+                creates.push(place);
+                continue;
+            };
+            let chain = chains.entry(first).or_default();
+            chain.extend(create.blockers().iter().filter_map(|blocker| deletes.remove(blocker)));
+            chain.push(place);
         }
-        let (chains, deletes) = (chains.into_values().collect(), deletes.into_values().collect());
-        Self { creates: changes, chains, moves, deletes }
+        let moves = of_action(Action::Move).map(|(place, _)| place).collect();
+        Self { creates, chains: chains.into_values().collect(), moves, deletes: deletes.into_values().collect() }
+    }
+}
+
+/// How a change has ended.
+#[derive(Clone, Debug)]
+struct Ended {
+    outcome: Outcome,
+    waits: bool,
+    remarks: Option<Box<Remarks>>,
+}
+
+/// What is to be said about the end of a change; of most there is nothing.
+#[derive(Clone, Debug)]
+struct Remarks {
+    detail: Option<String>,
+    degraded: Option<&'static str>,
+}
+
+/// It was not begun.
+impl Default for Ended {
+    fn default() -> Self {
+        Self { outcome: Outcome::NotSent, waits: false, remarks: None }
+    }
+}
+
+impl Ended {
+    fn of(settlement: &Settlement, degraded: Option<&'static str>) -> Self {
+        let Settlement { outcome, detail, refusal, .. } = settlement;
+        let remarks = Remarks { detail: detail.clone(), degraded };
+        let remarks = (remarks.detail.is_some() || degraded.is_some()).then(|| Box::new(remarks));
+        Self { outcome: *outcome, waits: *refusal == Some(RefusalKind::TargetMissing), remarks }
+    }
+
+    fn not_sent(detail: String) -> Self {
+        Self { remarks: Some(Box::new(Remarks { detail: Some(detail), degraded: None })), ..Self::default() }
     }
 }
 
 /// Carries out steps in their order; a create whose way was not cleared is not sent.
-async fn carry_out(writer: Arc<Writer>, steps: Steps) -> Vec<Applied> {
-    let mut ended: Vec<Applied> = Vec::with_capacity(steps.len());
-    for change in steps {
-        let cleared = ended.iter().filter(|before| before.action == Action::Delete).all(Applied::succeeded);
-        ended.push(if cleared {
+async fn carry_out(writer: Arc<Writer>, changes: Arc<Vec<PlannedChange>>, steps: Steps) -> Vec<(Place, Ended)> {
+    let mut ended: Vec<(Place, Ended)> = Vec::with_capacity(steps.len());
+    let mut is_clear = true;
+    for place in steps {
+        let change = &changes[place];
+        let end = if is_clear {
             writer.carry_out(change).await
         } else {
-            Applied::not_sent(change, "the tag that is in its way could not be deleted".to_owned())
-        });
+            Ended::not_sent("the tag that is in its way could not be deleted".to_owned())
+        };
+        is_clear &= change.action != Action::Delete || succeeded(end.outcome);
+        ended.push((place, end));
         writer.ended.fetch_add(1, Ordering::Relaxed);
     }
     ended
 }
 
+/// Whether the remote has what was asked for.
+fn succeeded(outcome: Outcome) -> bool {
+    matches!(outcome, Outcome::Done | Outcome::Already)
+}
+
 impl Applied {
-    /// A change that came to this.
-    fn of(change: PlannedChange, outcome: Outcome, detail: Option<String>) -> Self {
+    fn of(change: PlannedChange, ended: Ended) -> Self {
         let PlannedChange { tag, remote_name, action, old, new, cause, foreign, .. } = change;
+        let Ended { outcome, waits, remarks } = ended;
+        let (detail, degraded) = remarks.map_or((None, None), |remarks| (remarks.detail, remarks.degraded));
         let detail = detail.map(String::into_boxed_str);
-        Self { tag, remote_name, action, old, new, cause, foreign, outcome, waits: false, detail, degraded: None }
+        Self { tag, remote_name, action, old, new, cause, foreign, outcome, waits, detail, degraded }
     }
 
     /// A change of an earlier pass, of which only the intent is left.
@@ -252,11 +309,7 @@ impl Applied {
 
     /// Whether the remote has what was asked for.
     pub fn succeeded(&self) -> bool {
-        matches!(self.outcome, Outcome::Done | Outcome::Already)
-    }
-
-    fn not_sent(change: PlannedChange, detail: String) -> Self {
-        Self::of(change, Outcome::NotSent, Some(detail))
+        succeeded(self.outcome)
     }
 }
 
@@ -291,24 +344,23 @@ impl Writer {
         let _later = self.halt.set(reason);
     }
 
-    async fn carry_out(&self, change: PlannedChange) -> Applied {
+    async fn carry_out(&self, change: &PlannedChange) -> Ended {
         if let Some(reason) = self.halted() {
-            return Applied::not_sent(change, reason);
+            return Ended::not_sent(reason);
         }
-        match self.write(&change).await {
-            Ok(Written { settlement, degraded }) => self.applied(change, &settlement, degraded),
-            Err(reason) => Applied::not_sent(change, reason),
+        match self.write(change).await {
+            Ok(written) => ended(change, &written.settlement, written.degraded),
+            Err(reason) => Ended::not_sent(reason),
         }
     }
+}
 
-    /// A change with what is known at its end.
-    fn applied(&self, change: PlannedChange, settlement: &Settlement, degraded: Option<&'static str>) -> Applied {
-        let Settlement { outcome, detail, refusal, .. } = settlement;
-        tracing::info!(
-            tag = %change.tag, action = change.action.word(), outcome = outcome.word(), detail = detail.as_deref(),
-            "Wrote a tag.",
-        );
-        let waits = *refusal == Some(RefusalKind::TargetMissing);
-        Applied { waits, degraded, ..Applied::of(change, *outcome, detail.clone()) }
-    }
+/// What is known at the end of a change.
+fn ended(change: &PlannedChange, settlement: &Settlement, degraded: Option<&'static str>) -> Ended {
+    let Settlement { outcome, detail, .. } = settlement;
+    tracing::info!(
+        tag = %change.tag, action = change.action.word(), outcome = outcome.word(), detail = detail.as_deref(),
+        "Wrote a tag.",
+    );
+    Ended::of(settlement, degraded)
 }

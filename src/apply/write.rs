@@ -201,7 +201,7 @@ impl Writer {
     pub(super) async fn confirm_absent(&self, change: &PlannedChange) -> Result<(), String> {
         // A person who undoes a creation takes away what the source still has.
         let undoes = change.cause.undoes();
-        for name in std::iter::once(&change.tag).chain(&change.namesakes).filter(|_| !undoes) {
+        for name in std::iter::once(&change.tag).chain(change.namesakes()).filter(|_| !undoes) {
             match self.source.confirm_absent(name).await {
                 Ok(true) => {}
                 Ok(false) => return Err(format!("the source has `{name}` again")),

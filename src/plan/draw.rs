@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 
 use super::{
-    Delay, Held, HoldKind, Judgement, Plan, PlannedChange, Policy, Resolved, Subject, Timing, Waiting, Wanted, judge,
-    resolve,
+    Delay, Held, HoldKind, Judgement, Neighbours, Plan, PlannedChange, Policy, Resolved, Subject, Timing, Waiting,
+    Wanted, judge, resolve,
 };
 use crate::ledger::{Action, Note, Pin, Record, RecordChange, Refusal};
 use crate::provider::Capabilities;
@@ -364,7 +364,7 @@ pub(super) fn clear_the_way(plan: &mut Plan, remote: &RemoteSnapshot, remote_rul
         match obstructed.next_if(|(obstructed, _)| *obstructed == at).map(|(_, obstruction)| obstruction) {
             None => return Some(change),
             Some(Obstruction::Goes { blockers }) => {
-                change.blockers = blockers;
+                change.neighbours = Some(Box::new(Neighbours { blockers, ..Neighbours::default() }));
                 return Some(change);
             }
             Some(Obstruction::Stays { kind, reason, hint }) => plan.held.push(change.into_held(kind, reason, hint)),
@@ -381,7 +381,7 @@ pub(super) fn clear_the_way(plan: &mut Plan, remote: &RemoteSnapshot, remote_rul
 /// What is in the way of a create.
 enum Obstruction {
     /// Tags that go before it in the same pass.
-    Goes { blockers: Box<[TagName]> },
+    Goes { blockers: Vec<TagName> },
     /// What only a person can move.
     Stays { kind: HoldKind, reason: String, hint: &'static str },
     /// Tags that go in a later pass.

@@ -294,7 +294,7 @@ fn park_blocked(going: &[&PlannedChange], changes: &[PlannedChange], parking: &m
         .collect();
     for change in going {
         if let Some((blocker, by)) =
-            change.blockers.iter().find_map(|blocker| staying.get(blocker).map(|by| (blocker, *by)))
+            change.blockers().iter().find_map(|blocker| staying.get(blocker).map(|by| (blocker, *by)))
         {
             let reason = format!("`{blocker}` is in the way on the remote, and its deletion is parked");
             park([*change], by, &reason, parking);

@@ -10,8 +10,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{
-    CarriedMessage, Cause, Conflict, Delay, HoldKind, NameRules, PlannedChange, Policy, RemoteRules, Resolved, Rules,
-    Timing, Verdict, carried_over, classify, reshape,
+    CarriedMessage, Cause, Conflict, Delay, HoldKind, NameRules, Neighbours, PlannedChange, Policy, RemoteRules,
+    Resolved, Rules, Timing, Verdict, carried_over, classify, reshape,
 };
 use crate::ledger::{Action, Ownership, Pin, Record, RecordChange, Refusal, RefusalKind};
 use crate::provider::{Annotations, Deletes, Moves};
@@ -316,21 +316,20 @@ pub fn judge(
             && recorded.as_ref().map(|value| &value.target) != remote_value.map(|value| &value.target),
         record: subject.record.map(|record| Box::new(record.value.clone())),
         attachment: subject.remote.and_then(|tag| tag.attachment),
-        namesakes: if action == Action::Delete {
-            let mut others = remote_rules.mapping.to_source(subject.remote_name);
-            others.retain(|name| name != subject.tag);
-            others.into()
-        } else {
-            Box::default()
-        },
         message: match (capabilities.annotations, wanted) {
             (Annotations::Message, Some(wanted)) => carried_message(wanted.tag).map(Box::new),
             // The whole object goes there, not its message.
             (Annotations::None | Annotations::Whole, _) | (Annotations::Message, None) => None,
         },
         undone,
-        blockers: Box::default(),
+        neighbours: if action == Action::Delete { namesakes(subject, remote_rules).map(Box::new) } else { None },
     }))
+}
+
+fn namesakes(subject: &Subject<'_>, remote_rules: RemoteRules<'_>) -> Option<Neighbours> {
+    let mut namesakes = remote_rules.mapping.to_source(subject.remote_name);
+    namesakes.retain(|name| name != subject.tag);
+    (!namesakes.is_empty()).then(|| Neighbours { namesakes, ..Neighbours::default() })
 }
 
 fn carried_message(tag: &SourceTag) -> Option<CarriedMessage> {

@@ -149,14 +149,21 @@ pub struct PlannedChange {
     pub foreign: bool,
     /// What the remote had attached to the tag when this was planned; more than that may not be destroyed.
     pub attachment: Option<Attachment>,
-    /// Other source names that would have this name on the remote; a deletion makes sure that none of them is there.
-    pub namesakes: Box<[TagName]>,
     /// What a create or a move carries along; `None` where the tag is lightweight, or its message does not go there.
     pub message: Option<Box<CarriedMessage>>,
     /// The run that a person undid here, which this would do again.
     pub undone: Option<Uuid>,
+    /// Other names that it has to do with, where there are any.
+    pub neighbours: Option<Box<Neighbours>>,
+}
+
+/// Other names that a change has to do with.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Neighbours {
+    /// Other source names that would have this name on the remote; a deletion makes sure that none of them is there.
+    pub namesakes: Vec<TagName>,
     /// Names on the remote that have to go first, because git cannot keep both (`a` and `a/b`).
-    pub blockers: Box<[TagName]>,
+    pub blockers: Vec<TagName>,
 }
 
 impl Plan {
@@ -170,6 +177,16 @@ impl Plan {
 }
 
 impl PlannedChange {
+    /// See [`Neighbours::namesakes`].
+    pub fn namesakes(&self) -> &[TagName] {
+        self.neighbours.as_ref().map_or(&[], |neighbours| neighbours.namesakes.as_slice())
+    }
+
+    /// See [`Neighbours::blockers`].
+    pub fn blockers(&self) -> &[TagName] {
+        self.neighbours.as_ref().map_or(&[], |neighbours| neighbours.blockers.as_slice())
+    }
+
     /// The line that stands for it in a parked set.
     pub fn line(&self) -> String {
         ParkedSet::line(self.action, &self.tag, &self.remote_name, self.old.as_deref(), self.new.as_ref())

@@ -199,14 +199,13 @@ fn put_back(
         cause: Cause::Undo,
         foreign: false,
         attachment: subject.remote.and_then(|there| there.attachment),
-        namesakes: Box::default(),
         message: match remote_rules.capabilities.annotations {
             Annotations::Message => message.clone(),
             Annotations::None | Annotations::Whole => None,
         }
         .map(|message| Box::new(CarriedMessage::Text(message))),
         undone: None,
-        blockers: Box::default(),
+        neighbours: None,
     });
 }
 

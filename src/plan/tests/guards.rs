@@ -40,10 +40,9 @@ fn deletion(tag_name: &str) -> PlannedChange {
         cause: Cause::Ordinary,
         foreign: false,
         attachment: None,
-        namesakes: Box::default(),
         message: None,
         undone: None,
-        blockers: Box::default(),
+        neighbours: None,
     }
 }
 
@@ -167,7 +166,8 @@ fn the_first_exact_pass_needs_a_person_for_what_is_not_ours() {
 fn a_create_behind_a_parked_deletion_is_parked_with_it() {
     let pair = pair();
     let forbidden = Facts { limits: Limits { deletes: 0, ..Limits::default() }, ..facts(&pair, Usage::default()) };
-    let create = PlannedChange { blockers: [name("a")].into(), ..addition("a/b") };
+    let neighbours = Neighbours { blockers: vec![name("a")], ..Neighbours::default() };
+    let create = PlannedChange { neighbours: Some(Box::new(neighbours)), ..addition("a/b") };
     let guarded = guard(plan_with(vec![deletion("a"), create]), &forbidden);
     assert_eq!((guarded.approved.changes().len(), count(&guarded)), (0, 2));
 }

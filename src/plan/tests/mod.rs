@@ -174,7 +174,7 @@ fn carry_out(
     far: &mut BTreeMap<TagName, Value>,
     known: &mut BTreeMap<TagName, Record>,
 ) -> Result<(), String> {
-    let blockers: BTreeSet<&TagName> = plan.changes.iter().flat_map(|change| &change.blockers).collect();
+    let blockers: BTreeSet<&TagName> = plan.changes.iter().flat_map(PlannedChange::blockers).collect();
     let rank = |change: &&PlannedChange| match change.action {
         Action::Delete if blockers.contains(&change.remote_name) => 0,
         Action::Create => 1,
