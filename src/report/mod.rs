@@ -310,7 +310,7 @@ impl RemoteReport {
 
     /// Adds what is to be done.
     pub fn take_pending(&mut self, approved: &ApprovedPlan) {
-        self.changes = approved.changes().iter().map(|change| ChangeReport::new(change)).collect();
+        self.changes = approved.changes().iter().map(ChangeReport::new).collect();
         self.settle_state();
     }
 
