@@ -145,6 +145,7 @@ async fn fill(directory: &StateDirectory, snapshot: &SourceSnapshot) -> Uuid {
         error: None,
         counts: "{}".into(),
         unsettled: names.iter().take(1_000).map(held).collect(),
+        agreement: None,
     };
     ledger.end_pass(&pair, &end, None).await.unwrap();
     ledger.close().await.unwrap();

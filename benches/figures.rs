@@ -97,6 +97,7 @@ fn keep_records() {
             error: None,
             counts: String::new(),
             unsettled: Vec::new(),
+            agreement: None,
         };
         let began = Instant::now();
         ledger.note(&pair, &notes, now).await.unwrap();

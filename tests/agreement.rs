@@ -70,7 +70,8 @@ fn a_pass_that_changed_something_leaves_an_agreement_too() {
 #[test]
 fn every_difference_is_seen() {
     type Change = fn(&Mirror);
-    let changes: [(&str, Change, &[(&str, u64)]); 9] = [
+    type Counts = &'static [(&'static str, u64)];
+    let changes: [(&str, Change, Counts); 9] = [
         ("a new tag", |mirror| mirror.source.tag("new", &mirror.commits[0]), &[("create", 1), ("in_sync", 6)]),
         ("a moved tag", |mirror| mirror.source.tag("v0", &mirror.commits[2]), &[("in_sync", 5), ("move", 1)]),
         ("a dropped tag", |mirror| drop(mirror.source.git(&["tag", "-d", "v0"])), &[("delete", 1), ("in_sync", 5)]),

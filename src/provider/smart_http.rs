@@ -41,7 +41,8 @@ impl Events {
     /// How many tags go into one push.
     fn at_once(self) -> usize {
         match self {
-            Self::Quiet => 10_000,
+            // What is kept of each until the push has ended is most of what a pass over many tags holds.
+            Self::Quiet => 5_000,
             Self::Preserve => 3,
         }
     }
