@@ -2,7 +2,12 @@
 
 mod support;
 
+use std::time::{Duration, Instant};
+
+use support::git_http::GitServer;
 use support::mirror::{Mirror, count, counts};
+use support::program::ended;
+use support::server::{Effect, Gate, When};
 
 /// A mirror whose latest pass found nothing but agreement, and none of whose tags we wrote just now.
 fn agreed() -> Mirror {
@@ -130,4 +135,38 @@ fn another_repository_in_the_same_place_is_no_agreement() {
     assert!(remote["notes"].to_string().contains("identity changed"), "{remote}");
     assert_eq!(counts(&remote), [count("adopt", 6), count("unmanaged", 1)].concat());
     std::fs::remove_dir_all(&aside).expect("the folder can be removed");
+}
+
+#[test]
+fn a_remote_that_hangs_keeps_no_other_from_its_pass() {
+    let mirror = agreed();
+    let second = GitServer::start(mirror.source.clone_of(&["--bare"]));
+    for server in [&mirror.server, &second] {
+        server.repository.git(&["config", "http.receivepack", "true"]);
+        server.change(|manners| manners.password = None);
+    }
+    mirror.program.configure(&format!(
+        "[repository.core]\npath = \"{}\"\n[remote.far]\nprovider = \"git\"\nurl = \"{}\"\n\
+         [remote.second]\nprovider = \"git\"\nurl = \"{}\"\n\
+         [job.core]\nfrom = \"core\"\nto = [\"far\", \"second\"]\npolicy = \"mirror\"\n",
+        mirror.source.path().display(),
+        mirror.server.url(),
+        second.url()
+    ));
+    mirror.sync().expect(0);
+    mirror.sync().expect(0);
+
+    let gate = Gate::closed();
+    mirror.server.server().on(When::any(), Effect::Hang(gate.clone()));
+    mirror.source.tag("new", &mirror.commits[0]);
+    let pass = mirror.program.start(&["--sync"]);
+    let until = Instant::now() + Duration::from_secs(60);
+    while !second.tags().contains_key("new") {
+        assert!(Instant::now() < until, "the second remote waits for the first");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(!mirror.server.tags().contains_key("new"));
+    gate.open();
+    ended(pass).expect(0);
+    assert!(mirror.server.tags().contains_key("new"));
 }

@@ -13,7 +13,6 @@ mod remote;
 mod side;
 
 use std::collections::BTreeSet;
-use std::iter::repeat_with;
 use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
@@ -36,7 +35,7 @@ pub use finding::{Check, Finding, Outcome};
 pub use probe::{Probe, probe};
 pub use progress::{Progress, Step, UnderWay};
 
-use glance::{Glance, Reach, agreement};
+use glance::{Reach, agreement};
 use pass::{Left, pass, stopped};
 use progress::Begun;
 use side::{Opened, SourceSide};
@@ -162,34 +161,43 @@ pub async fn sync_repository(job: &JobSettings, repository: &Repository, run: &R
     let begun: Vec<_> = concerned.iter().map(begin).collect();
     let settings: Vec<_> = concerned.iter().map(|template| template.for_repository(&repository.name)).collect();
     let needs = Needs::of(settings.iter().filter_map(|settings| settings.as_ref().ok()));
-    let (side, looked) = look(repository, &needs, settings, &begun, run, &mut report.requests).await;
-    let side = match side {
-        Ok(side) => side,
+    let opened = match Opened::open(repository, &run.pool).await {
+        Ok(opened) => opened,
         Err(fault) => {
-            // Every pair of this source is unknown now, and has to look so to whoever asks later.
-            for (begun, looked) in begun.iter().zip(looked.into_iter().map(Some).chain(repeat_with(|| None))) {
+            for begun in begun {
                 let mut remote = RemoteReport::new(&begun.pair().remote);
-                if let Some(Ok((reach, _))) = looked {
-                    reach.count(&mut remote);
-                }
                 remote.fail(fault.message.clone(), Some(fault.hint.clone()));
                 end_pass(begun.pair(), &mut remote, Timestamp::now(), Left::default(), run).await;
                 report.remotes.push(remote);
             }
-            report.hint = Some(fault.hint);
-            report.error = Some(fault.message);
+            (report.error, report.hint) = (Some(fault.message), Some(fault.hint));
             return report;
         }
     };
-    let pairs = looked
-        .into_iter()
-        .zip(begun)
-        .map(|(looked, begun)| AssertUnwindSafe(sync_pair(job, &side, looked, run, begun)).catch_unwind());
+    let (counter, is_remote, source) = (opened.counter(), opened.is_remote(), Arc::clone(opened.source()));
+    let stopped = || Err(SourceFault { message: stopped().message, hint: "run again".to_owned() });
+    let read = async { run.stop.run_until_cancelled(opened.read(&needs)).await.unwrap_or_else(stopped) };
+    let read = read.map(Arc::new).shared();
+    let pairs = settings.into_iter().zip(begun).map(|(settings, begun)| {
+        let origin = Origin { source: &source, is_remote, read: read.clone() };
+        AssertUnwindSafe(sync_pair(job, origin, settings, run, begun)).catch_unwind()
+    });
     // A bug in the pass over one pair costs the others nothing: they end theirs before it goes on here.
     let ended = join_all(pairs).await;
     report.remotes = ended.into_iter().collect::<Result<_, _>>().unwrap_or_else(|panic| resume_unwind(panic));
-    report.requests = side.requests();
+    if let Err(fault) = &*read.await {
+        (report.error, report.hint) = (Some(fault.message.clone()), Some(fault.hint.clone()));
+    }
+    report.requests = counter();
     report
+}
+
+/// The side that the tags of some pairs come from, being read.
+struct Origin<'a, Read> {
+    source: &'a Arc<dyn Source>,
+    is_remote: bool,
+    /// Done once, whichever pair asks first.
+    read: Read,
 }
 
 /// The remotes of a job that a run is about.
@@ -253,53 +261,40 @@ fn remote_rules<'a>(
     RemoteRules { capabilities: settings.capabilities(), mapping, rule, compare_annotations, allows_loss }
 }
 
-/// A remote in reach, with what a glance at it has seen.
-type Looked = Result<(Reach, Option<Glance>), ConfigFault>;
-
-/// Reads the source, and glances at its remotes meanwhile; a pass that is stopped waits for none of them. Tells also how many
-/// requests went to a source that could not be read; then there may be no remotes.
-async fn look(
-    repository: &Repository,
-    needs: &Needs,
-    settings: Vec<Result<RemoteSettings, ConfigFault>>,
-    begun: &[Begun<'_>],
-    run: &Run,
-    requests: &mut u64,
-) -> (Result<SourceSide, SourceFault>, Vec<Looked>) {
-    let opened = match Opened::open(repository, &run.pool).await {
-        Ok(opened) => opened,
-        Err(fault) => return (Err(fault), Vec::new()),
-    };
-    let (counter, is_remote) = (opened.counter(), opened.is_remote());
-    let source = Arc::clone(opened.source());
-    let glances = join_all(settings.into_iter().zip(begun).map(|(settings, begun)| {
-        let source = &source;
-        async move {
-            let reach = Reach::connect(settings?, source.objects(), run);
-            let (reach, agreement) = join(reach, agreement(begun.pair(), run)).await;
-            begun.looks(&reach.transport);
-            let glance = reach.glance(agreement, run).await;
-            Ok((reach, glance))
-        }
-    }));
-    let stopped = || Err(SourceFault { message: stopped().message, hint: "run again".to_owned() });
-    let read = async { run.stop.run_until_cancelled(opened.read(needs)).await.unwrap_or_else(stopped) };
-    let (side, looked) = match is_remote {
-        false => join(read, glances).await,
-        // What objects it gives is known once it was listed.
-        true => match read.await {
-            Ok(side) => (Ok(side), glances.await),
-            Err(fault) => (Err(fault), Vec::new()),
-        },
-    };
-    *requests = counter();
-    (side, looked)
-}
-
 #[tracing::instrument(level = "error", name = "pair", skip_all, fields(remote = begun.pair().remote))]
-async fn sync_pair(job: &JobSettings, side: &SourceSide, looked: Looked, run: &Run, begun: Begun<'_>) -> RemoteReport {
+async fn sync_pair(
+    job: &JobSettings,
+    origin: Origin<'_, impl Future<Output = Arc<Result<SourceSide, SourceFault>>> + Clone>,
+    settings: Result<RemoteSettings, ConfigFault>,
+    run: &Run,
+    begun: Begun<'_>,
+) -> RemoteReport {
     let began = Timestamp::now();
     let mut report = RemoteReport::new(&begun.pair().remote);
+    let Origin { source, is_remote, read } = origin;
+    // What objects a remote gives is known once it was listed.
+    let is_readable = !is_remote || read.clone().await.is_ok();
+    let look = async {
+        let reach = Reach::connect(settings?, source.objects(), run);
+        let (reach, agreement) = join(reach, agreement(begun.pair(), run)).await;
+        begun.looks(&reach.transport);
+        let glance = if is_readable { reach.glance(agreement, run).await } else { None };
+        Ok::<_, ConfigFault>((reach, glance))
+    };
+    // Each pair waits for its source and for its own remote only.
+    let (side, looked) = join(read, look).await;
+    let side = match &*side {
+        Ok(side) => side,
+        Err(fault) => {
+            // Every pair of this source is unknown now, and has to look so to whoever asks later.
+            if let Ok((reach, _)) = looked {
+                reach.count(&mut report);
+            }
+            report.fail(fault.message.clone(), Some(fault.hint.clone()));
+            end_pass(begun.pair(), &mut report, began, Left::default(), run).await;
+            return report;
+        }
+    };
     let passed = match looked {
         Ok(looked) => pass(job, side, looked, run, &begun, &mut report).await,
         Err(fault) => Err(fault.into()),

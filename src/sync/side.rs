@@ -91,10 +91,6 @@ impl SourceSide {
         self.opened.is_remote()
     }
 
-    pub(super) fn requests(&self) -> u64 {
-        self.opened.counter()()
-    }
-
     /// Whether nothing that is known without asking speaks against its being the remembered one.
     pub(super) fn may_be(&self, remembered: Option<&str>) -> bool {
         let now = self.fingerprint.get();
