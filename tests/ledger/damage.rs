@@ -126,6 +126,26 @@ fn alter(path: &Path, sql: &str) {
 }
 
 #[tokio::test]
+async fn an_older_ledger_is_brought_to_this_version_by_who_writes_and_left_alone_by_who_reads() {
+    let state = State::new();
+    let ledger = state.open();
+    ledger.note(&pair(), &[put(&name("v1"), 1)], at(1)).await.unwrap();
+    ledger.end_pass(&pair(), &pass(at(2), true, None), None).await.unwrap();
+    drop(ledger);
+    // As the first version was.
+    alter(&state.directory.ledger(), "ALTER TABLE passes DROP COLUMN agreement; PRAGMA user_version = 1");
+    let before = state.bytes();
+    let fault = SqliteLedger::open_read_only(&state.directory).unwrap_err();
+    assert!(fault.message.contains("older") && fault.hint.contains("--sync"), "{fault}");
+    assert_eq!(state.bytes(), before);
+    let ledger = state.open();
+    assert_eq!(ledger.read_pair(&pair(), at(3)).await.unwrap().records.len(), 1);
+    assert_eq!(ledger.read_agreement(&pair()).await.unwrap(), None);
+    drop(ledger);
+    assert_eq!(state.reader().read_status().await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn the_log_of_another_ledger_is_not_played_into_a_new_one() {
     let (state, _) = small().await;
     fs::remove_file(state.directory.ledger()).unwrap();
