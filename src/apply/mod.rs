@@ -28,6 +28,11 @@ use crate::provider::{Capabilities, Fault, FaultKind, Lease, Moves, Provider};
 use crate::source::Source;
 use crate::tag::{ObjectId, TagName, Target, Value};
 
+/// From so many changes on parts are smaller, so that the plan and what is kept of a part stay within what one large part takes.
+const LARGE: usize = 20_000;
+/// How many changes are then in one part at most.
+const LARGE_AT_ONCE: usize = 5_000;
+
 /// Everything that a write needs besides the change itself.
 pub struct Writer {
     /// The remote.
@@ -162,6 +167,8 @@ impl Work {
     }
 
     async fn do_parts(&mut self, places: &[Place], at_once: usize) {
+        // A large plan takes up memory itself.
+        let at_once = if places.len() > LARGE { at_once.min(LARGE_AT_ONCE) } else { at_once };
         for part in places.chunks(at_once) {
             let task = Arc::clone(&self.writer).carry_out_together(Arc::clone(&self.changes), part.to_vec());
             let ended = finished(tokio::spawn(task)).await;

@@ -41,8 +41,7 @@ impl Events {
     /// How many tags go into one push.
     fn at_once(self) -> usize {
         match self {
-            // What is kept of each until the push has ended is most of what a pass over many tags holds.
-            Self::Quiet => 5_000,
+            Self::Quiet => 10_000,
             Self::Preserve => 3,
         }
     }
