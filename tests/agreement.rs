@@ -123,6 +123,54 @@ fn every_difference_is_seen() {
     }
 }
 
+/// Takes all objects out of a repository, or puts them back, so that it shows whether a pass looks at any.
+fn hide_objects(mirror: &Mirror, hidden: bool) {
+    let (objects, aside) = (mirror.source.path().join("objects"), mirror.source.path().join("objects-aside"));
+    if hidden {
+        std::fs::rename(&objects, &aside).expect("the folder can be renamed");
+        std::fs::create_dir(&objects).expect("a folder can be made");
+    } else {
+        std::fs::remove_dir(&objects).expect("nothing was put there");
+        std::fs::rename(&aside, &objects).expect("the folder can be renamed");
+    }
+}
+
+#[test]
+fn a_source_whose_refs_are_as_they_were_is_not_read() {
+    let mirror = agreed();
+    // Each with its own file first, then all in one; and of what a pass wrote itself.
+    let arrange: [fn(&Mirror); 3] = [
+        |_| {},
+        |mirror| drop(mirror.source.git(&["pack-refs", "--all"])),
+        |mirror| mirror.source.tag("v0", &mirror.commits[1]),
+    ];
+    for arrange in arrange {
+        arrange(&mirror);
+        mirror.sync().expect(0);
+        hide_objects(&mirror, true);
+        let remote = mirror.sync().expect(0).remote();
+        assert_eq!((counts(&remote), remote["requests"].as_u64()), (in_agreement(), Some(1)), "{remote}");
+        assert_eq!(counts(&mirror.program.plan(&[]).expect(0).remote()), in_agreement());
+        hide_objects(&mirror, false);
+    }
+    hide_objects(&mirror, true);
+    std::fs::write(mirror.source.path().join("refs/tags/new"), format!("{}\n", mirror.commits[0])).expect("a ref");
+    assert!(counts(&mirror.sync().expect(3).remote()).contains(&("held".to_owned(), 7)), "now all are looked at");
+}
+
+#[test]
+fn a_tag_that_leads_to_another_ref_is_followed_each_time() {
+    let mirror = agreed();
+    mirror.source.git(&["symbolic-ref", "refs/tags/tip", "refs/heads/main"]);
+    mirror.sync().expect(0);
+    mirror.sync().expect(0);
+    let tip = mirror.server.tags()["tip"].clone();
+    mirror.source.git(&["update-ref", "refs/heads/main", &mirror.commits[0]]);
+    mirror.sync().expect(0);
+    assert_ne!(mirror.server.tags()["tip"], tip);
+    assert_eq!(mirror.server.tags()["tip"], mirror.source.git(&["rev-parse", "refs/tags/tip"]).trim());
+}
+
 #[test]
 fn another_repository_in_the_same_place_is_no_agreement() {
     let mirror = agreed();

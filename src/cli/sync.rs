@@ -24,7 +24,7 @@ pub(super) fn sync(common: &Common, pass: &PassOptions, jobs: &[String], output:
     let jobs = choose(&settings, jobs)?;
     let directory = state_directory(common, Some(&settings))?;
     let lock = lock(&directory)?;
-    let ledger = SqliteLedger::open(&lock).map_err(ledger_failure)?;
+    let ledger = SqliteLedger::open(&lock).map_err(ledger_failure)?.leaving_its_log();
     let report = pass_over(&jobs, Purpose::Agree, None, Mode::Sync(Arc::new(ledger)), &pass.approve, common, output)?;
     finish(&report, &directory, common, pass, output)
 }
@@ -83,11 +83,15 @@ pub(super) fn ledger_failure(fault: LedgerFault) -> Failure {
 
 /// Runs a command's asynchronous part to its end.
 pub(super) fn block_on<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
-    tokio::runtime::Builder::new_multi_thread()
+    // A pass waits more than it works; what works for long does so on threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|fault| Failure::new(ExitCode::Failed, format!("the runtime could not be started: {fault}")))?
-        .block_on(work)
+        .map_err(|fault| Failure::new(ExitCode::Failed, format!("the runtime could not be started: {fault}")))?;
+    let done = runtime.block_on(work);
+    // What is not done by now nobody waits for, and the process is about to end.
+    runtime.shutdown_background();
+    done
 }
 
 pub(super) fn pass_over(

@@ -151,12 +151,15 @@ const SERVICE: &str = "service";
 
 /// Who holds the lock is written there for the message to others; the lock itself does not depend on it.
 fn write_holder(mut file: &File, work: Work) -> io::Result<()> {
-    file.set_len(0)?;
+    let process = std::process::id();
+    let holder = match work {
+        Work::Pass => format!("{process}\n"),
+        Work::Service => format!("{process} {SERVICE}\n"),
+    };
     file.rewind()?;
-    match work {
-        Work::Pass => writeln!(file, "{}", std::process::id()),
-        Work::Service => writeln!(file, "{} {SERVICE}", std::process::id()),
-    }
+    file.write_all(holder.as_bytes())?;
+    // Cut at the end and not emptied before: what was emptied and written again some file systems bring to disk at once.
+    file.set_len(holder.len() as u64)
 }
 
 fn read_holder(file: &mut File) -> Option<Holder> {

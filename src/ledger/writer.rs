@@ -6,18 +6,19 @@
 
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use tokio::sync::oneshot;
 
 use super::fault::Failure;
 use super::write::Book;
-use super::{LedgerFault, Pair};
+use super::{LedgerFault, Pair, schema};
 
 /// How long work that nobody waits for may stay in memory. A crash in between costs one look at the remote for each tag.
 const RIDE: Duration = Duration::from_secs(1);
@@ -27,6 +28,9 @@ const REST: Duration = Duration::from_secs(5);
 
 /// How much of it there may be.
 const CROWD: usize = 4096;
+
+/// How much of the log may stay behind, in bytes: next to nothing to read when it is opened again.
+const LEFT_BEHIND: u64 = 256 * 1024;
 
 /// A piece of work inside a transaction.
 type Work = Box<dyn FnOnce(&mut Book<'_>) -> Result<(), Failure> + Send>;
@@ -81,12 +85,14 @@ struct Shared {
     /// The fault that does not pass; nothing is written after it.
     fault: OnceLock<LedgerFault>,
     commits: AtomicU64,
+    /// Whether the log may stay at the end.
+    leaves_log: AtomicBool,
 }
 
 impl Writer {
     /// Starts the thread, which owns this connection.
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, LedgerFault> {
-        let shared = Arc::new(Shared { path, fault: OnceLock::new(), commits: AtomicU64::new(0) });
+        let shared = Arc::new(Shared { path, fault: OnceLock::new(), commits: AtomicU64::new(0), leaves_log: AtomicBool::new(false) });
         let (commands, waiting) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("ledger".into())
@@ -150,6 +156,11 @@ impl Writer {
         self.send_and_wait(Command::default()).await
     }
 
+    /// Lets the log stay at the end, if nothing is in it but that passes took place.
+    pub(super) fn leave_log(&self) {
+        self.shared.leaves_log.store(true, Ordering::Relaxed);
+    }
+
     /// How many transactions were committed.
     pub(super) fn commits(&self) -> u64 {
         self.shared.commits.load(Ordering::Relaxed)
@@ -183,7 +194,8 @@ impl Drop for Writer {
 
 impl Shared {
     fn run(&self, connection: &Connection, waiting: &Receiver<Command>) {
-        let mut pen = Pen { shared: self, connection, book: Book::new(connection), lost: HashMap::new() };
+        let book = Book::new(connection);
+        let mut pen = Pen { shared: self, connection, book, lost: HashMap::new(), only_quiet: true };
         let mut group = Vec::new();
         loop {
             let more = wait(waiting, &mut group, || rest(connection));
@@ -192,7 +204,7 @@ impl Shared {
                 break;
             }
             if !more {
-                return;
+                return pen.leave();
             }
         }
         // Whoever asked before the fault was known gets it too.
@@ -217,9 +229,23 @@ struct Pen<'connection> {
     book: Book<'connection>,
     /// Why work of these pairs was lost that nobody waited for.
     lost: HashMap<Arc<Pair>, LedgerFault>,
+    /// Whether nothing was written but that passes took place.
+    only_quiet: bool,
 }
 
 impl Pen<'_> {
+    /// Lets the log stay where it may and next to nothing is in it; whoever writes more folds all of it into the file.
+    fn leave(self) {
+        let log = std::fs::metadata(schema::beside(&self.shared.path, "-wal")).map_or(0, |log| log.len());
+        if self.shared.leaves_log.load(Ordering::Relaxed)
+            && self.only_quiet
+            && log <= LEFT_BEHIND
+            && let Err(fault) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
+        {
+            tracing::debug!(%fault, "The ledger's log is folded into it.");
+        }
+    }
+
     /// Runs a group in one transaction and tells everyone in it how that ended.
     fn write(&mut self, group: Vec<Command>) {
         let mut group = self.without_the_lost(group);
@@ -269,6 +295,7 @@ impl Pen<'_> {
             Ok(())
         };
         let outcome = attempt();
+        self.only_quiet &= is_quiet;
         // It counts what was rolled back.
         if outcome.is_err() {
             self.book = Book::new(self.connection);

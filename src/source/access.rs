@@ -5,14 +5,30 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{AnnotatedTag, Messages, Repository, SourceFault};
-use crate::tag::{CommitId, MessageDigest, Notes, NotesRef, ObjectId, SourceSnapshot, SourceTag, TagId, TagName};
+use crate::tag::{
+    CommitId, MessageDigest, Notes, NotesRef, ObjectId, RefsDigest, SourceSnapshot, SourceTag, TagId, TagName,
+};
 use crate::wire::{Lacking, Object, Objects, TagObjects};
+
+/// Who a source is, and what its refs hold, without having read what they lead to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Glimpse {
+    /// As [`Source::fingerprint`] gives it.
+    pub fingerprint: String,
+    /// As long as it is the same, so is what [`Source::read_tags`] gives; `None` where only that tells.
+    pub refs: Option<RefsDigest>,
+}
 
 /// The side that tags come from.
 #[async_trait]
 pub trait Source: Send + Sync {
     /// A stable id of what stands behind the configured place; another one voids the records.
     async fn fingerprint(&self) -> Result<String, SourceFault>;
+
+    /// A glimpse, where that takes much less than to read all tags; `None` where it does not.
+    async fn glimpse(&self) -> Result<Option<Glimpse>, SourceFault> {
+        Ok(None)
+    }
 
     /// All tags at one moment, or an error.
     async fn read_tags(&self, messages: Messages) -> Result<SourceSnapshot, SourceFault>;
@@ -82,6 +98,13 @@ impl LocalSource {
 impl Source for LocalSource {
     async fn fingerprint(&self) -> Result<String, SourceFault> {
         self.ask(|repository| Ok(repository.fingerprint())).await
+    }
+
+    async fn glimpse(&self) -> Result<Option<Glimpse>, SourceFault> {
+        let seen = |repository: &Repository| {
+            Ok(Glimpse { fingerprint: repository.fingerprint(), refs: repository.read_refs_digest()? })
+        };
+        self.ask(seen).await.map(Some)
     }
 
     async fn read_tags(&self, messages: Messages) -> Result<SourceSnapshot, SourceFault> {

@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use gix::ObjectId;
 
+use super::loose::LooseTag;
 use super::objects::{resolve, resolve_one};
 use super::packed::{PackedRefs, Scope, Stamp, TagEnd, Unreadable};
 use super::reference::{End, Held};
-use super::{CHECK_OBJECTS, Messages, Repository, SourceFault, loose, open};
-use crate::tag::{SourceSnapshot, SourceTag, TagName};
+use super::{CHECK_OBJECTS, Messages, Repository, SourceFault, digest, loose, open};
+use crate::tag::{RefsDigest, SourceSnapshot, SourceTag, TagName};
 use crate::text::Printable;
 
 /// How long to wait before each new attempt, while others pack refs or are half done with something.
@@ -26,6 +27,9 @@ const CHECK_REFS: &str =
 
 type Tags = Vec<(TagName, Result<SourceTag, Box<str>>)>;
 
+/// All tags as one walk found them, and what stands for the refs that it read.
+type Walked = (Tags, Option<RefsDigest>);
+
 /// Reads all tags in one state of the repository.
 ///
 /// Loose refs first and packed refs second, so that a ref that is packed in between is seen. The other order, a ref read
@@ -37,13 +41,14 @@ pub(super) fn read_tags(repository: &Repository, messages: Messages) -> Result<S
         let before = stamp(repository)?;
         let read = walk(repository, messages);
         let stable = before == stamp(repository)?;
-        let complete = read.as_ref().is_ok_and(|tags| tags.iter().all(|(_, tag)| tag.is_ok()));
+        let complete = read.as_ref().is_ok_and(|(tags, _)| tags.iter().all(|(_, tag)| tag.is_ok()));
+        let snapshot = |(tags, refs)| SourceSnapshot::of_walk(tags).with_refs(refs);
         if stable && complete {
-            return read.map(SourceSnapshot::of_walk);
+            return read.map(snapshot);
         }
         match waits.next() {
             Some(wait) => thread::sleep(wait),
-            None if stable => return read.map(SourceSnapshot::of_walk),
+            None if stable => return read.map(snapshot),
             None => {
                 return Err(repository.fault(
                     "its packed-refs changes too fast to be read",
@@ -88,7 +93,7 @@ fn stamp(repository: &Repository) -> Result<Option<Stamp>, SourceFault> {
 }
 
 /// The repository must still be there, and be the one that was opened.
-fn check(repository: &Repository) -> Result<(), SourceFault> {
+pub(super) fn check(repository: &Repository) -> Result<(), SourceFault> {
     open::check_directories(&repository.inner).map_err(|what| repository.fault(what, CHECK_REFS))?;
     match open::fingerprint(&repository.inner) {
         Ok(fingerprint) if fingerprint == repository.fingerprint => Ok(()),
@@ -98,20 +103,31 @@ fn check(repository: &Repository) -> Result<(), SourceFault> {
 }
 
 fn read_packed(repository: &Repository, scope: Scope) -> Result<PackedRefs, SourceFault> {
-    PackedRefs::read(repository.common_dir(), repository.hash, scope).map_err(|fault| match fault {
+    PackedRefs::read(repository.common_dir(), repository.hash, scope)
+        .map_err(|fault| unreadable_packed(repository, fault))
+}
+
+pub(super) fn unreadable_packed(repository: &Repository, fault: Unreadable) -> SourceFault {
+    match fault {
         Unreadable::File(fault) => repository.fault(format!("its packed-refs cannot be read: {fault}"), open::ACCESS),
         Unreadable::Content(what) => repository.fault(what, CHECK_REFS),
-    })
+    }
+}
+
+pub(super) fn read_loose(repository: &Repository) -> Result<Vec<LooseTag>, SourceFault> {
+    loose::read_tags(repository.common_dir(), repository.hash).map_err(|reason| repository.fault(reason, CHECK_REFS))
 }
 
 /// Reads loose tags, then packed ones, then what they lead to.
-fn walk(repository: &Repository, messages: Messages) -> Result<Tags, SourceFault> {
+fn walk(repository: &Repository, messages: Messages) -> Result<Walked, SourceFault> {
     check(repository)?;
-    let loose = loose::read_tags(repository.common_dir(), repository.hash)
-        .map_err(|reason| repository.fault(reason, CHECK_REFS))?;
+    let loose = read_loose(repository)?;
     let any_symbolic = loose.iter().any(|(_, held)| matches!(held, Ok(Held::Symbolic(_))));
     let scope = if any_symbolic { Scope::AllRefs } else { Scope::Tags };
-    let refs = Refs { repository, packed: read_packed(repository, scope)? };
+    let (packed, sum) = PackedRefs::read_summed(repository.common_dir(), repository.hash, scope)
+        .map_err(|fault| unreadable_packed(repository, fault))?;
+    let digest = digest::of(&loose, sum.as_ref());
+    let refs = Refs { repository, packed };
     let loose: Vec<TagEnd> = loose
         .into_iter()
         .map(|(name, held)| match held.and_then(|held| refs.follow(held)) {
@@ -120,7 +136,7 @@ fn walk(repository: &Repository, messages: Messages) -> Result<Tags, SourceFault
         })
         .collect();
     let tags = merge(loose, refs.packed.into_tags());
-    Ok(resolve(&repository.inner, tags, messages))
+    Ok((resolve(&repository.inner, tags, messages), digest))
 }
 
 /// Loose tags, and packed ones that no loose one overrides.

@@ -9,6 +9,7 @@
 mod access;
 mod annotation;
 mod destination;
+mod digest;
 mod fault;
 mod format;
 mod history;
@@ -23,12 +24,12 @@ mod reference;
 
 use std::path::{Path, PathBuf};
 
-pub use access::{LocalSource, Source};
+pub use access::{Glimpse, LocalSource, Source};
 pub use annotation::{AnnotatedTag, SignatureKind, target_of};
 pub use destination::{CopyFault, Destination, Kept, RefFault};
 pub use fault::SourceFault;
 
-use crate::tag::{CommitId, Notes, NotesRef, SourceSnapshot, SourceTag, TagId, TagName};
+use crate::tag::{CommitId, Notes, NotesRef, RefsDigest, SourceSnapshot, SourceTag, TagId, TagName};
 use crate::wire::{Lacking, Object, TagObjects};
 pub use objects::DEEPEST_NESTING;
 use objects::Objects;
@@ -85,6 +86,12 @@ impl Repository {
     /// Reads all tags, and nothing but refs below `refs/tags/`.
     pub fn read_tags(&self, messages: Messages) -> Result<SourceSnapshot, SourceFault> {
         listing::read_tags(self, messages)
+    }
+
+    /// What stands for all tags as their refs hold them now, without a look at any object; the same as
+    /// [`SourceSnapshot::refs`] of what [`read_tags`](Self::read_tags) would give. `None` where only that tells.
+    pub fn read_refs_digest(&self) -> Result<Option<RefsDigest>, SourceFault> {
+        digest::read(self)
     }
 
     /// Reads the notes on these commits that a ref holds; none where there is no such ref, or none on a commit.

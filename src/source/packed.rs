@@ -2,11 +2,12 @@
 
 use std::fmt::Display;
 use std::fs::{self, File};
-use std::io::{self, BufRead, BufReader, ErrorKind};
+use std::io::{self, BufRead, BufReader, ErrorKind, Read};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use gix::hash::Kind;
+use sha2::{Digest as _, Sha256};
 
 use super::objects::Lead;
 use super::reference::{End, parse_id};
@@ -71,17 +72,77 @@ pub(super) struct PackedRefs {
     others: Vec<(Box<[u8]>, End)>,
 }
 
+/// What stands for all bytes of the file.
+pub(super) type FileDigest = [u8; 32];
+
+/// The digest of the file; `None` where there is none.
+pub(super) fn digest(common_dir: &Path) -> io::Result<Option<FileDigest>> {
+    let Some((file, _)) = open(common_dir)? else { return Ok(None) };
+    let mut file = Summed::of(file);
+    let mut buffer = vec![0; BUFFER];
+    while file.read(&mut buffer)? > 0 {}
+    Ok(Some(file.sum()))
+}
+
+/// The file and its size, where there is one.
+fn open(common_dir: &Path) -> io::Result<Option<(File, usize)>> {
+    match File::open(common_dir.join(FILE)) {
+        Ok(file) => {
+            let size = file.metadata().map_or(0, |file| file.len());
+            Ok(Some((file, usize::try_from(size).unwrap_or(0))))
+        }
+        Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Sums up what is read through it.
+struct Summed<R> {
+    inner: R,
+    sum: Sha256,
+}
+
+impl<R> Summed<R> {
+    fn of(inner: R) -> Self {
+        Self { inner, sum: Sha256::new() }
+    }
+
+    fn sum(self) -> FileDigest {
+        self.sum.finalize().into()
+    }
+}
+
+impl<R: Read> Read for Summed<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.sum.update(&buffer[..read]);
+        Ok(read)
+    }
+}
+
+impl From<io::Error> for Unreadable {
+    fn from(fault: io::Error) -> Self {
+        Self::File(fault)
+    }
+}
+
 impl PackedRefs {
     /// Reads the file, where there is one. Copied, not mapped: a file cut by somebody else would end the process.
     pub(super) fn read(common_dir: &Path, hash: Kind, scope: Scope) -> Result<Self, Unreadable> {
-        match File::open(common_dir.join(FILE)) {
-            Ok(file) => {
-                let size = file.metadata().map_or(0, |file| file.len());
-                Self::parse(BufReader::with_capacity(BUFFER, file), usize::try_from(size).unwrap_or(0), hash, scope)
-            }
-            Err(fault) if fault.kind() == ErrorKind::NotFound => Ok(Self::default()),
-            Err(fault) => Err(Unreadable::File(fault)),
-        }
+        let Some((file, size)) = open(common_dir)? else { return Ok(Self::default()) };
+        Self::parse(BufReader::with_capacity(BUFFER, file), size, hash, scope)
+    }
+
+    /// The same, with the digest of the bytes that were read.
+    pub(super) fn read_summed(
+        common_dir: &Path,
+        hash: Kind,
+        scope: Scope,
+    ) -> Result<(Self, Option<FileDigest>), Unreadable> {
+        let Some((file, size)) = open(common_dir)? else { return Ok((Self::default(), None)) };
+        let mut file = Summed::of(file);
+        let refs = Self::parse(BufReader::with_capacity(BUFFER, &mut file), size, hash, scope)?;
+        Ok((refs, Some(file.sum())))
     }
 
     /// Reads every line, or says which line is broken: half a file must not pass for a short one.
@@ -97,7 +158,7 @@ impl PackedRefs {
         let mut line = Vec::with_capacity(256);
         for number in 1.. {
             line.clear();
-            file.read_until(b'\n', &mut line).map_err(Unreadable::File)?;
+            file.read_until(b'\n', &mut line)?;
             let read = match line.strip_suffix(b"\n") {
                 // git always writes the header, so nothing at all is what a power failure leaves behind.
                 None if line.is_empty() && number == 1 => {

@@ -35,10 +35,10 @@ pub use finding::{Check, Finding, Outcome};
 pub use probe::{Probe, probe};
 pub use progress::{Progress, Step, UnderWay};
 
-use glance::{Reach, agreement};
-use pass::{Left, pass, stopped};
+use glance::{Expected, Reach, expected};
+use pass::{Left, PairFault, pass, scope_of, stopped};
 use progress::Begun;
-use side::{Opened, SourceSide};
+use side::{Opened, Origin, SourceSide};
 
 /// Repositories that are read and held in memory at once.
 const REPOSITORIES_AT_ONCE: usize = 16;
@@ -174,30 +174,19 @@ pub async fn sync_repository(job: &JobSettings, repository: &Repository, run: &R
             return report;
         }
     };
-    let (counter, is_remote, source) = (opened.counter(), opened.is_remote(), Arc::clone(opened.source()));
-    let stopped = || Err(SourceFault { message: stopped().message, hint: "run again".to_owned() });
-    let read = async { run.stop.run_until_cancelled(opened.read(&needs)).await.unwrap_or_else(stopped) };
-    let read = read.map(Arc::new).shared();
-    let pairs = settings.into_iter().zip(begun).map(|(settings, begun)| {
-        let origin = Origin { source: &source, is_remote, read: read.clone() };
-        AssertUnwindSafe(sync_pair(job, origin, settings, run, begun)).catch_unwind()
-    });
+    let origin = Origin::new(opened, needs, &run.stop);
+    let pairs = settings
+        .into_iter()
+        .zip(begun)
+        .map(|(settings, begun)| AssertUnwindSafe(sync_pair(job, &origin, settings, run, begun)).catch_unwind());
     // A bug in the pass over one pair costs the others nothing: they end theirs before it goes on here.
     let ended = join_all(pairs).await;
     report.remotes = ended.into_iter().collect::<Result<_, _>>().unwrap_or_else(|panic| resume_unwind(panic));
-    if let Err(fault) = &*read.await {
+    if let Some(fault) = origin.fault() {
         (report.error, report.hint) = (Some(fault.message.clone()), Some(fault.hint.clone()));
     }
-    report.requests = counter();
+    report.requests = origin.opened.requests().unwrap_or_default();
     report
-}
-
-/// The side that the tags of some pairs come from, being read.
-struct Origin<'a, Read> {
-    source: &'a Arc<dyn Source>,
-    is_remote: bool,
-    /// Done once, whichever pair asks first.
-    read: Read,
 }
 
 /// The remotes of a job that a run is about.
@@ -264,55 +253,75 @@ fn remote_rules<'a>(
 #[tracing::instrument(level = "error", name = "pair", skip_all, fields(remote = begun.pair().remote))]
 async fn sync_pair(
     job: &JobSettings,
-    origin: Origin<'_, impl Future<Output = Arc<Result<SourceSide, SourceFault>>> + Clone>,
+    origin: &Origin<'_>,
     settings: Result<RemoteSettings, ConfigFault>,
     run: &Run,
     begun: Begun<'_>,
 ) -> RemoteReport {
     let began = Timestamp::now();
     let mut report = RemoteReport::new(&begun.pair().remote);
-    let Origin { source, is_remote, read } = origin;
-    // What objects a remote gives is known once it was listed.
-    let is_readable = !is_remote || read.clone().await.is_ok();
-    let look = async {
-        let reach = Reach::connect(settings?, source.objects(), run);
-        let (reach, agreement) = join(reach, agreement(begun.pair(), run)).await;
-        begun.looks(&reach.transport);
-        let glance = if is_readable { reach.glance(agreement, run).await } else { None };
-        Ok::<_, ConfigFault>((reach, glance))
-    };
-    // Each pair waits for its source and for its own remote only.
-    let (side, looked) = join(read, look).await;
-    let side = match &*side {
-        Ok(side) => side,
-        Err(fault) => {
-            // Every pair of this source is unknown now, and has to look so to whoever asks later.
-            if let Ok((reach, _)) = looked {
-                reach.count(&mut report);
-            }
-            report.fail(fault.message.clone(), Some(fault.hint.clone()));
-            end_pass(begun.pair(), &mut report, began, Left::default(), run).await;
-            return report;
-        }
-    };
-    let passed = match looked {
-        Ok(looked) => pass(job, side, looked, run, &begun, &mut report).await,
-        Err(fault) => Err(fault.into()),
-    };
-    let left = match passed {
+    let left = match look_and_pass(job, origin, settings, run, &begun, &mut report).await {
         Ok(left) => left,
-        Err(fault) => {
-            tracing::warn!(error = fault.message, hint = fault.hint, "A pair could not be synchronised.");
-            if fault.nowhere {
-                report.hold(fault.message, fault.hint);
-            } else {
-                report.fail(fault.message, fault.hint);
+        Err(PairFault { message, hint, nowhere }) => {
+            // What is wrong with a source is wrong with all its pairs, and said once.
+            if origin.fault().is_none() {
+                tracing::warn!(error = message, hint, "A pair could not be synchronised.");
             }
+            if nowhere { report.hold(message, hint) } else { report.fail(message, hint) }
             Left::default()
         }
     };
     end_pass(begun.pair(), &mut report, began, left, run).await;
     report
+}
+
+/// The pass over one pair, as far as one has to be made.
+async fn look_and_pass(
+    job: &JobSettings,
+    origin: &Origin<'_>,
+    settings: Result<RemoteSettings, ConfigFault>,
+    run: &Run,
+    begun: &Begun<'_>,
+    report: &mut RemoteReport,
+) -> Result<Left, PairFault> {
+    let settings = settings?;
+    report.place = settings.keys.describe();
+    if origin.opened.is_remote() {
+        // What objects a remote gives is known once it was listed.
+        origin.read().await.map_err(SourceFault::clone)?;
+    }
+    let expected = expected(begun.pair(), run).shared();
+    let near = async {
+        match expected.clone().await {
+            Some(Expected { agreed, memory }) if origin.is_as(&memory.source, agreed.refs.as_ref()).await => None,
+            Some(_) | None => Some(origin.read().await),
+        }
+    };
+    let far = async {
+        let reach = Reach::connect(settings, origin.opened.source.objects(), run).await;
+        begun.looks(&reach.transport);
+        let glance = reach.glance(expected.clone().await, run).await;
+        (reach, glance)
+    };
+    // Each pair waits for its source and for its own remote only.
+    let (side, (reach, glance)) = join(near, far).await;
+    let passed = async {
+        // Every pair of a source that cannot be read is unknown now, and has to look so to whoever asks later.
+        let side = side.transpose().map_err(SourceFault::clone)?;
+        let scope = scope_of(job, &reach.settings);
+        if let Some(agreed) = glance.as_ref().and_then(|glance| glance.still_agreed(side, &reach.settings, &scope)) {
+            report.take_agreement(agreed.counts);
+            return Ok(Left { exact_begun: Some(scope), agreed: Some(agreed) });
+        }
+        let side = match side {
+            Some(side) => side,
+            None => origin.read().await.map_err(SourceFault::clone)?,
+        };
+        pass(job, side, (&reach, glance.map(|glance| glance.listing)), run, begun, report).await
+    };
+    let passed = passed.await;
+    reach.count(report);
+    passed
 }
 
 /// Remembers how the pass over a pair ended, and tells it to whoever listens.

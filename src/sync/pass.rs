@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-use super::glance::{Agreed, Glance, Reach};
+use super::glance::{Agreed, Reach, fingerprint};
 use super::side::SourceIdentity;
 use super::{Begun, Grace, Mode, Purpose, Run, SourceSide, remote_rules};
 use crate::apply::{Applied, Writer, apply, recover};
@@ -23,7 +23,7 @@ use crate::provider::{Access, Fault, FaultKind, Identity, Provider};
 use crate::report::{Counts, RemoteReport};
 use crate::source::SourceFault;
 use crate::tag::{
-    self, Attachment, End, Fingerprint, Listed, Looks, NamePatterns, ProvenNames, RemoteSnapshot, RemoteTag, Sighting,
+    self, Attachment, End, Listed, Looks, NamePatterns, ProvenNames, RemoteSnapshot, RemoteTag, Sighting,
     TagName, Target, Value,
 };
 
@@ -79,22 +79,14 @@ pub(super) struct Left {
 pub(super) async fn pass(
     job: &JobSettings,
     side: &SourceSide,
-    (reach, glance): (Reach, Option<Glance>),
+    (reach, listing): (&Reach, Option<Result<RemoteSnapshot, Fault>>),
     run: &Run,
     begun: &Begun<'_>,
     report: &mut RemoteReport,
 ) -> Result<Left, PairFault> {
-    let Reach { settings, provider, .. } = &reach;
-    report.place = settings.keys.describe();
-    let outcome = match provider {
-        Ok(provider) => {
-            let (pair, provider, now) = (begun.pair(), Arc::clone(provider), Timestamp::now());
-            Pass { job, side, settings, run, begun, pair, provider, now }.run(glance, report).await
-        }
-        Err(fault) => Err(fault.clone().into()),
-    };
-    reach.count(report);
-    outcome
+    let Reach { settings, provider, .. } = reach;
+    let (pair, provider, now) = (begun.pair(), Arc::clone(provider.as_ref().map_err(Fault::clone)?), Timestamp::now());
+    Pass { job, side, settings, run, begun, pair, provider, now }.run(listing, report).await
 }
 
 /// Whether a remembered identity may stand for one that is asked for. A role that only reads is asked for anew each time,
@@ -129,13 +121,11 @@ struct Known {
 
 impl Pass<'_> {
     /// The whole pass over the pair, in the order of the contract.
-    async fn run(&self, glance: Option<Glance>, report: &mut RemoteReport) -> Result<Left, PairFault> {
-        if let Some(glance) = &glance
-            && self.still_agrees(glance)
-        {
-            report.take_agreement(glance.agreed.counts);
-            return Ok(Left { exact_begun: Some(self.scope()), agreed: Some(glance.agreed.clone()) });
-        }
+    async fn run(
+        &self,
+        listing: Option<Result<RemoteSnapshot, Fault>>,
+        report: &mut RemoteReport,
+    ) -> Result<Left, PairFault> {
         let mut state = self.read_pair().await?;
         self.note_returns(&mut state).await?;
         let mut known = self.identify(&state).await?;
@@ -143,9 +133,9 @@ impl Pass<'_> {
         let is_open = !state.intents.is_empty();
         let recovered = self.recover(&mut state, report).await?;
         let began = Timestamp::now();
-        let mut listed = match glance {
+        let mut listed = match listing {
             // Nothing has happened since that a later listing would have to show.
-            Some(Glance { listing, .. }) if !is_void && !is_open => Listed { snapshot: listing?, looks: None },
+            Some(listing) if !is_void && !is_open => Listed { snapshot: listing?, looks: None },
             Some(_) | None => self.list(&state, self.believed_names(&state)).await?,
         };
         let arrived = self.arrived(&state, &listed.snapshot).await?;
@@ -213,7 +203,9 @@ impl Pass<'_> {
         }
         let overwritten = applied.iter().filter(|applied| applied.foreign && applied.succeeded()).count();
         let agreed = (is_lasting && settles && conclusive && applied.iter().all(Applied::succeeded)).then(|| Agreed {
-            fingerprint: self.fingerprint(after(&remote, &applied)),
+            fingerprint: fingerprint(&self.side.content, after(&remote, &applied), self.settings, &self.scope()),
+            content: self.side.content.clone(),
+            refs: self.side.snapshot.refs().cloned(),
             counts: Counts {
                 in_sync: plan.in_scope.into(),
                 unmanaged: plan.unmanaged.len() as u64,
@@ -241,25 +233,6 @@ impl Pass<'_> {
         // Under another policy, strays gather that nobody has approved: a later `exact` pass is a first one again.
         let exact_begun = (is_complete || self.job.policy != Policy::Exact).then(|| self.scope());
         Ok(Left { agreed: agreed.filter(|_| exact_begun.is_some()), exact_begun })
-    }
-
-    /// Whether both sides and the rules are what the latest pass found in agreement.
-    fn still_agrees(&self, Glance { agreed, source, listing }: &Glance) -> bool {
-        let same = |remote: &RemoteSnapshot| self.fingerprint(remote.tags()) == agreed.fingerprint;
-        self.side.may_be(Some(source)) && listing.as_ref().is_ok_and(same)
-    }
-
-    /// What stands for both sides as they were read, and for all that says how they are compared.
-    fn fingerprint(&self, remote: impl IntoIterator<Item: Borrow<RemoteTag>>) -> String {
-        let mut fingerprint = Fingerprint::default();
-        // Another version may judge otherwise.
-        fingerprint.add(env!("CARGO_PKG_VERSION"));
-        fingerprint.add(self.scope());
-        fingerprint.add(self.settings.rule.to_string());
-        fingerprint.add([u8::from(self.settings.compare_annotations)]);
-        fingerprint.add(&self.side.content);
-        fingerprint.add_remote(remote);
-        fingerprint.digits()
     }
 
     /// Uses up the approvals that this pass acts on, before it does. One that a person took back meanwhile ends the pass.
@@ -553,18 +526,11 @@ impl Pass<'_> {
     }
 
     fn rules(&self) -> Rules {
-        let job = self.job;
-        Rules {
-            policy: job.policy,
-            selection: job.selection.clone(),
-            immutable: job.immutable.clone(),
-            protected: job.protected.clone(),
-        }
+        rules_of(self.job)
     }
 
-    /// By which rules, and over which names, a pass has a say here.
     fn scope(&self) -> String {
-        scope(&self.rules(), &self.settings.mapping, &self.settings.rule)
+        scope_of(self.job, self.settings)
     }
 
     /// What a run did here, as the history tells it once its interrupted writes are settled.
@@ -711,6 +677,20 @@ impl Pass<'_> {
             ended: self.begun.applied(),
         })
     }
+}
+
+fn rules_of(job: &JobSettings) -> Rules {
+    Rules {
+        policy: job.policy,
+        selection: job.selection.clone(),
+        immutable: job.immutable.clone(),
+        protected: job.protected.clone(),
+    }
+}
+
+/// By which rules, and over which names, a pass has a say on a remote.
+pub(super) fn scope_of(job: &JobSettings, settings: &RemoteSettings) -> String {
+    scope(&rules_of(job), &settings.mapping, &settings.rule)
 }
 
 /// Tags that are to be deleted, as soon as it is known what is attached to them, and that were not looked at for it yet: another

@@ -121,7 +121,7 @@ async fn read_source(repository: &Repository, needs: &Needs, pool: &Arc<Pool>) -
     let read = async {
         let opened = Opened::open(repository, pool).await?;
         let tags = needs.read(&*opened.source).await?;
-        Ok::<_, SourceFault>((tags, opened.is_remote().then(opened.counter())))
+        Ok::<_, SourceFault>((tags, opened.requests()))
     };
     let (tags, requests) = match read.await {
         Ok(read) => read,

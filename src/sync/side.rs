@@ -3,14 +3,16 @@
 use std::sync::Arc;
 
 use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
 
-use super::Needs;
+use super::pass::stopped;
 use super::remote::{RemoteSource, source_fault};
+use super::Needs;
 use crate::config::{Place, Repository};
 use crate::http::{Pool, Transport};
 use crate::provider::{Annotations, Connection};
-use crate::source::{LocalSource, Source, SourceFault};
-use crate::tag::{Fingerprint, SourceSnapshot};
+use crate::source::{Glimpse, LocalSource, Source, SourceFault};
+use crate::tag::{Fingerprint, RefsDigest, SourceSnapshot};
 
 /// A source that can be asked.
 pub(super) struct Opened {
@@ -37,37 +39,78 @@ impl Opened {
         Ok(Self { source: Arc::new(RemoteSource::new(&template.name, provider)), transport: Some(transport) })
     }
 
-    /// Tells at any time how many requests it has taken so far.
-    pub(super) fn counter(&self) -> impl Fn() -> u64 + use<> {
-        let transport = self.transport.clone();
-        move || transport.as_ref().map_or(0, Transport::requests)
+    /// How many requests it has taken so far; `None` where it takes none.
+    pub(super) fn requests(&self) -> Option<u64> {
+        self.transport.as_ref().map(Transport::requests)
     }
 
     pub(super) fn is_remote(&self) -> bool {
         self.transport.is_some()
     }
+}
 
-    pub(super) fn source(&self) -> &Arc<dyn Source> {
-        &self.source
+/// Where the tags of some pairs come from: asked once for all of them, and for no more than they need to know.
+pub(super) struct Origin<'a> {
+    pub(super) opened: Opened,
+    needs: Needs,
+    stop: &'a CancellationToken,
+    glimpse: OnceCell<Option<Glimpse>>,
+    read: OnceCell<Result<SourceSide, SourceFault>>,
+}
+
+impl<'a> Origin<'a> {
+    /// Nothing is read or sent yet.
+    pub(super) fn new(opened: Opened, needs: Needs, stop: &'a CancellationToken) -> Self {
+        Self { opened, needs, stop, glimpse: OnceCell::new(), read: OnceCell::new() }
     }
 
-    /// Reads it, for all who need it.
-    pub(super) async fn read(self, needs: &Needs) -> Result<SourceSide, SourceFault> {
+    /// Whether it is this one, and its refs are as they were: then it need not be read.
+    pub(super) async fn is_as(&self, fingerprint: &str, refs: Option<&RefsDigest>) -> bool {
+        // Notes may change without a tag.
+        let Some(refs) = refs.filter(|_| self.needs.notes.is_empty()) else { return false };
+        // What is wrong with it is told when it is read.
+        let look = async { self.unless_stopped(self.opened.source.glimpse()).await.ok().flatten() };
+        let seen = self.glimpse.get_or_init(|| look).await;
+        seen.as_ref().is_some_and(|seen| {
+            seen.refs.as_ref() == Some(refs) && self.opened.source.recognise(fingerprint, &seen.fingerprint).is_some()
+        })
+    }
+
+    /// Reads it, whichever pair asks first.
+    pub(super) async fn read(&self) -> Result<&SourceSide, &SourceFault> {
+        self.read.get_or_init(|| self.unless_stopped(self.read_now())).await.as_ref()
+    }
+
+    /// What was wrong with it, if it was read.
+    pub(super) fn fault(&self) -> Option<&SourceFault> {
+        self.read.get()?.as_ref().err()
+    }
+
+    async fn read_now(&self) -> Result<SourceSide, SourceFault> {
+        let Opened { source, .. } = &self.opened;
+        let is_remote = self.opened.is_remote();
         // A repository on this host says at once who it is. A remote is asked for it only where something depends on it.
         let fingerprint = OnceCell::new();
-        if !self.is_remote() {
-            fingerprint.set(self.source.fingerprint().await?).ok();
+        if !is_remote {
+            fingerprint.set(source.fingerprint().await?).ok();
         }
-        let snapshot = needs.read(&*self.source).await?;
+        let snapshot = self.needs.read(&**source).await?;
         let mut content = Fingerprint::default();
         content.add_source(&snapshot);
-        Ok(SourceSide { opened: self, fingerprint, snapshot, content: content.digits() })
+        let (source, content) = (Arc::clone(source), content.digits());
+        Ok(SourceSide { source, is_remote, fingerprint, snapshot, content })
+    }
+
+    async fn unless_stopped<T>(&self, look: impl Future<Output = Result<T, SourceFault>>) -> Result<T, SourceFault> {
+        let stopped = || Err(SourceFault { message: stopped().message, hint: "run again".to_owned() });
+        self.stop.run_until_cancelled(look).await.unwrap_or_else(stopped)
     }
 }
 
 /// A source as it was read once for all its remotes.
 pub(super) struct SourceSide {
-    opened: Opened,
+    source: Arc<dyn Source>,
+    is_remote: bool,
     fingerprint: OnceCell<String>,
     pub(super) snapshot: SourceSnapshot,
     /// What stands for all of the snapshot: made once for all remotes, while these are being listed.
@@ -84,11 +127,11 @@ pub(super) struct SourceIdentity {
 
 impl SourceSide {
     pub(super) fn source(&self) -> &Arc<dyn Source> {
-        self.opened.source()
+        &self.source
     }
 
     pub(super) fn is_remote(&self) -> bool {
-        self.opened.is_remote()
+        self.is_remote
     }
 
     /// Whether nothing that is known without asking speaks against its being the remembered one.

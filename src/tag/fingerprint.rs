@@ -2,20 +2,36 @@
 
 use std::borrow::Borrow;
 
+use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use super::{Annotation, Attachment, Peeled, RemoteTag, SourceSnapshot, SourceTag, Target, Value};
 
 /// Sums up what is added, in its order.
 #[derive(Clone, Default)]
-pub struct Fingerprint(Sha256);
+pub struct Fingerprint {
+    sum: Sha256,
+    /// What is to be summed up next: many short texts at once take half the time.
+    gathered: Vec<u8>,
+}
+
+/// How much is gathered, in bytes.
+const GATHERED: usize = 4096;
 
 impl Fingerprint {
     /// Adds bytes, with their length in front, so that no two lists of texts are the same bytes.
     pub fn add(&mut self, bytes: impl AsRef<[u8]>) {
         let bytes = bytes.as_ref();
-        self.0.update((bytes.len() as u64).to_le_bytes());
-        self.0.update(bytes);
+        self.gather(&(bytes.len() as u64).to_le_bytes());
+        self.gather(bytes);
+    }
+
+    fn gather(&mut self, bytes: &[u8]) {
+        self.gathered.extend_from_slice(bytes);
+        if self.gathered.len() >= GATHERED {
+            self.sum.update(&self.gathered);
+            self.gathered.clear();
+        }
     }
 
     /// Adds every name of a source with all that was read of it.
@@ -103,12 +119,24 @@ impl Fingerprint {
 
     /// Adds one byte that says what follows.
     fn mark(&mut self, mark: u8) {
-        self.0.update([mark]);
+        self.gather(&[mark]);
     }
 
     /// The digits that stand for all that was added.
     pub fn digits(self) -> String {
-        self.0.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+        self.sum.chain_update(self.gathered).finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+}
+
+/// What stands for all refs of a source that are tags.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct RefsDigest(String);
+
+impl RefsDigest {
+    /// Of all that was added.
+    pub(crate) fn of(refs: Fingerprint) -> Self {
+        Self(refs.digits())
     }
 }
 

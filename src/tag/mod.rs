@@ -13,7 +13,7 @@ mod target;
 mod template;
 mod trailer;
 
-pub use fingerprint::Fingerprint;
+pub use fingerprint::{Fingerprint, RefsDigest};
 pub use mapping::NameMapping;
 pub use name::{InvalidTagName, TagName};
 pub use rule::{InvalidNotesRef, NotesRef, ResolveRule};

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
-use super::{Annotation, CommitId, NotesRef, ObjectId, TagId, TagName, Target, Value};
+use super::{Annotation, CommitId, NotesRef, ObjectId, RefsDigest, TagId, TagName, Target, Value};
 
 /// What a tag of a git repository peels to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,6 +90,7 @@ pub struct SourceSnapshot {
     tags: Vec<(TagName, Result<SourceTag, Box<str>>)>,
     /// The notes that a remote's rule asks for, and no others.
     notes: BTreeMap<NotesRef, Notes>,
+    refs: Option<RefsDigest>,
 }
 
 /// The notes of one ref on the commits of tags: texts, or the reasons why they could not be read. A commit that is not
@@ -106,7 +107,17 @@ impl SourceSnapshot {
         tags.sort_unstable_by(|(one, _), (other, _)| one.cmp(other));
         // It stays for as long as the pass.
         tags.shrink_to_fit();
-        Self { tags, notes: BTreeMap::new() }
+        Self { tags, notes: BTreeMap::new(), refs: None }
+    }
+
+    /// Says what stands for the refs that all tags were read from, where anything does.
+    pub(crate) fn with_refs(self, refs: Option<RefsDigest>) -> Self {
+        Self { refs, ..self }
+    }
+
+    /// What stands for the refs that all tags were read from: while it is the same, so are the tags. Notes are no part of it.
+    pub fn refs(&self) -> Option<&RefsDigest> {
+        self.refs.as_ref()
     }
 
     /// Adds what one ref holds for the commits of [`commits`](Self::commits).
@@ -200,6 +211,10 @@ pub enum End {
     AsProven,
 }
 
+/// Room for so many tags is taken at first. What of it is not used is never touched, so it costs nothing; to grow step by step
+/// would touch all of it several times.
+const USUAL: usize = 16 * 1024;
+
 /// More tags than any repository has.
 const MOST: usize = 1_000_000;
 
@@ -238,6 +253,9 @@ impl Listing {
 
     /// Adds one page. A name that was already there ends the listing: pages shifted, or the server repeats itself.
     pub fn page(&mut self, tags: impl IntoIterator<Item = RemoteTag>) -> Result<(), ListingFault> {
+        if self.tags.capacity() == 0 {
+            self.tags.reserve(USUAL);
+        }
         for tag in tags {
             if !self.is_new(&tag.name) {
                 return Err(ListingFault::Repeated(tag.name));
