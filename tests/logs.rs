@@ -45,6 +45,9 @@ fn a_pass_in_order_says_nothing_unless_it_is_asked() {
     world.tag("v3", 0);
     let child = world.program.command(&["--sync", "-v"]).env("TAGSYNCD_LOG", "off").spawn().unwrap();
     assert_eq!(ended(child).expect(0).stderr, "");
+    // One that cannot be read is no reason to say nothing.
+    let child = world.program.command(&["--sync"]).env("TAGSYNCD_LOG", "tagsyncd=much").spawn().unwrap();
+    assert!(ended(child).expect(0).stderr.contains("TAGSYNCD_LOG is no filter"));
 }
 
 #[test]

@@ -37,7 +37,7 @@ const CRATES: [(&str, &[&str]); 14] = [
     ("clap", &["cli"]),
     ("anstyle", &["cli", "report"]),
     ("anstream", &["cli"]),
-    ("indicatif", &["cli"]),
+    ("console", &["cli"]),
     ("axum", &["service"]),
     ("hyper", &["service"]),
     ("maud", &["service"]),

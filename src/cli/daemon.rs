@@ -33,9 +33,8 @@ pub(super) fn daemon(common: &Common, _output: &Output) -> Result<ExitCode, Fail
     let ledger = Arc::new(SqliteLedger::open(&lock).map_err(ledger_failure)?);
     let (host, clock) = (host(), Arc::new(SystemClock));
     let beginning = Beginning { settings, directory, ledger, listener, host, clock };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        // Passes wait more than they work, and each thread has memory of its own.
-        .worker_threads(2)
+    // Passes wait more than they work, and whatever may block does so on threads of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         // The C library keeps 40 MiB of stacks of threads that have ended, each with the pages that it has touched: five of this
         // size, 20 of the usual. None is more than an address before it is used.
         .thread_stack_size(8 << 20)

@@ -1,11 +1,13 @@
 //! What a long pass is doing, on the last lines of a terminal. Elsewhere not one byte of it.
 
+use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::{HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
+use console::{Term, measure_text_width, truncate_str};
+use jiff::SignedDuration;
 use tokio::time::{Instant, interval_at};
 
 use crate::sync::{Progress, Step, UnderWay};
@@ -15,30 +17,30 @@ use crate::text::Printable;
 const MOST_LINES: usize = 8;
 /// How often the lines are drawn; a pass that is shorter shows none.
 const INTERVAL: Duration = Duration::from_millis(100);
-
-const TOTAL: &str = "{spinner} {wide_msg}";
-const LOOKING: &str = "  {wide_msg}";
-const APPLYING: &str = "  {wide_msg} [{bar:20}] {pos}/{len} {rate}";
+/// How wide the bar of a pair is.
+const BAR: usize = 20;
+/// One after the other they show that the program is alive.
+const SPINNER: [char; 4] = ['|', '/', '-', '\\'];
 
 /// Standard error, where it is a terminal whose lines can be drawn anew; `None` elsewhere.
 ///
-/// Whoever draws or writes holds the lock. The library has a way to step aside, too, but that one panics once the terminal is
-/// gone.
+/// Whoever draws or writes holds the lock.
 #[derive(Clone)]
-pub(super) struct Screen(Option<Arc<Mutex<MultiProgress>>>);
+pub(super) struct Screen(Option<Arc<Mutex<Lines>>>);
 
 impl Screen {
     /// Nothing is ever drawn in pipes, on a terminal that is `dumb`, or when it is to be quiet.
     pub(super) fn new(quiet: bool) -> Self {
-        let lines = MultiProgress::with_draw_target(ProgressDrawTarget::stderr_with_hz(10));
-        Self((!quiet && !lines.is_hidden()).then(|| Arc::new(Mutex::new(lines))))
+        let terminal = Term::buffered_stderr();
+        let can_draw = !quiet && terminal.is_term() && !console::is_dumb();
+        Self(can_draw.then(|| Arc::new(Mutex::new(Lines { terminal, shown: 0 }))))
     }
 
     /// Does this while no line is in its way; the lines come back when they are drawn next.
     pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
-        let lines = self.0.as_deref().map(lock);
-        if let Some(lines) = &lines {
-            clear(lines);
+        let mut lines = self.0.as_deref().map(lock);
+        if let Some(lines) = &mut lines {
+            lines.draw(&[]);
         }
         write()
     }
@@ -46,7 +48,7 @@ impl Screen {
     /// Does the work, and shows meanwhile how far it has come.
     pub(super) async fn show<T>(&self, progress: &Progress, work: impl Future<Output = T>) -> T {
         let Some(lines) = &self.0 else { return work.await };
-        let mut drawn = Drawn::new(lines);
+        let mut drawn = Drawn { lines, pairs: Vec::new(), drawings: 0 };
         let mut ticks = interval_at(Instant::now() + INTERVAL, INTERVAL);
         let mut work = pin!(work);
         loop {
@@ -59,13 +61,8 @@ impl Screen {
     }
 }
 
-fn lock(lines: &Mutex<MultiProgress>) -> MutexGuard<'_, MultiProgress> {
+fn lock(lines: &Mutex<Lines>) -> MutexGuard<'_, Lines> {
     lines.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-fn clear(lines: &MultiProgress) {
-    // Where nothing can be written, nothing is in the way.
-    let _terminal_is_gone = lines.clear();
 }
 
 /// Standard error for logs, whose lines must not end up among those of the progress.
@@ -81,93 +78,116 @@ impl Write for LogWriter {
     }
 }
 
-/// The lines that are on the terminal now; they vanish with this.
+/// The last lines of the terminal.
+struct Lines {
+    terminal: Term,
+    /// How many of them are ours.
+    shown: usize,
+}
+
+impl Lines {
+    /// Puts these lines in the place of those before, all at once.
+    fn draw(&mut self, lines: &[String]) {
+        let attempt = || {
+            self.terminal.clear_last_lines(self.shown)?;
+            lines.iter().try_for_each(|line| self.terminal.write_line(line))?;
+            self.terminal.flush()
+        };
+        // Where nothing can be written, nothing is in the way.
+        let _terminal_is_gone = attempt();
+        self.shown = lines.len();
+    }
+}
+
+/// The pairs whose lines are on the terminal now; they vanish with this.
 struct Drawn<'a> {
-    lines: &'a Mutex<MultiProgress>,
-    total: ProgressBar,
+    lines: &'a Mutex<Lines>,
     pairs: Vec<Line>,
+    drawings: usize,
 }
 
 struct Line {
     of: Arc<UnderWay>,
-    applying: bool,
-    bar: ProgressBar,
+    /// When its changes were first seen to be made, and how many were by then.
+    applying: Option<(Instant, usize)>,
 }
 
-impl<'a> Drawn<'a> {
-    fn new(lines: &'a Mutex<MultiProgress>) -> Self {
-        let total = lock(lines).add(ProgressBar::no_length().with_style(style(TOTAL)));
-        Self { lines, total, pairs: Vec::new() }
-    }
-
+impl Drawn<'_> {
     fn draw(&mut self, progress: &Progress) {
-        let lines = lock(self.lines);
         let under_way = progress.under_way();
-        for ended in self.pairs.extract_if(.., |line| !under_way.iter().any(|pair| Arc::ptr_eq(pair, &line.of))) {
-            lines.remove(&ended.bar);
-        }
+        self.pairs.retain(|line| under_way.iter().any(|pair| Arc::ptr_eq(pair, &line.of)));
         for pair in &under_way {
             if self.pairs.len() < MOST_LINES && !self.pairs.iter().any(|line| Arc::ptr_eq(pair, &line.of)) {
-                let bar = ProgressBar::no_length().with_style(style(LOOKING));
-                let bar = lines.insert_before(&self.total, bar);
-                self.pairs.push(Line { of: Arc::clone(pair), applying: false, bar });
+                self.pairs.push(Line { of: Arc::clone(pair), applying: None });
             }
         }
-        for line in &mut self.pairs {
-            line.draw();
-        }
+        let mut lines = lock(self.lines);
+        let (rows, columns) = lines.terminal.size();
+        // A line that is as wide as the terminal would take two.
+        let width = usize::from(columns).saturating_sub(1);
+        let room = usize::from(rows).saturating_sub(2);
+        let mut texts: Vec<String> = self.pairs.iter_mut().take(room).map(|line| line.text(width)).collect();
         let (pairs, ended) = progress.pairs();
-        let hidden = under_way.len() - self.pairs.len();
+        let hidden = under_way.len() - texts.len();
         let hidden = if hidden > 0 { format!(", {hidden} more under way") } else { String::new() };
-        self.total.set_message(format!("{ended} of {pairs} done{hidden}"));
-        self.total.tick();
+        let spinner = SPINNER[self.drawings % SPINNER.len()];
+        texts.push(fit(&format!("{spinner} {ended} of {pairs} done{hidden}"), width));
+        lines.draw(&texts);
+        self.drawings += 1;
     }
 }
 
 impl Drop for Drawn<'_> {
     fn drop(&mut self) {
-        let lines = lock(self.lines);
-        for bar in self.pairs.iter().map(|line| &line.bar).chain([&self.total]) {
-            lines.remove(bar);
-        }
-        clear(&lines);
+        lock(self.lines).draw(&[]);
     }
 }
 
 impl Line {
-    fn draw(&mut self) {
+    fn text(&mut self, width: usize) -> String {
         let pair = self.of.pair.to_string();
         let pair = Printable::new(&pair);
         match self.of.step() {
-            Step::Reading => self.bar.set_message(format!("{pair}  reading the repository")),
+            Step::Reading => fit(&format!("  {pair}  reading the repository"), width),
             Step::Looking { requests } => {
                 let plural = if requests == 1 { "" } else { "s" };
-                self.bar.set_message(format!("{pair}  looking at the remote, {requests} request{plural}"));
+                fit(&format!("  {pair}  looking at the remote, {requests} request{plural}"), width)
             }
             Step::Applying { done, of } => {
-                if self.applying {
-                    self.bar.set_position(done as u64);
-                } else {
-                    // The rate begins here; what was done before the first look counts from the second.
-                    self.applying = true;
-                    self.bar.set_style(style(APPLYING));
-                    self.bar.set_message(pair.to_string());
-                    self.bar.set_length(of as u64);
-                    self.bar.reset_eta();
-                }
+                let (began, before) = *self.applying.get_or_insert_with(|| (Instant::now(), done));
+                let progress = bar(done, of) + &rate(done - before, of - done, began.elapsed());
+                // The bars stand below each other, at the right.
+                let room = width.saturating_sub(measure_text_width(&progress));
+                let pair = fit(&format!("  {pair} "), room);
+                let gap = room - measure_text_width(&pair);
+                format!("{pair}{:gap$}{progress}", "")
             }
         }
     }
 }
 
-fn style(template: &str) -> ProgressStyle {
-    // A template that cannot be read would be found by the test below, and is no reason to give up on a pass.
-    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    style.progress_chars("=> ").with_key("rate", |state: &ProgressState, text: &mut dyn std::fmt::Write| {
-        let (rate, left) = (state.per_sec(), HumanDuration(state.eta()));
-        // Writing to a string cannot fail.
-        let _infallible = if rate > 0.1 { write!(text, "{rate:.1}/s, {left:#} left") } else { Ok(()) };
-    })
+/// As much of a text as has room.
+fn fit(text: &str, width: usize) -> String {
+    truncate_str(text, width, "").into_owned()
+}
+
+fn bar(done: usize, of: usize) -> String {
+    let filled = (BAR * done).checked_div(of).unwrap_or(BAR).min(BAR);
+    let tip = if filled < BAR { ">" } else { "" };
+    format!("[{:=<filled$}{tip:<rest$}] {done}/{of}", "", rest = BAR - filled)
+}
+
+/// How fast it goes, and how long it takes if it goes on like that; nothing where little has happened yet.
+fn rate(done: usize, left: usize, elapsed: Duration) -> String {
+    let per_second = done as f64 / elapsed.as_secs_f64();
+    if !per_second.is_finite() || per_second <= 0.1 {
+        return String::new();
+    }
+    let left = SignedDuration::from_secs((left as f64 / per_second).ceil() as i64);
+    let mut text = String::new();
+    // Writing to a string cannot fail.
+    let _infallible = write!(text, " {per_second:.1}/s, {left:#} left");
+    text
 }
 
 #[cfg(test)]
@@ -175,9 +195,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn templates_can_be_read() {
-        for template in [TOTAL, LOOKING, APPLYING] {
-            ProgressStyle::with_template(template).unwrap();
-        }
+    fn a_bar_and_a_rate_show_how_far_it_has_come() {
+        assert_eq!(bar(0, 40), "[>                   ] 0/40");
+        assert_eq!(bar(30, 40), "[===============>    ] 30/40");
+        assert_eq!(bar(40, 40), "[====================] 40/40");
+        assert_eq!(bar(0, 0), "[====================] 0/0");
+        assert_eq!(rate(0, 40, Duration::from_secs(1)), "");
+        assert_eq!(rate(3, 40, Duration::ZERO), "");
+        assert_eq!(rate(25, 1000, Duration::from_secs(2)), " 12.5/s, 1m 20s left");
     }
 }

@@ -211,10 +211,6 @@ pub enum End {
     AsProven,
 }
 
-/// Room for so many tags is taken at first. What of it is not used is never touched, so it costs nothing; to grow step by step
-/// would touch all of it several times.
-const USUAL: usize = 16 * 1024;
-
 /// More tags than any repository has.
 const MOST: usize = 1_000_000;
 
@@ -253,10 +249,11 @@ impl Listing {
 
     /// Adds one page. A name that was already there ends the listing: pages shifted, or the server repeats itself.
     pub fn page(&mut self, tags: impl IntoIterator<Item = RemoteTag>) -> Result<(), ListingFault> {
-        if self.tags.capacity() == 0 {
-            self.tags.reserve(USUAL);
-        }
         for tag in tags {
+            // Room that is not used in the end is never touched, and each time that it runs out all of them move.
+            if self.tags.len() == self.tags.capacity() {
+                self.tags.reserve_exact(3 * self.tags.len());
+            }
             if !self.is_new(&tag.name) {
                 return Err(ListingFault::Repeated(tag.name));
             }

@@ -11,13 +11,16 @@ use std::io::Write as _;
 
 use anstream::{AutoStream, ColorChoice};
 use clap::ValueEnum;
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt as _;
 
 use super::Common;
 use super::progress::{LogWriter, Screen};
 use journal::Journal;
 use line::{Line, Lines};
+
+/// The target of all that the program itself says.
+const OURS: &str = "tagsyncd";
 
 /// How logs are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -32,17 +35,22 @@ pub(super) enum LogFormat {
 
 /// Starts the log of this process. A one-shot says what is wrong; the daemon, which has no other way to speak, also what it does.
 pub(super) fn start(common: &Common, daemon: bool, screen: Screen) {
-    let level = match (common.quiet, common.verbose, daemon) {
-        (true, ..) => "error",
-        (false, 0, false) => "tagsyncd=warn",
-        (false, 0, true) | (false, 1, _) => "tagsyncd=info",
-        (false, ..) => "tagsyncd=debug",
+    let usual = match (common.quiet, common.verbose, daemon) {
+        (true, ..) => Targets::new().with_default(LevelFilter::ERROR),
+        (false, 0, false) => Targets::new().with_target(OURS, LevelFilter::WARN),
+        (false, 0, true) | (false, 1, _) => Targets::new().with_target(OURS, LevelFilter::INFO),
+        (false, ..) => Targets::new().with_target(OURS, LevelFilter::DEBUG),
     };
-    let filter = std::env::var("TAGSYNCD_LOG").unwrap_or_else(|_| level.to_owned());
+    let wanted = std::env::var("TAGSYNCD_LOG").ok();
+    let filter = wanted.as_deref().map(str::parse::<Targets>).transpose();
+    let unreadable = filter.as_ref().err().map(ToString::to_string);
     let write = writer(common.log_format, screen);
-    let log = tracing_subscriber::registry().with(EnvFilter::new(filter)).with(Lines(write));
+    let log = tracing_subscriber::registry().with(filter.ok().flatten().unwrap_or(usual)).with(Lines(write));
     // A second start in one process (a test) keeps the first log.
     let _already_started = tracing::subscriber::set_global_default(log);
+    if let Some(fault) = unreadable {
+        tracing::warn!(fault, "TAGSYNCD_LOG is no filter, such as `tagsyncd=debug`, and was passed over.");
+    }
 }
 
 fn writer(format: LogFormat, screen: Screen) -> Box<dyn Fn(&Line) + Send + Sync> {
