@@ -174,7 +174,7 @@ fn fit(text: &str, width: usize) -> String {
 fn bar(done: usize, of: usize) -> String {
     let filled = (BAR * done).checked_div(of).unwrap_or(BAR).min(BAR);
     let tip = if filled < BAR { ">" } else { "" };
-    format!("[{:=<filled$}{tip:<rest$}] {done}/{of}", "", rest = BAR - filled)
+    format!("[{:=<filled$}{tip:<rest$}] {done}/{of} ", "", rest = BAR - filled)
 }
 
 /// How fast it goes, and how long it takes if it goes on like that; nothing where little has happened yet.
@@ -186,7 +186,7 @@ fn rate(done: usize, left: usize, elapsed: Duration) -> String {
     let left = SignedDuration::from_secs((left as f64 / per_second).ceil() as i64);
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _infallible = write!(text, " {per_second:.1}/s, {left:#} left");
+    let _infallible = write!(text, "{per_second:.1}/s, {left:#} left");
     text
 }
 
@@ -196,12 +196,12 @@ mod tests {
 
     #[test]
     fn a_bar_and_a_rate_show_how_far_it_has_come() {
-        assert_eq!(bar(0, 40), "[>                   ] 0/40");
-        assert_eq!(bar(30, 40), "[===============>    ] 30/40");
-        assert_eq!(bar(40, 40), "[====================] 40/40");
-        assert_eq!(bar(0, 0), "[====================] 0/0");
+        assert_eq!(bar(0, 40), "[>                   ] 0/40 ");
+        assert_eq!(bar(30, 40), "[===============>    ] 30/40 ");
+        assert_eq!(bar(40, 40), "[====================] 40/40 ");
+        assert_eq!(bar(0, 0), "[====================] 0/0 ");
         assert_eq!(rate(0, 40, Duration::from_secs(1)), "");
         assert_eq!(rate(3, 40, Duration::ZERO), "");
-        assert_eq!(rate(25, 1000, Duration::from_secs(2)), " 12.5/s, 1m 20s left");
+        assert_eq!(rate(25, 1000, Duration::from_secs(2)), "12.5/s, 1m 20s left");
     }
 }

@@ -92,7 +92,12 @@ struct Shared {
 impl Writer {
     /// Starts the thread, which owns this connection.
     pub(super) fn start(connection: Connection, path: PathBuf) -> Result<Self, LedgerFault> {
-        let shared = Arc::new(Shared { path, fault: OnceLock::new(), commits: AtomicU64::new(0), leaves_log: AtomicBool::new(false) });
+        let shared = Arc::new(Shared {
+            path,
+            fault: OnceLock::new(),
+            commits: AtomicU64::new(0),
+            leaves_log: AtomicBool::new(false),
+        });
         let (commands, waiting) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("ledger".into())

@@ -14,7 +14,8 @@ use crate::tag::{Fingerprint, RefsDigest};
 pub(super) fn read(repository: &Repository) -> Result<Option<RefsDigest>, SourceFault> {
     check(repository)?;
     let loose = read_loose(repository)?;
-    let packed = packed::digest(repository.common_dir()).map_err(|fault| unreadable_packed(repository, fault.into()))?;
+    let packed =
+        packed::digest(repository.common_dir()).map_err(|fault| unreadable_packed(repository, fault.into()))?;
     Ok(of(&loose, packed.as_ref()))
 }
 

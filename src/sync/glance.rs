@@ -59,7 +59,12 @@ pub(super) struct Glance {
 impl Glance {
     /// Whether the source, the remote and the rules are what the latest pass found in agreement, and on what. Without a source
     /// its refs are known to be as they were.
-    pub(super) fn still_agreed(&self, source: Option<&SourceSide>, settings: &RemoteSettings, scope: &str) -> Option<Agreed> {
+    pub(super) fn still_agreed(
+        &self,
+        source: Option<&SourceSide>,
+        settings: &RemoteSettings,
+        scope: &str,
+    ) -> Option<Agreed> {
         let Expected { agreed, memory } = &self.expected;
         let (content, refs) = match source {
             Some(source) if !source.may_be(Some(&memory.source)) => return None,

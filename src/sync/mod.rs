@@ -267,7 +267,11 @@ async fn sync_pair(
             if origin.fault().is_none() {
                 tracing::warn!(error = message, hint, "A pair could not be synchronised.");
             }
-            if nowhere { report.hold(message, hint) } else { report.fail(message, hint) }
+            if nowhere {
+                report.hold(message, hint)
+            } else {
+                report.fail(message, hint)
+            }
             Left::default()
         }
     };

@@ -23,8 +23,8 @@ use crate::provider::{Access, Fault, FaultKind, Identity, Provider};
 use crate::report::{Counts, RemoteReport};
 use crate::source::SourceFault;
 use crate::tag::{
-    self, Attachment, End, Listed, Looks, NamePatterns, ProvenNames, RemoteSnapshot, RemoteTag, Sighting,
-    TagName, Target, Value,
+    self, Attachment, End, Listed, Looks, NamePatterns, ProvenNames, RemoteSnapshot, RemoteTag, Sighting, TagName,
+    Target, Value,
 };
 
 /// An identity is believed for this long, so that an unchanged pass is the listing alone.

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use super::Needs;
 use super::pass::stopped;
 use super::remote::{RemoteSource, source_fault};
-use super::Needs;
 use crate::config::{Place, Repository};
 use crate::http::{Pool, Transport};
 use crate::provider::{Annotations, Connection};
