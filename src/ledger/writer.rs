@@ -203,7 +203,7 @@ impl Shared {
         let mut pen = Pen { shared: self, connection, book, lost: HashMap::new(), only_quiet: true };
         let mut group = Vec::new();
         loop {
-            let more = wait(waiting, &mut group, || rest(connection));
+            let more = wait(waiting, &mut group, || pen.rest());
             pen.write(std::mem::take(&mut group));
             if self.fault.get().is_some() {
                 break;
@@ -239,6 +239,14 @@ struct Pen<'connection> {
 }
 
 impl Pen<'_> {
+    /// Gives back what is kept in memory; the next work reads and prepares what it needs.
+    fn rest(&mut self) {
+        self.book = Book::new(self.connection);
+        if let Err(fault) = self.connection.execute_batch("PRAGMA shrink_memory") {
+            tracing::debug!(%fault, "The ledger's memory could not be given back.");
+        }
+    }
+
     /// Lets the log stay where it may and next to nothing is in it; whoever writes more folds all of it into the file.
     fn leave(self) {
         let log = std::fs::metadata(schema::beside(&self.shared.path, "-wal")).map_or(0, |log| log.len());
@@ -321,16 +329,9 @@ impl Pen<'_> {
     }
 }
 
-/// Gives back the pages that SQLite keeps in memory; the next work reads those that it needs.
-fn rest(connection: &Connection) {
-    if let Err(fault) = connection.execute_batch("PRAGMA shrink_memory") {
-        tracing::debug!(%fault, "The ledger's memory could not be given back.");
-    }
-}
-
 /// Waits until something must go to disk, and takes all that waits into the group. Says whether anything can follow. `rest` is
 /// called once when nothing comes for long.
-fn wait(waiting: &Receiver<Command>, group: &mut Vec<Command>, rest: impl Fn()) -> bool {
+fn wait(waiting: &Receiver<Command>, group: &mut Vec<Command>, mut rest: impl FnMut()) -> bool {
     let mut patience: Option<Instant> = None;
     loop {
         let first = match patience {
