@@ -18,6 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::process::Command;
 
 use super::problem::printable;
+use crate::http::{Fault, FaultKind};
 use crate::text::{Printable, excerpt};
 
 /// No token is nearly as large; a file that is was named by mistake.
@@ -60,6 +61,13 @@ impl SecretFault {
 
     fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
+    }
+}
+
+/// Without its secret nothing is asked of a remote, which would only refuse it.
+impl From<SecretFault> for Fault {
+    fn from(fault: SecretFault) -> Self {
+        Self { hint: fault.hint, ..Self::new(FaultKind::Unauthorized, fault.message) }
     }
 }
 

@@ -547,7 +547,7 @@ impl<'a> Request<'a> {
         let authorization = client.credential.fixed();
         let question = Question { purpose, effect, url, base: client.base.clone(), authorization };
         let mut headers = HeaderMap::new();
-        let mut insert = |name: HeaderName, text: &str| {
+        let mut insert = |name: HeaderName, text: &str| -> Result<(), Fault> {
             let value = HeaderValue::from_str(text).map_err(|_| {
                 unsent(&format!("`{}` cannot stand in the header `{name}`", question.quote(text.as_bytes())))
             })?;

@@ -268,9 +268,9 @@ async fn sync_pair(
                 tracing::warn!(error = message, hint, "A pair could not be synchronised.");
             }
             if nowhere {
-                report.hold(message, hint)
+                report.hold(message, hint);
             } else {
-                report.fail(message, hint)
+                report.fail(message, hint);
             }
             Left::default()
         }

@@ -1,5 +1,8 @@
 //! One pass over one pair, from its memory to its report.
 
+mod looks;
+mod undo;
+
 use std::borrow::{Borrow, Cow};
 use std::collections::BTreeSet;
 use std::sync::{Arc, OnceLock};
@@ -7,25 +10,21 @@ use std::sync::{Arc, OnceLock};
 use futures_util::future::join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _};
 use jiff::{SignedDuration, Timestamp};
-use uuid::Uuid;
 
 use super::glance::{Agreed, Reach, fingerprint};
 use super::side::SourceIdentity;
 use super::{Begun, Grace, Mode, Purpose, Run, SourceSide, remote_rules};
 use crate::apply::{Applied, Writer, apply, recover};
 use crate::config::{ConfigFault, JobSettings, RemoteSettings};
-use crate::ledger::{HistoryQuery, Ledger, LedgerFault, Outcome, Pair, PairState, Parked, ParkedSet, Pin, REPLICA_LAG};
+use crate::ledger::{Ledger, LedgerFault, Pair, PairState, Parked, ParkedSet, REPLICA_LAG};
 use crate::plan::{
-    ApprovedPlan, Basis, Delay, Effect, Facts, Guarded, HoldKind, Plan, PlannedChange, Policy, Resolved, Rules, Sides,
-    Timing, draw, effects, guard, leaves_foreign, missing_targets, questioned, resolve, reverse, scope, standing,
+    Basis, Delay, Facts, Guarded, HoldKind, Plan, Policy, Rules, Sides, Timing, draw, guard, leaves_foreign,
+    missing_targets, questioned, reverse, scope, standing,
 };
 use crate::provider::{Access, Fault, FaultKind, Identity, Provider};
 use crate::report::{Counts, RemoteReport};
 use crate::source::SourceFault;
-use crate::tag::{
-    self, Attachment, End, Listed, Looks, NamePatterns, ProvenNames, RemoteSnapshot, RemoteTag, Sighting, TagName,
-    Target, Value,
-};
+use crate::tag::{self, Attachment, End, Listed, ProvenNames, RemoteSnapshot, RemoteTag, TagName, Target};
 
 /// An identity is believed for this long, so that an unchanged pass is the listing alone.
 const IDENTITY_AGE: SignedDuration = SignedDuration::from_hours(1);
@@ -253,30 +252,6 @@ impl Pass<'_> {
         })
     }
 
-    /// Puts back what a run changed. Names are pinned before the writes, so that whatever ends this pass, the next one does
-    /// not do it all again; a write that was refused leaves no pin.
-    async fn put_back(
-        &self,
-        undone: Uuid,
-        approved: ApprovedPlan,
-        ledger: &Arc<dyn Ledger>,
-        state: &PairState,
-        remote: &RemoteSnapshot,
-    ) -> Result<Vec<Applied>, PairFault> {
-        let pins = self.pins(undone, &approved, state, remote);
-        // What agrees with the source now needs no former pin, either.
-        let pinned: BTreeSet<&TagName> = pins.iter().map(|(tag, _)| tag).collect();
-        let agreed = approved.changes().iter().map(|change| &change.tag).filter(|tag| !pinned.contains(tag));
-        ledger.unpin(self.pair, &agreed.cloned().collect::<Vec<_>>()).await?;
-        ledger.pin(self.pair, &pins).await?;
-        let applied = apply(approved, &self.writer(ledger)).await?;
-        let refused = applied.iter().filter(|applied| applied.outcome == Outcome::Rejected);
-        let refused = refused.map(|applied| applied.tag.clone());
-        let needless: Vec<TagName> = refused.filter(|tag| !state.pins.contains_key(tag)).collect();
-        ledger.unpin(self.pair, &needless).await?;
-        Ok(applied)
-    }
-
     async fn read_pair(&self) -> Result<PairState, LedgerFault> {
         let now = Timestamp::now();
         match &self.run.mode {
@@ -398,79 +373,6 @@ impl Pass<'_> {
         self.unless_stopped(looks.try_collect()).await
     }
 
-    /// Remembers what was seen on the remote, and forgets what is not there or does not matter any more.
-    async fn remember_looks(
-        &self,
-        state: &PairState,
-        remote: &RemoteSnapshot,
-        looks: Option<&Looks>,
-        began: Timestamp,
-        ledger: &Arc<dyn Ledger>,
-    ) -> Result<(), LedgerFault> {
-        let Some(Looks { remembered, seen }) = looks else { return Ok(()) };
-        let seen: Vec<_> = seen
-            .iter()
-            .filter_map(|name| Some((name.clone(), sighting(remote.get(name)?.value.as_ref().ok()?, began)?)))
-            .collect();
-        let renewed: BTreeSet<&TagName> = seen.iter().map(|(name, _)| name).chain(remembered).collect();
-        let forgotten: Vec<TagName> = state.sightings.keys().filter(|name| !renewed.contains(name)).cloned().collect();
-        ledger.remember(self.pair, &seen, &forgotten).await
-    }
-
-    /// Remembers what was written, which the remote has just confirmed, where looks are remembered at all. Whatever else was
-    /// touched is looked at by the next pass. All of it counts from before the first write.
-    async fn remember_writes(
-        &self,
-        state: &PairState,
-        changes: &[Applied],
-        confirmed: Timestamp,
-        remembers: bool,
-        ledger: &Arc<dyn Ledger>,
-    ) -> Result<(), LedgerFault> {
-        if !remembers && state.sightings.is_empty() {
-            return Ok(());
-        }
-        let written = |applied: &Applied| {
-            let new = applied.new.as_ref().filter(|_| remembers && applied.succeeded())?;
-            Some((applied.remote_name.clone(), sighting(new, confirmed)?))
-        };
-        let seen: Vec<_> = changes.iter().filter_map(written).collect();
-        let others = changes.iter().filter(|applied| written(applied).is_none());
-        let forgotten: Vec<_> = others.map(|applied| applied.remote_name.clone()).collect();
-        ledger.remember(self.pair, &seen, &forgotten).await
-    }
-
-    /// Remembers which names are all now: those of the listing and what was made of them since. Only after a pass that leaves
-    /// nothing open, because another one proves its end anew at once.
-    async fn remember_names(
-        &self,
-        state: &PairState,
-        remote: &RemoteSnapshot,
-        changes: &[Applied],
-        began: Timestamp,
-        settles: bool,
-        ledger: &Arc<dyn Ledger>,
-    ) -> Result<(), LedgerFault> {
-        let proves = match remote.end() {
-            End::AsProven => return Ok(()),
-            End::ShortPage | End::SingleResponse => settles && changes.iter().all(Applied::succeeded),
-            // Such a remote shows its end each time.
-            End::NoNextPage => false,
-        };
-        if !proves {
-            return if state.names.is_some() { ledger.remember_names(self.pair, None).await } else { Ok(()) };
-        }
-        let mut names: BTreeSet<&TagName> = remote.tags().iter().map(|tag| &tag.name).collect();
-        for Applied { remote_name, new, .. } in changes {
-            if new.is_some() {
-                names.insert(remote_name)
-            } else {
-                names.remove(remote_name)
-            };
-        }
-        ledger.remember_names(self.pair, Some(&ProvenNames::of(names, began))).await
-    }
-
     /// Settles interrupted writes first thing; a plan only says that there are some.
     async fn recover(&self, state: &mut PairState, report: &mut RemoteReport) -> Result<Vec<Applied>, PairFault> {
         if state.intents.is_empty() {
@@ -533,17 +435,6 @@ impl Pass<'_> {
         scope_of(self.job, self.settings)
     }
 
-    /// What a run did here, as the history tells it once its interrupted writes are settled.
-    async fn effects(&self, run: Uuid, tags: Option<&NamePatterns>) -> Result<Vec<Effect>, LedgerFault> {
-        let query = HistoryQuery { run: Some(run), tags: tags.cloned(), ..HistoryQuery::default() };
-        let history = match &self.run.mode {
-            Mode::Sync(ledger) => ledger.read_history(&query).await?,
-            Mode::Plan(Some(ledger)) => ledger.read_history(&query).await?,
-            Mode::Plan(None) => Vec::new(),
-        };
-        Ok(effects(&history).remove(self.pair).unwrap_or_default())
-    }
-
     fn sides<'a>(&'a self, state: &'a PairState, remote: &'a RemoteSnapshot, open: &'a BTreeSet<TagName>) -> Sides<'a> {
         let PairState { records, refusals, pins, .. } = state;
         let timing = Timing { now: self.now, grace: self.grace(), lately: &state.lately };
@@ -591,30 +482,6 @@ impl Pass<'_> {
             return Ok(());
         }
         ledger.note_absences(self.pair, &new, &ended, self.now).await
-    }
-
-    /// The names that this run is about to put back against the source, or against what nobody can tell yet.
-    fn pins(
-        &self,
-        undone: Uuid,
-        approved: &ApprovedPlan,
-        state: &PairState,
-        remote: &RemoteSnapshot,
-    ) -> Vec<(TagName, Pin)> {
-        let open = BTreeSet::new();
-        let sides = self.sides(state, remote, &open);
-        let remote_rules = remote_rules(self.settings, &|_| false);
-        let against = |change: &&PlannedChange| match self.side.snapshot.get(&change.tag) {
-            None => change.new.is_some(),
-            Some(Err(_)) => true,
-            Some(Ok(tag)) => match resolve(&change.tag, tag, remote_rules, &sides) {
-                Resolved::Value(wanted) => change.new.as_ref() != Some(&wanted),
-                Resolved::Waiting(_) | Resolved::Unknown(_) | Resolved::Inexpressible { .. } => true,
-            },
-        };
-        let since = Timestamp::now();
-        let pin = |change: &PlannedChange| (change.tag.clone(), Pin { value: change.new.clone(), undone, since });
-        approved.changes().iter().filter(against).map(pin).collect()
     }
 
     fn facts<'a>(&'a self, state: &PairState, known: &'a Known, decisions: &'a Decisions) -> Facts<'a> {
@@ -758,14 +625,6 @@ impl Decisions {
 /// Whether a plan leaves nothing to do, to decide or to wait for.
 fn agrees(plan: &Plan) -> bool {
     plan.is_quiet() && plan.waiting.is_empty()
-}
-
-/// A value as it is remembered; only digests are, because nothing else has to be asked for one by one.
-fn sighting(value: &Value, confirmed: Timestamp) -> Option<Sighting> {
-    match &value.target {
-        Target::Digest(digest) => Some(Sighting { digest: digest.clone(), confirmed }),
-        Target::Commit(_) | Target::Object(_) | Target::Snapshot(_) => None,
-    }
 }
 
 pub(super) fn stopped() -> PairFault {

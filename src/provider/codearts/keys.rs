@@ -333,19 +333,12 @@ fn read_iam(
     Some(Iam { url: url?, domain: domain?, user: user?, password: password?, project: project? })
 }
 
-async fn secret(source: &SecretSource) -> Result<SecretString, Fault> {
-    source
-        .read()
-        .await
-        .map_err(|fault| Fault { hint: fault.hint, ..Fault::new(FaultKind::Unauthorized, fault.message) })
-}
-
 impl Proof {
     async fn credential(&self, transport: &Transport) -> Result<Credential, Fault> {
         match self {
-            Self::Token(source) => Ok(Authorization::header("x-auth-token", &secret(source).await?)?.into()),
+            Self::Token(source) => Ok(Authorization::header("x-auth-token", &source.read().await?)?.into()),
             Self::Signature { access_key, secret_key } => {
-                let secret_key = secret(secret_key).await?;
+                let secret_key = secret_key.read().await?;
                 Ok(signing(access_key.clone(), secret_key).into())
             }
             Self::Iam(iam) => iam.credential(transport).await,
@@ -373,7 +366,7 @@ fn signing(access_key: String, secret_key: SecretString) -> SignedRequests {
 
 impl Iam {
     async fn credential(&self, transport: &Transport) -> Result<Credential, Fault> {
-        let password = secret(&self.password).await?;
+        let password = self.password.read().await?;
         let client = Client::new(transport, self.url.clone(), Authorization::unsent(&[&password])).await?;
         let Self { domain, user, project, .. } = self.clone();
         let name = format!("token of {domain}/{user} for {project}");
@@ -447,7 +440,7 @@ impl RemoteKeys for Keys {
         let client = Client::new(transport, self.url.clone(), credential).await?;
         let api = CodeArts::new(client, transport, &self.url, self.repository_id, *compare_annotations);
         let (Some(git), Proof::Iam(iam)) = (&self.git, &self.proof) else { return Ok(Arc::new(api)) };
-        let login = Authorization::basic(&git.username, &secret(&iam.password).await?)?;
+        let login = Authorization::basic(&git.username, &iam.password.read().await?)?;
         let remote = SmartHttp::connect(&connection, &git.url, Some(login), git.pushes).await?;
         Ok(Arc::new(Hosted::new(api, remote, git.place_elsewhere())))
     }

@@ -13,7 +13,7 @@ use crate::config::{Problems, SecretSource, Table};
 use crate::http::Authorization;
 use crate::provider::smart_http::keys::refuses_user;
 use crate::provider::smart_http::{Events, Hosted, Pushes, SmartHttp};
-use crate::provider::{Connection, Fault, FaultKind, Provider, RemoteKeys};
+use crate::provider::{Connection, Fault, Provider, RemoteKeys};
 use crate::tag::TagName;
 
 /// The keys as they stand in the file.
@@ -119,10 +119,7 @@ impl RemoteKeys for Keys {
         let authorization = match &self.login {
             None => None,
             Some((username, source)) => {
-                let password = source.read().await.map_err(|fault| Fault {
-                    hint: fault.hint,
-                    ..Fault::new(FaultKind::Unauthorized, fault.message)
-                })?;
+                let password = source.read().await?;
                 Some(Authorization::basic(username, &password)?)
             }
         };

@@ -15,7 +15,7 @@ use crate::provider::owned::OwnedRepository;
 use crate::provider::release_loss::{ReleaseLoss, WrittenLoss};
 use crate::provider::smart_http::keys::{self as transport, API, GIT, WrittenTransport};
 use crate::provider::smart_http::{Events, Hosted, SmartHttp};
-use crate::provider::{Capabilities, Connection, Fault, FaultKind, Provider, RemoteKeys};
+use crate::provider::{Capabilities, Connection, Fault, Provider, RemoteKeys};
 use crate::tag::TagName;
 
 /// The keys as they stand in the file.
@@ -154,14 +154,10 @@ impl RemoteKeys for Keys {
     }
 
     async fn connect(&self, connection: Connection) -> Result<Arc<dyn Provider>, Fault> {
-        let token =
-            match &self.token {
-                None => None,
-                Some(source) => Some(source.read().await.map_err(|fault| Fault {
-                    hint: fault.hint,
-                    ..Fault::new(FaultKind::Unauthorized, fault.message)
-                })?),
-            };
+        let token = match &self.token {
+            None => None,
+            Some(source) => Some(source.read().await?),
+        };
         let authorization = token.as_ref().map(Authorization::bearer).transpose()?;
         let anonymous = authorization.is_none();
         let mut client = Client::new(&connection.transport, self.url.clone(), authorization).await?;

@@ -14,7 +14,7 @@ use crate::http::{Authorization, Client};
 use crate::provider::release_loss::{ReleaseLoss, WrittenLoss};
 use crate::provider::smart_http::keys::{self as transport, API, GIT, WrittenTransport};
 use crate::provider::smart_http::{Events, Hosted, SmartHttp};
-use crate::provider::{Capabilities, Connection, Fault, FaultKind, Provider, RemoteKeys};
+use crate::provider::{Capabilities, Connection, Fault, Provider, RemoteKeys};
 use crate::tag::TagName;
 
 /// The keys as they stand in the file.
@@ -164,10 +164,7 @@ impl RemoteKeys for Keys {
         let token = match &self.token {
             None => None,
             Some(source) => {
-                let token = source.read().await.map_err(|fault| Fault {
-                    hint: fault.hint,
-                    ..Fault::new(FaultKind::Unauthorized, fault.message)
-                })?;
+                let token = source.read().await?;
                 Some(token)
             }
         };

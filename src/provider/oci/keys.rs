@@ -12,7 +12,7 @@ use super::{DELETING, Registry};
 use crate::config::{Problems, SecretSource, Table};
 use crate::http::{Authorization, Client, Credential, RegistryCredentials};
 use crate::provider::distribution::{image_refuses, read_realm};
-use crate::provider::{Capabilities, Connection, Fault, FaultKind, Provider, RemoteKeys};
+use crate::provider::{Capabilities, Connection, Fault, Provider, RemoteKeys};
 use crate::tag::TagName;
 
 /// The keys as they stand in the file.
@@ -193,10 +193,6 @@ impl RemoteKeys for Keys {
     }
 
     async fn connect(&self, connection: Connection) -> Result<Arc<dyn Provider>, Fault> {
-        let unreadable = |fault: crate::config::SecretFault| Fault {
-            hint: fault.hint,
-            ..Fault::new(FaultKind::Unauthorized, fault.message)
-        };
         let exchanged = |login: Option<Authorization>| {
             let credentials =
                 RegistryCredentials::new(&connection.transport, &self.registry, login).shared(&self.image);
@@ -208,10 +204,10 @@ impl RemoteKeys for Keys {
         let credential: Credential = match &self.login {
             Login::Nobody => exchanged(None).into(),
             Login::Password { username, password } => {
-                let password = password.read().await.map_err(unreadable)?;
+                let password = password.read().await?;
                 exchanged(Some(Authorization::basic(username, &password)?)).into()
             }
-            Login::Token(token) => Authorization::bearer(&token.read().await.map_err(unreadable)?)?.into(),
+            Login::Token(token) => Authorization::bearer(&token.read().await?)?.into(),
         };
         let client = Client::new(&connection.transport, self.registry.clone(), credential).await?;
         Ok(Arc::new(Registry::new(client, &self.registry, &self.image, self.deletes)))

@@ -13,7 +13,7 @@ use super::api::Place;
 use crate::config::{Problems, SecretSource, Table};
 use crate::http::{Authorization, Client, RegistryCredentials, path_refuses};
 use crate::provider::distribution::{Image, image_refuses, read_realm};
-use crate::provider::{Connection, Fault, FaultKind, Provider, RemoteKeys};
+use crate::provider::{Connection, Fault, Provider, RemoteKeys};
 use crate::tag::TagName;
 
 /// Vercel's own address for the API.
@@ -202,11 +202,7 @@ impl RemoteKeys for Keys {
     }
 
     async fn connect(&self, connection: Connection) -> Result<Arc<dyn Provider>, Fault> {
-        let token = self
-            .token
-            .read()
-            .await
-            .map_err(|fault| Fault { hint: fault.hint, ..Fault::new(FaultKind::Unauthorized, fault.message) })?;
+        let token = self.token.read().await?;
         let rest = Client::new(&connection.transport, self.url.clone(), Authorization::bearer(&token)?).await?;
         // The registry takes the login along with the first request (2026-11-21, seen in public clients); what its
         // challenge names is not documented, so both Basic and tokens are answered.

@@ -11,7 +11,7 @@ use url::Url;
 use super::Vers;
 use crate::config::{Problems, SecretSource, Table};
 use crate::http::{Authorization, Client};
-use crate::provider::{Connection, Fault, FaultKind, Provider, RemoteKeys};
+use crate::provider::{Connection, Fault, Provider, RemoteKeys};
 use crate::tag::TagName;
 
 /// The keys as they stand in the file.
@@ -112,11 +112,7 @@ impl RemoteKeys for Keys {
     }
 
     async fn connect(&self, connection: Connection) -> Result<Arc<dyn Provider>, Fault> {
-        let token = self
-            .token
-            .read()
-            .await
-            .map_err(|fault| Fault { hint: fault.hint, ..Fault::new(FaultKind::Unauthorized, fault.message) })?;
+        let token = self.token.read().await?;
         let mut base = self.url.clone();
         base.set_path(&format!("{}/api/v1", self.url.path().trim_end_matches('/')));
         // The server looks for exactly `Bearer `, capital letter and all (2026-11-21, read in its source).
