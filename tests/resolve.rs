@@ -128,6 +128,11 @@ impl World {
     }
 
     async fn pass(&self, purpose: Purpose, released: Vec<String>) -> (Uuid, RemoteReport) {
+        self.pass_that_tells(purpose, released, true).await
+    }
+
+    /// A pass that names all there is, or one that takes agreement at a glance.
+    async fn pass_that_tells(&self, purpose: Purpose, released: Vec<String>, verbose: bool) -> (Uuid, RemoteReport) {
         let run_settings = Run {
             id: Uuid::now_v7(),
             purpose,
@@ -136,7 +141,7 @@ impl World {
             pool: Arc::new(Pool::new()),
             released,
             grace: Grace::Skip,
-            verbose: true,
+            verbose,
             stop: tokio_util::sync::CancellationToken::new(),
             progress: Progress::default(),
             ended: None,
@@ -291,6 +296,30 @@ async fn notes_and_trailers_lead_to_machines_and_a_missing_one_is_looked_for() {
         assert_eq!(world.sync().await.0, [Call::Move(name("v1"))], "{rule}");
         assert_eq!(world.far()["v1"], target(2), "{rule}");
     }
+}
+
+#[tokio::test]
+async fn a_note_that_changes_is_seen_though_no_tag_did() {
+    let snapshot = |number: u8| format!("67e55044-10b1-426f-9247-bb680e5fe0{number:02x}");
+    let target = |number| TargetKind::Snapshot.parse(&snapshot(number)).expect("a UUID");
+    let notes = ResolveRule::Note(NotesRef::new("refs/notes/machines").expect("a ref of notes"));
+    let world = World::new(notes, Policy::Mirror, TargetKind::Snapshot);
+    world.remote.change(|far| far.targets = Some([target(1), target(2)].into()));
+    let commit = world.repository.commit("one");
+    world.repository.tag("v1", &commit);
+    let say = |number: u8| {
+        let text = snapshot(number);
+        world.repository.git(&["notes", "--ref", "refs/notes/machines", "add", "-f", "-m", &text, &commit]);
+    };
+    say(1);
+    for _ in 0..3 {
+        world.pass_that_tells(Purpose::Agree, Vec::new(), false).await;
+        world.age();
+    }
+    assert_eq!((world.remote.writes(), world.far()["v1"].clone()), (vec![Call::Create(name("v1"))], target(1)));
+    say(2);
+    world.pass_that_tells(Purpose::Agree, Vec::new(), false).await;
+    assert_eq!(world.far()["v1"], target(2));
 }
 
 #[tokio::test]
