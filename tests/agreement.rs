@@ -73,6 +73,30 @@ fn a_pass_that_changed_something_leaves_an_agreement_too() {
 }
 
 #[test]
+fn a_log_that_is_left_is_read_by_all_and_folded_by_whoever_writes() {
+    let mirror = agreed();
+    let log = mirror.program.path("state/ledger.db-wal");
+    mirror.sync().expect(0);
+    assert!(log.exists(), "nothing but a pass was written");
+    let last = |mirror: &Mirror| {
+        let status = mirror.program.run(&["status", "--format", "json"]).expect(0).json();
+        status["pairs"][0]["last_success"].as_str().expect("there was one").to_owned()
+    };
+    let before = last(&mirror);
+    mirror.sync().expect(0);
+    assert!(last(&mirror) > before && log.exists());
+    mirror.source.tag("new", &mirror.commits[0]);
+    mirror.sync().expect(0);
+    assert!(!log.exists(), "a record was written");
+    mirror.sync().expect(0);
+    // It is nothing without its ledger, which is no reason to begin another one in its place.
+    std::fs::remove_file(mirror.program.path("state/ledger.db")).expect("the ledger is there");
+    assert!(mirror.sync().expect(1).stderr.contains("its log"));
+    std::fs::remove_file(&log).expect("the log is there");
+    assert_eq!(counts(&mirror.sync().expect(0).remote()), [count("adopt", 7), count("unmanaged", 1)].concat());
+}
+
+#[test]
 fn every_difference_is_seen() {
     type Change = fn(&Mirror);
     type Counts = &'static [(&'static str, u64)];

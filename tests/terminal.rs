@@ -81,14 +81,18 @@ impl Left {
 }
 
 /// Starts a program with its standard error, and its standard output unless `piped`, on a terminal.
-fn start(mut command: Command, piped: bool) -> Session {
+fn start(command: Command, piped: bool) -> Session {
+    start_with(command, piped, COLUMNS)
+}
+
+fn start_with(mut command: Command, piped: bool, columns: NonZero<u16>) -> Session {
     let controller = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("the system has pseudo terminals");
     grantpt(&controller).expect("the terminal is ours");
     unlockpt(&controller).expect("the terminal is ours");
     let name = ptsname(&controller, Vec::new()).expect("a terminal has a name");
     let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
     let terminal = rustix::fs::open(name, flags, Mode::empty()).expect("the terminal is ours");
-    tcsetwinsize(&terminal, Winsize { ws_row: LINES.get(), ws_col: COLUMNS.get(), ws_xpixel: 0, ws_ypixel: 0 })
+    tcsetwinsize(&terminal, Winsize { ws_row: LINES.get(), ws_col: columns.get(), ws_xpixel: 0, ws_ypixel: 0 })
         .expect("a pseudo terminal has any size");
     if !piped {
         command.stdout(terminal.try_clone().expect("a descriptor is free"));
@@ -97,6 +101,7 @@ fn start(mut command: Command, piped: bool) -> Session {
     // It holds this side of the terminal; the end is seen once nobody does any more.
     drop(command);
     let shown = Arc::new(Shown::default());
+    shown.terminal().screen = vt100::Parser::new(LINES, columns, 0);
     let reader = {
         let (shown, mut controller) = (Arc::clone(&shown), File::from(controller));
         std::thread::spawn(move || {
@@ -368,6 +373,25 @@ fn applying_shows_how_much_is_done_and_logs_do_not_tear_it() {
     let lines: Vec<&str> = left.screen.lines().filter(|line| !line.is_empty()).collect();
     assert!(lines.iter().all(|line| line.contains("Wrote a tag.") && line.contains("job=core")), "{}", left.screen);
     assert!(lines.len() >= 38, "{}", left.screen);
+}
+
+#[test]
+fn a_narrow_terminal_gets_less_of_each_line_and_no_more_lines() {
+    const NARROW: NonZero<u16> = NonZero::new(20).expect("it is not zero");
+    let (program, gitlab, _repository) = world(40);
+    let gate = Gate::closed();
+    gitlab.server().on(When::method("POST").after(8), Effect::Hang(gate.clone()));
+    let mut command = program.command(&["--sync", "--format", "json"]);
+    command.env("TERM", "xterm-256color");
+    let session = start_with(command, true, NARROW);
+    session.wait_for("[====>");
+    // Drawn again and again, they stay where they are.
+    std::thread::sleep(SEVERAL_DRAWINGS);
+    session.wait_until("one pair and the total", |screen| {
+        screen.rows(0, NARROW.get()).filter(|row| !row.trim().is_empty()).count() == 2
+    });
+    gate.open();
+    assert_eq!(session.end().expect(0).screen.trim(), "");
 }
 
 #[test]

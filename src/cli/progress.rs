@@ -33,7 +33,7 @@ impl Screen {
     pub(super) fn new(quiet: bool) -> Self {
         let terminal = Term::buffered_stderr();
         let can_draw = !quiet && terminal.is_term() && !console::is_dumb();
-        Self(can_draw.then(|| Arc::new(Mutex::new(Lines { terminal, shown: 0 }))))
+        Self(can_draw.then(|| Arc::new(Mutex::new(Lines { terminal, shown: 0, is_gone: false }))))
     }
 
     /// Does this while no line is in its way; the lines come back when they are drawn next.
@@ -83,18 +83,23 @@ struct Lines {
     terminal: Term,
     /// How many of them are ours.
     shown: usize,
+    /// Whether nothing could be written any more.
+    is_gone: bool,
 }
 
 impl Lines {
     /// Puts these lines in the place of those before, all at once.
     fn draw(&mut self, lines: &[String]) {
+        if self.is_gone {
+            return;
+        }
         let attempt = || {
             self.terminal.clear_last_lines(self.shown)?;
             lines.iter().try_for_each(|line| self.terminal.write_line(line))?;
             self.terminal.flush()
         };
-        // Where nothing can be written, nothing is in the way.
-        let _terminal_is_gone = attempt();
+        // Where nothing can be written, nothing is in the way; and what is not written is kept by the library.
+        self.is_gone = attempt().is_err();
         self.shown = lines.len();
     }
 }
@@ -128,7 +133,7 @@ impl Drawn<'_> {
         let room = usize::from(rows).saturating_sub(2);
         let mut texts: Vec<String> = self.pairs.iter_mut().take(room).map(|line| line.text(width)).collect();
         let (pairs, ended) = progress.pairs();
-        let hidden = under_way.len() - texts.len();
+        let hidden = under_way.len().saturating_sub(texts.len());
         let hidden = if hidden > 0 { format!(", {hidden} more under way") } else { String::new() };
         let spinner = SPINNER[self.drawings % SPINNER.len()];
         texts.push(fit(&format!("{spinner} {ended} of {pairs} done{hidden}"), width));
@@ -155,12 +160,13 @@ impl Line {
             }
             Step::Applying { done, of } => {
                 let (began, before) = *self.applying.get_or_insert_with(|| (Instant::now(), done));
-                let progress = bar(done, of) + &rate(done - before, of - done, began.elapsed());
+                let (since, left) = (done.saturating_sub(before), of.saturating_sub(done));
+                let progress = bar(done, of) + &rate(since, left, began.elapsed());
                 // The bars stand below each other, at the right.
                 let room = width.saturating_sub(measure_text_width(&progress));
                 let pair = fit(&format!("  {pair} "), room);
                 let gap = room - measure_text_width(&pair);
-                format!("{pair}{:gap$}{progress}", "")
+                fit(&format!("{pair}{:gap$}{progress}", ""), width)
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The JSON Schemas of the configuration and of everything that `--format json` prints, made from the types themselves.
+//! The JSON Schemas of the configuration and of everything that `--format json` prints, as they are published; a test finds that they are what the types give.
 
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema};

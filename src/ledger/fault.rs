@@ -17,8 +17,8 @@ pub struct LedgerFault {
 }
 
 /// What is true of every ledger that cannot be trusted.
-pub(super) const START_AFRESH: &str = "Without a readable ledger nothing is moved or deleted. Put back a good copy; or, to \
-     start afresh, move ledger.db away, with ledger.db-wal and ledger.db-shm where they exist. Tags that agree are then \
+pub(super) const START_AFRESH: &str = "Without a readable ledger nothing is moved or deleted. Move ledger.db away, with \
+     ledger.db-wal and ledger.db-shm where they exist, and put back a good copy with its own log; or start afresh without one. Tags that agree are then \
      adopted again, and nothing else happens to tags that exist.";
 
 impl LedgerFault {

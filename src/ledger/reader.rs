@@ -23,10 +23,10 @@ use crate::tag::TagName;
 
 /// The ledger for commands that must change nothing: it cannot write, makes no file and blocks no writer.
 ///
-/// Each question opens the file for itself and closes it again. While a writer has it open, SQLite's log gives a
-/// consistent moment. Otherwise there is no log, and the file is read as it stands, which is repeated if anything
-/// about it has changed meanwhile. So the directory need not be writable, only readable. One case needs a writer
-/// first: a log without its index (`-shm`), as an unclean stop of the machine can leave it.
+/// Each question opens the file for itself and closes it again. While a writer has it open, or where one has left it,
+/// SQLite's log gives a consistent moment. Where there is no log, the file is read as it stands, which is repeated if
+/// anything about it has changed meanwhile. So the directory need not be writable, only readable. One case needs a writer
+/// first: a log without its index (`-shm`), as an unclean stop of the machine can leave it, or a copy of the files.
 #[derive(Clone, Debug)]
 pub struct SqliteReader {
     path: PathBuf,
@@ -106,7 +106,7 @@ impl SqliteReader {
         if stamp.log > 0 && !stamp.index {
             return LedgerFault {
                 message: format!(
-                    "the ledger {} was not closed, and the index of its log is missing",
+                    "the ledger {} has a log beside it, and the index of that is missing",
                     self.path.display()
                 ),
                 hint: "Start the daemon, or run `tagsyncd --sync`, once: reading alone must not mend it.".into(),

@@ -223,7 +223,7 @@ fn create(path: &Path) -> Result<(), LedgerFault> {
         return Err(LedgerFault {
             message: format!("the ledger {} is gone, but its log {} is still there", path.display(), log.display()),
             hint: format!(
-                "Put the ledger back; or, to start afresh, move the log away too. {}",
+                "Put back the very ledger that it belongs to; or move the log away too. {}",
                 super::fault::START_AFRESH
             ),
         });

@@ -255,7 +255,7 @@ impl Pen<'_> {
             && log <= LEFT_BEHIND
             && let Err(fault) = self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)
         {
-            tracing::debug!(%fault, "The ledger's log is folded into it.");
+            tracing::debug!(%fault, "The ledger's log cannot be left beside it.");
         }
     }
 

@@ -64,6 +64,14 @@ pub enum CopyFault {
 #[derive(Debug)]
 pub struct Kept(Option<PathBuf>);
 
+impl Kept {
+    /// Lets go of it, away from what must not wait for a disk.
+    pub async fn release(self) {
+        // The end of the process does not matter to what is left of it.
+        let _ended = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+}
+
 impl Drop for Kept {
     fn drop(&mut self) {
         if let Some(path) = &self.0
@@ -81,8 +89,8 @@ impl Destination {
     }
 
     /// Whether there is anything at the path at all.
-    pub fn exists(&self) -> bool {
-        self.repository.path().exists()
+    pub async fn exists(&self) -> bool {
+        tokio::fs::try_exists(self.repository.path()).await.unwrap_or(false)
     }
 
     /// Which repository it is (see [`Repository::fingerprint`]), and whether its files can be written.

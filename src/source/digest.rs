@@ -10,7 +10,8 @@ use super::reference::Held;
 use super::{Repository, SourceFault};
 use crate::tag::{Fingerprint, RefsDigest};
 
-/// Reads it, in the order of [`super::listing`]: a state that never was may come of it, which then equals none that was.
+/// Reads it, in the order of [`super::listing`]. Refs that change meanwhile may look as they did before; then the next reading
+/// tells, because nothing follows from this one but that nothing is done.
 pub(super) fn read(repository: &Repository) -> Result<Option<RefsDigest>, SourceFault> {
     check(repository)?;
     let loose = read_loose(repository)?;
@@ -30,7 +31,7 @@ pub(super) fn of(loose: &[LooseTag], packed: Option<&FileDigest>) -> Option<Refs
     }
     tags.sort_unstable();
     let mut digest = Fingerprint::default();
-    digest.add(packed.map_or(&[][..], |packed| packed));
+    digest.add(packed.map_or_else(Vec::new, |packed| packed.to_vec()));
     for (name, id) in tags {
         digest.add(name.as_bytes());
         digest.add(id.as_bytes());

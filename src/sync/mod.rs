@@ -22,7 +22,7 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use crate::config::{ConfigFault, JobSettings, RemoteSettings, RemoteTemplate, Repository};
+use crate::config::{ConfigFault, JobSettings, RemoteSettings, RemoteTemplate, RepositoriesFault, Repository};
 use crate::http::Pool;
 use crate::ledger::{Ledger, LedgerRead, Pair, PassEnd};
 use crate::plan::RemoteRules;
@@ -108,7 +108,7 @@ pub struct Run {
 pub async fn run(jobs: &[&JobSettings], run: &Run) -> Report {
     let mut instances = Vec::new();
     for job in jobs {
-        match job.from.find() {
+        match find(job).await {
             Ok(repositories) => {
                 let concerned: Vec<_> = repositories
                     .into_iter()
@@ -139,6 +139,16 @@ pub async fn run(jobs: &[&JobSettings], run: &Run) -> Report {
         .collect()
         .await;
     Report { version: 1, run: run.id.to_string(), jobs }
+}
+
+/// Looks for a job's repositories, away from what must not wait for a disk.
+async fn find(job: &JobSettings) -> Result<Vec<Repository>, RepositoriesFault> {
+    let from = job.from.clone();
+    let found = tokio::task::spawn_blocking(move || from.find()).await;
+    found.unwrap_or_else(|fault| {
+        let message = format!("they could not be looked for because of a bug: {fault}");
+        Err(RepositoriesFault { message, hint: None })
+    })
 }
 
 /// One pass over one repository of a job. What is logged below says for which run, job and repository.
@@ -262,9 +272,9 @@ async fn sync_pair(
     let mut report = RemoteReport::new(&begun.pair().remote);
     let left = match look_and_pass(job, origin, settings, run, &begun, &mut report).await {
         Ok(left) => left,
-        Err(PairFault { message, hint, nowhere }) => {
+        Err(PairFault { message, hint, nowhere, of_source }) => {
             // What is wrong with a source is wrong with all its pairs, and said once.
-            if origin.fault().is_none() {
+            if !of_source {
                 tracing::warn!(error = message, hint, "A pair could not be synchronised.");
             }
             if nowhere {
@@ -290,9 +300,10 @@ async fn look_and_pass(
 ) -> Result<Left, PairFault> {
     let settings = settings?;
     report.place = settings.keys.describe();
+    let unread = |fault: &SourceFault| PairFault { of_source: true, ..fault.clone().into() };
     if origin.opened.is_remote() {
         // What objects a remote gives is known once it was listed.
-        origin.read().await.map_err(SourceFault::clone)?;
+        origin.read().await.map_err(unread)?;
     }
     let expected = expected(begun.pair(), run).shared();
     let near = async {
@@ -311,7 +322,10 @@ async fn look_and_pass(
     let (side, (reach, glance)) = join(near, far).await;
     let passed = async {
         // Every pair of a source that cannot be read is unknown now, and has to look so to whoever asks later.
-        let side = side.transpose().map_err(SourceFault::clone)?;
+        let side = side.transpose().map_err(unread)?;
+        if let Err(fault) = &reach.provider {
+            return Err(fault.clone().into());
+        }
         let scope = scope_of(job, &reach.settings);
         if let Some(agreed) = glance.as_ref().and_then(|glance| glance.still_agreed(side, &reach.settings, &scope)) {
             report.take_agreement(agreed.counts);
@@ -319,7 +333,7 @@ async fn look_and_pass(
         }
         let side = match side {
             Some(side) => side,
-            None => origin.read().await.map_err(SourceFault::clone)?,
+            None => origin.read().await.map_err(unread)?,
         };
         pass(job, side, (&reach, glance.map(|glance| glance.listing)), run, begun, report).await
     };

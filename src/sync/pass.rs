@@ -39,29 +39,31 @@ pub(super) struct PairFault {
     pub(super) hint: Option<String>,
     /// Whether there is no such place on the remote, and never was one for this pair: for a person to make, or to correct.
     pub(super) nowhere: bool,
+    /// Whether the source could not be read, which is wrong with all its pairs.
+    pub(super) of_source: bool,
 }
 
 impl From<Fault> for PairFault {
     fn from(fault: Fault) -> Self {
-        Self { message: fault.message, hint: fault.hint, nowhere: false }
+        Self { message: fault.message, hint: fault.hint, nowhere: false, of_source: false }
     }
 }
 
 impl From<SourceFault> for PairFault {
     fn from(fault: SourceFault) -> Self {
-        Self { message: fault.message, hint: Some(fault.hint), nowhere: false }
+        Self { message: fault.message, hint: Some(fault.hint), nowhere: false, of_source: false }
     }
 }
 
 impl From<LedgerFault> for PairFault {
     fn from(fault: LedgerFault) -> Self {
-        Self { message: fault.message, hint: Some(fault.hint), nowhere: false }
+        Self { message: fault.message, hint: Some(fault.hint), nowhere: false, of_source: false }
     }
 }
 
 impl From<ConfigFault> for PairFault {
     fn from(fault: ConfigFault) -> Self {
-        Self { message: fault.to_string(), hint: None, nowhere: false }
+        Self { message: fault.to_string(), hint: None, nowhere: false, of_source: false }
     }
 }
 
@@ -249,6 +251,7 @@ impl Pass<'_> {
             ),
             hint: Some("nothing was written; the next pass goes by what was said last".to_owned()),
             nowhere: false,
+            of_source: false,
         })
     }
 
@@ -302,6 +305,7 @@ impl Pass<'_> {
                 message: "the tags would go to the very repository that they come from".to_owned(),
                 hint: Some("give the job another `from`, or another destination".to_owned()),
                 nowhere: false,
+                of_source: false,
             });
         }
         let other_source = known.source.as_ref().is_some_and(|source| source.is_other);
@@ -628,5 +632,10 @@ fn agrees(plan: &Plan) -> bool {
 }
 
 pub(super) fn stopped() -> PairFault {
-    PairFault { message: "the pass was stopped before it came here".to_owned(), hint: None, nowhere: false }
+    PairFault {
+        message: "the pass was stopped before it came here".to_owned(),
+        hint: None,
+        nowhere: false,
+        of_source: false,
+    }
 }

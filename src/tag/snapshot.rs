@@ -250,7 +250,7 @@ impl Listing {
     /// Adds one page. A name that was already there ends the listing: pages shifted, or the server repeats itself.
     pub fn page(&mut self, tags: impl IntoIterator<Item = RemoteTag>) -> Result<(), ListingFault> {
         for tag in tags {
-            // Room that is not used in the end is never touched, and each time that it runs out all of them move.
+            // Fourfold: room that is not used in the end is never touched, and each time that it runs out all of them move.
             if self.tags.len() == self.tags.capacity() {
                 self.tags.reserve_exact(3 * self.tags.len());
             }

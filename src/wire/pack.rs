@@ -9,6 +9,7 @@ use futures_util::StreamExt as _;
 use futures_util::stream::try_unfold;
 use gix::ObjectId;
 use gix::hash::{Hasher, Kind, hasher};
+use tokio::task::spawn_blocking;
 
 use super::{Object, Objects};
 use crate::http::Parts;
@@ -112,6 +113,20 @@ pub fn pack_in_parts(source: &Arc<dyn Objects>, list: Vec<Object>, format: Kind)
     in_parts(Bytes::new(), Arc::clone(source), list.into(), format)
 }
 
+/// Packs these contents of the first of the objects; gives what that comes to, and how many are packed now.
+fn add(
+    mut pack: PackWriter<Vec<u8>>,
+    objects: &[Object],
+    contents: Vec<Vec<u8>>,
+    sent: usize,
+) -> io::Result<(Bytes, PackWriter<Vec<u8>>, usize)> {
+    let sent = sent + contents.len();
+    for (object, content) in objects.iter().zip(contents) {
+        pack.add(object.kind, &content)?;
+    }
+    Ok((std::mem::take(&mut pack.to).into(), pack, sent))
+}
+
 /// A request that begins with `head` and goes on with a pack of these objects, which are read as they are sent.
 pub(super) fn in_parts(head: Bytes, source: Arc<dyn Objects>, list: Arc<[Object]>, format: Kind) -> Parts {
     /// What is still to be sent.
@@ -131,13 +146,12 @@ pub(super) fn in_parts(head: Bytes, source: Arc<dyn Objects>, list: Arc<[Object]
                         Some((head, Rest::Objects(PackWriter::begin(Vec::new(), count, format)?, 0)))
                     }
                     Rest::Objects(pack, sent) if sent == list.len() => Some((pack.finish()?.into(), Rest::Nothing)),
-                    Rest::Objects(mut pack, sent) => {
+                    Rest::Objects(pack, sent) => {
                         let contents = source.read_objects(&list[sent..], PART).await.map_err(io::Error::other)?;
-                        for (object, content) in list[sent..].iter().zip(&contents) {
-                            pack.add(object.kind, content)?;
-                        }
-                        let sent = sent + contents.len();
-                        Some((std::mem::take(&mut pack.to).into(), Rest::Objects(pack, sent)))
+                        // A large object takes seconds, in which everything else has to go on.
+                        let packed = spawn_blocking(move || add(pack, &list[sent..], contents, sent));
+                        let (part, pack, sent) = packed.await.map_err(io::Error::other)??;
+                        Some((part, Rest::Objects(pack, sent)))
                     }
                     Rest::Nothing => None,
                 })

@@ -39,13 +39,18 @@ impl LocalRepository {
         Self { to, from }
     }
 
-    fn unreadable(&self, fault: SourceFault) -> Fault {
-        let kind = if self.to.exists() { FaultKind::Unreadable } else { FaultKind::NotFound };
-        Fault::new(kind, fault.message).hint(fault.hint)
+    /// What was read, or why nothing was.
+    async fn told<T>(&self, read: Result<T, SourceFault>) -> Result<T, Fault> {
+        let fault = match read {
+            Ok(read) => return Ok(read),
+            Err(fault) => fault,
+        };
+        let kind = if self.to.exists().await { FaultKind::Unreadable } else { FaultKind::NotFound };
+        Err(Fault::new(kind, fault.message).hint(fault.hint))
     }
 
     async fn write(&self, commands: &[Command], search: &Search) -> Vec<Result<(), Fault>> {
-        if !self.to.exists() {
+        if !self.to.exists().await {
             let message = "could not write the refs: there is no repository at the path any more";
             return vec![Err(Fault::new(FaultKind::NotFound, message)); commands.len()];
         }
@@ -65,7 +70,9 @@ impl LocalRepository {
             }
         }
         let written = self.to.write_refs(commands).await;
-        drop(kept);
+        if let Some(kept) = kept {
+            kept.release().await;
+        }
         written.into_iter().map(|outcome| outcome.map_err(fault_of_ref)).collect()
     }
 
@@ -101,7 +108,7 @@ impl LocalRepository {
 #[async_trait]
 impl Provider for LocalRepository {
     async fn identity(&self) -> Result<Identity, Fault> {
-        let (fingerprint, writable) = self.to.identity().await.map_err(|fault| self.unreadable(fault))?;
+        let (fingerprint, writable) = self.told(self.to.identity().await).await?;
         let access = if writable {
             Access::Write
         } else {
@@ -115,14 +122,14 @@ impl Provider for LocalRepository {
 
     async fn list_tags(&self) -> Result<RemoteSnapshot, Fault> {
         let mut listing = Listing::new();
-        let tags = self.to.read_tags().await.map_err(|fault| self.unreadable(fault))?;
+        let tags = self.told(self.to.read_tags().await).await?;
         let page = tags.into_iter().map(|(name, held)| remote_tag(name, held));
         let end = listing.page(page).and_then(|()| listing.finish(End::SingleResponse, None));
         end.map_err(|fault| Fault::new(FaultKind::Unreadable, format!("the tags contradict themselves: {fault}")))
     }
 
     async fn get_tag(&self, name: &TagName) -> Result<Option<RemoteTag>, Fault> {
-        let held = self.to.read_tag(name).await.map_err(|fault| self.unreadable(fault))?;
+        let held = self.told(self.to.read_tag(name).await).await?;
         Ok(held.map(|held| remote_tag(name.clone(), held)))
     }
 
@@ -138,7 +145,7 @@ impl Provider for LocalRepository {
             // The source's tag objects come with their tags, whatever else it gives.
             Some(from) => {
                 let end = from.end_of(id).await.map_err(|reason| Fault::new(FaultKind::NotSent, reason))?;
-                self.to.has(end).await.map_err(|fault| self.unreadable(fault))?
+                self.told(self.to.has(end).await).await?
             }
             None => true,
         })
